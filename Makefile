@@ -1,0 +1,31 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types clean
+
+# Each target makes .venv first when it is missing (recipes/venv.sh).
+PYTHON = .venv/bin/python
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo:  ## the whole recipe on speech made on the spot: about ten minutes
+	bash recipes/vctk/run.sh --corpus mini
+
+test:  ## linters, types, shellcheck and tests, as CI runs them
+	bash tests/run.sh
+
+lint:  ## ruff, mypy and shellcheck
+	bash tests/lint.sh
+
+format: $(PYTHON)  ## rewrite the sources in the house format
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+types: $(PYTHON)  ## mypy alone
+	$(PYTHON) -m mypy
+
+clean:  ## remove caches; .venv, data and exp stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+$(PYTHON):
+	bash -c 'source recipes/venv.sh && venv_ensure "$$PWD"'

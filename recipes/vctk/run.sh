@@ -1,0 +1,201 @@
+#!/usr/bin/env bash
+# VCTK, or another corpus, from recordings to a trained model, codes, conversions, a phone analysis and a report.
+#
+# A finished stage leaves a marker, written last, that says what it was done with; a later run skips it. An interrupted
+# stage is taken up again. Doing a stage again takes away the markers of those after it.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+recipe=$root/recipes/vctk
+stages=(download prepare train codes convert analyze report)
+
+usage() {
+  cat <<'END'
+usage: bash recipes/vctk/run.sh [options] [key=value ...]
+
+  --corpus mini|vctk|DIR  speech made on the spot; VCTK 0.92, downloaded (default); a tree you have:
+                          VCTK, speaker/utterance.wav, or one with a manifest.tsv
+  --stage N|NAME          first stage (default: 0)
+  --stop-stage N|NAME     last stage (default: 6)
+  --config NAME           a configuration in conf/experiment (default: mini for mini, paper64 for vctk,
+                          real for a tree you have)
+  --exp DIR               where the model and all results go (default: exp/NAME-OF-CORPUS)
+  --data DIR              where the corpus and its packed store go (default: data)
+  key=value               settings for vqspeech train, for example optimizer.steps=2000
+
+stages: 0 download, 1 prepare, 2 train, 3 codes, 4 convert, 5 analyze, 6 report
+To do a stage again, remove its marker: EXP/done/N-NAME, for 0 and 1 DATA/NAME-OF-CORPUS/done/N-NAME.
+END
+}
+
+fail() {
+  printf 'run.sh: %s\n' "$1" >&2
+  exit 1
+}
+
+# Where a path given by the caller lies, whatever the working directory becomes.
+absolute() {
+  if [[ $1 == /* ]]; then printf '%s\n' "$1"; else printf '%s\n' "$PWD/$1"; fi
+}
+
+stage_number() {
+  local number
+  for number in "${!stages[@]}"; do
+    if [[ $1 == "$number" || $1 == "${stages[number]}" ]]; then
+      printf '%s\n' "$number"
+      return
+    fi
+  done
+  fail "unknown stage '$1': a number from 0 to 6, or one of ${stages[*]}"
+}
+
+corpus=vctk
+config=
+exp=
+data=$root/data
+first=0
+last=6
+overrides=()
+while (($# > 0)); do
+  case $1 in
+    -h | --help)
+      usage
+      exit
+      ;;
+    --corpus=* | --stage=* | --stop-stage=* | --config=* | --exp=* | --data=*)
+      set -- "${1%%=*}" "${1#*=}" "${@:2}"
+      continue
+      ;;
+    --corpus | --stage | --stop-stage | --config | --exp | --data)
+      [[ -n ${2:-} ]] || fail "$1 needs a value (see --help)"
+      case $1 in
+        --corpus) corpus=$2 ;;
+        --stage) first=$(stage_number "$2") ;;
+        --stop-stage) last=$(stage_number "$2") ;;
+        --config) config=$2 ;;
+        --exp) exp=$(absolute "$2") ;;
+        --data) data=$(absolute "$2") ;;
+      esac
+      shift 2
+      ;;
+    -*) fail "unknown option $1 (see --help)" ;;
+    *=*)
+      overrides+=("$1")
+      shift
+      ;;
+    *) fail "'$1' is neither an option nor a key=value setting (see --help)" ;;
+  esac
+done
+((first <= last)) || fail "nothing to do: --stage $first comes after --stop-stage $last"
+
+case $corpus in
+  mini)
+    name=mini
+    corpus_dir=$data/mini/corpus
+    ;;
+  vctk)
+    name=vctk
+    corpus_dir=$data/vctk/VCTK-Corpus-0.92
+    ;;
+  *)
+    [[ -d $corpus ]] || fail "--corpus $corpus: no such folder (nor is it mini or vctk)"
+    corpus_dir=$(cd "$corpus" && pwd -P)
+    name=$(basename "$corpus_dir")
+    ;;
+esac
+case $corpus in
+  mini) config=${config:-mini} ;;
+  vctk) config=${config:-paper64} ;;
+  *) config=${config:-real} ;;
+esac
+exp=${exp:-$root/exp/$name}
+store=$data/$name/store
+model=$exp/train/model.safetensors
+
+# shellcheck source=recipes/venv.sh
+source "$root/recipes/venv.sh"
+venv_ensure "$root" || exit 1
+
+marker_of() {
+  if (($1 < 2)); then
+    printf '%s\n' "$data/$name/done/$1-${stages[$1]}"
+  else
+    printf '%s\n' "$exp/done/$1-${stages[$1]}"
+  fi
+}
+
+# Hand an interruption on to the command as SIGTERM, on which training saves its state, and wait until it has ended.
+run_to_end() {
+  local child status=0
+  "$@" &
+  child=$!
+  trap 'kill -TERM "$child" 2>/dev/null || true' INT TERM
+  wait "$child" || status=$?
+  while kill -0 "$child" 2>/dev/null; do
+    status=0
+    wait "$child" || status=$?
+  done
+  trap - INT TERM
+  return "$status"
+}
+
+# Whether the store has phone labels in the split that codes are mapped on and in the one that is scored.
+labelled() {
+  awk -F '\t' '
+    NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }
+    $column["labels"] != "" { seen[$column["split"]] = 1; if (seen["train"] && seen["test"]) exit }
+    END { exit !(seen["train"] && seen["test"]) }
+  ' "$store/manifest.tsv"
+}
+
+# stage NUMBER SIGNATURE PRODUCT COMMAND...: run the command, unless the marker says that it was done with this signature.
+stage() {
+  local number=$1 signature=$2 product=$3 marker later started=$SECONDS
+  local title="stage $number (${stages[number]})"
+  shift 3
+  ((first <= number && number <= last)) || return 0
+  marker=$(marker_of "$number")
+  if [[ -f $marker ]]; then
+    [[ $(<"$marker") == "$signature" ]] || fail \
+      "$title was done with other settings ($(<"$marker")): choose another --exp or --data, or remove $marker"
+    printf '%s: done before\n' "$title"
+    return
+  fi
+  for ((later = number + 1; later < ${#stages[@]}; later++)); do
+    rm -f "$(marker_of "$later")"
+  done
+  printf '%s\n' "$title"
+  run_to_end "$@" || exit
+  [[ -e $product ]] || fail "$title ended before its work was done: run again to go on"
+  mkdir -p "$(dirname "$marker")"
+  printf '%s\n' "$signature" >"$marker.part"
+  mv "$marker.part" "$marker"
+  printf '%s: done in %d s\n' "$title" $((SECONDS - started))
+}
+
+case $corpus in
+  mini | vctk)
+    stage 0 "$corpus" "$corpus_dir" \
+      "$PYTHON" "$recipe/local/fetch_corpus.py" "$corpus" "$corpus_dir"
+    ;;
+  *) stage 0 "$corpus_dir" "$corpus_dir" true ;;
+esac
+stage 1 "$corpus_dir" "$store/store.json" \
+  "$PYTHON" -m vqspeech prepare --corpus "$corpus_dir" --out "$store"
+stage 2 "experiment=$config ${overrides[*]}" "$exp/train/metrics.json" \
+  "$PYTHON" -m vqspeech train "experiment=$config" "data.store=$store" "run.dir=$exp/train" resume=auto "${overrides[@]}"
+stage 3 test "$exp/codes/test.jsonl" \
+  "$PYTHON" "$recipe/local/encode_split.py" --model "$model" --store "$store" --out "$exp/codes/test.jsonl"
+stage 4 test "$exp/converted/conversions.json" \
+  "$PYTHON" "$recipe/local/convert_pairs.py" --model "$model" --store "$store" --out "$exp/converted"
+if ((first > 5 || last < 5)) || [[ ! -f $store/manifest.tsv ]] || labelled; then
+  stage 5 test "$exp/analysis/scores.json" \
+    "$PYTHON" -m vqspeech analyze --model "$model" --store "$store" --out "$exp/analysis" --force
+else
+  printf 'stage 5 (analyze): left out, %s lists no phone labels for both train and test\n' "$store/manifest.tsv"
+fi
+stage 6 report "$exp/RESULTS.md" \
+  "$PYTHON" "$recipe/local/report.py" "$exp"
+if ((last == 6)); then
+  cat "$exp/RESULTS.md"
+fi

@@ -1,0 +1,22 @@
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("vqspeech.analysis.phoneme_report", {"torch", "matplotlib", "librosa", "soundfile"}),
+        ("vqspeech.evaluation.pitch", {"torch", "librosa"}),
+        ("vqspeech.cli.analyze", {"torch", "matplotlib", "numpy"}),
+    ],
+)
+def test_importing_brings_nothing_heavy(module: str, heavy: set[str]) -> None:
+    """Pure functions on arrays need numpy alone; drawing and tracking load their library when called."""
+    code = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert module in loaded
+    assert heavy.isdisjoint(loaded)

@@ -1,0 +1,124 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vqspeech import cli
+from vqspeech.errors import ModelFileError
+
+HEAVY = ("torch", "numpy", "hydra", "lightning", "librosa", "soundfile")
+
+
+def test_help_lists_every_verb_and_imports_nothing_slow() -> None:
+    """The overview names all verbs and loads none of the slow packages."""
+    code = (
+        "import sys; from vqspeech.cli import main; main(['--help']);"
+        f"print('loaded:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "loaded: []" in done.stdout
+    for verb in cli.VERBS:
+        assert f"\n  {verb} " in done.stdout
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """VERB --help prints usage and ends with status 0."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main([verb, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: vqspeech {verb}" in capsys.readouterr().out
+
+
+def test_every_module_of_the_package_with_a_run_function_is_a_verb() -> None:
+    """A command added as a file but not to the table would be unreachable."""
+    folder = Path(cli.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py") if "\ndef run(" in path.read_text()}
+    assert modules == set(cli.VERBS)
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        ([], "no verb given"),
+        (["encode"], "unknown verb 'encode'"),
+        (["codes"], "the following arguments are required"),
+        (["codes", "a.wav", "--bogus"], "unrecognized arguments: --bogus"),
+        (["convert", "--src", "a.wav", "--speaker", "x", "--temperature", "-1"], "from 0 up"),
+        (["convert", "--src", "a.wav", "--speaker", "x", "--temperature", "nan"], "from 0 up"),
+        (["decode", "a.json", "--speaker", "x", "--engine", "fast"], "invalid choice: 'fast'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_status_1(run, argv, expected) -> None:
+    """What is wrong with the arguments is told like any other error."""
+    assert expected in run(*argv).error
+
+
+def test_version(run) -> None:
+    """--version prints the version of the package."""
+    from vqspeech import __version__
+
+    assert run("--version").out == f"vqspeech {__version__}\n"
+
+
+def test_traceback_on_request(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """VQSPEECH_TRACEBACK=1 lets the exception through."""
+    monkeypatch.setenv("VQSPEECH_TRACEBACK", "1")
+    with pytest.raises(ModelFileError):
+        run("info", "missing.safetensors")
+
+
+def test_an_error_of_the_system_is_one_line(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, a folder without permission and the like name the file and the reason."""
+    from vqspeech.cli import info
+
+    def fail(_args: object) -> None:
+        raise OSError(28, "No space left on device", "/somewhere/a.wav")
+
+    monkeypatch.setattr(info, "run", fail)
+    assert run("info").error == "/somewhere/a.wav: No space left on device"
+
+
+def test_an_interruption_is_status_130(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends with the shell's status for it and without a traceback."""
+    from vqspeech.cli import info
+
+    def interrupt(_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(info, "run", interrupt)
+    outcome = run("info")
+    assert (outcome.status, outcome.err) == (130, "vqspeech: interrupted\n")
+
+
+def test_no_complaint_when_the_reader_goes_away(tiny_model_file: Path) -> None:
+    """``vqspeech info | head -0`` says nothing on standard error."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "vqspeech", "info", tiny_model_file],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("device", ["gpu9", "cuda:99", ""])
+def test_a_device_that_is_not_there_is_refused(run, tone, device: str) -> None:
+    """An unknown or absent device is told in one line; an empty name means the default."""
+    outcome = run("codes", tone("a.wav"), "--device", device)
+    if device:
+        assert device in outcome.error
+    else:
+        assert outcome.status == 0
+
+
+def test_no_model_named(run, tone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --model and without the variable, the line says both."""
+    monkeypatch.delenv("VQSPEECH_MODEL")
+    error = run("codes", tone("a.wav")).error
+    assert "--model" in error
+    assert "VQSPEECH_MODEL" in error

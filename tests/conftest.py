@@ -1,0 +1,75 @@
+"""Fixtures for all tests: real speech, the miniature corpus, a folder one may not write to."""
+
+import fcntl
+import os
+
+# Before anything imports torch: one thread a process is fastest when pytest runs one process a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vqspeech.corpus.mini import make_mini
+from vqspeech.corpus.prepare import find_corpus, prepare
+
+_NOBODY = 65534
+
+
+@pytest.fixture(scope="session")
+def real_speech() -> Path:
+    """Return the folder of real recordings beside the repository."""
+    folder = Path(__file__).parents[1] / "../shared/speech"
+    if not (folder / "manifest.tsv").is_file():
+        pytest.skip("real speech is not here: ../shared/speech/manifest.tsv")
+    return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that the processes of one pytest run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def mini_corpus(shared_folder: Path) -> Path:
+    """Return the miniature corpus, made once a run."""
+    pytest.importorskip("espeakng_loader", reason="needs espeakng-loader (the extra `mini`)")
+    with (shared_folder / "mini.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return make_mini(shared_folder / "mini")
+
+
+@pytest.fixture(scope="session")
+def mini_store(mini_corpus: Path, shared_folder: Path) -> Path:
+    """Return the miniature corpus packed, once a run."""
+    with (shared_folder / "store.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        out = shared_folder / "mini-store"
+        return prepare(find_corpus(mini_corpus), out, workers=1, progress=False)
+
+
+@pytest.fixture
+def read_only_folder() -> Iterator[Path]:
+    """Yield an empty folder that this process may read and not write, even where tests run as root."""
+    # Not below tmp_path, whose own folders are closed to the user that root turns into here.
+    outside = Path(tempfile.mkdtemp(prefix="vqspeech-test-"))
+    folder = outside / "read-only"
+    folder.mkdir()
+    outside.chmod(0o755)
+    folder.chmod(0o555)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(_NOBODY)
+    try:
+        yield folder
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+        shutil.rmtree(outside)

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqspeech import codesfile
+from vqspeech.codesfile import CodesRecord
+from vqspeech.errors import CodesError
+
+
+@st.composite
+def records(draw: st.DrawFn) -> CodesRecord:
+    size = draw(st.integers(1, 4096))
+    codes = draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=40))
+    hop = draw(st.sampled_from([1, 64, 128, 320, 640]))
+    return CodesRecord(
+        file=draw(st.text(max_size=20)),
+        codes=codes,
+        hop=hop,
+        sample_rate=draw(st.integers(1, 192_000)),
+        samples=draw(st.integers((len(codes) - 1) * hop + 1, len(codes) * hop)),
+        codebook_size=size,
+        model=draw(st.text(max_size=20)),
+    )
+
+
+@given(st.lists(records(), min_size=1, max_size=4))
+def test_json_lines_come_back_as_they_were(written: list[CodesRecord]) -> None:
+    """What is written as JSON lines is read as the same records, whatever the names hold."""
+    text = "".join(record.to_json() + "\n" for record in written)
+    assert text.isascii()
+    assert text.count("\n") == len(written)
+    assert codesfile.parse(text.encode(), "test") == written
+
+
+@given(records())
+def test_npz_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, record: CodesRecord
+) -> None:
+    """What is written as npz is read as the same record; arrays drop NUL characters at the end of text."""
+    path = tmp_path_factory.mktemp("npz") / "a.npz"
+    codesfile.write(path, record, "npz")
+    (found,) = codesfile.read(path)
+    assert found.codes == record.codes
+    assert found.samples == record.samples
+    assert found.file == record.file.rstrip("\0")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_records_or_a_codes_error(content: bytes) -> None:
+    """Reading garbage raises nothing but CodesError, in one line."""
+    try:
+        codesfile.parse(content, "test")
+    except CodesError as error:
+        assert "\n" not in str(error)
+
+
+def test_a_write_that_fails_leaves_the_previous_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk while writing loses neither the old file nor leaves a new half."""
+    record = CodesRecord("a.wav", [0], 64, 16000, 64, 2, "m")
+    path = tmp_path / "a.json"
+    codesfile.write(path, record, "json")
+    before = path.read_bytes()
+
+    def fail(self: Path, _content: bytes) -> int:
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(OSError, match="No space left"):
+        codesfile.write(path, record, "json")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

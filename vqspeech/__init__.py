@@ -1,0 +1,32 @@
+"""vqspeech: discrete units from raw speech with a VQ-VAE, and speech from the units with a WaveNet.
+
+``model = vqspeech.load("model.safetensors")`` gives an `Autoencoder`: ``model.encode(wav)``,
+``model.decode(codes, speaker)``, ``model.convert(wav, speaker)``.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Autoencoder", "VqspeechError", "__version__", "load"]
+
+if TYPE_CHECKING:
+    from vqspeech.checkpoint import load_model as load
+    from vqspeech.errors import VqspeechError
+    from vqspeech.model import Autoencoder
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch only when something that needs it is asked for: ``vqspeech --help`` stays quick."""
+    if name == "load":
+        from vqspeech.checkpoint import load_model
+
+        return load_model
+    if name == "Autoencoder":
+        from vqspeech.model import Autoencoder
+
+        return Autoencoder
+    if name == "VqspeechError":
+        from vqspeech.errors import VqspeechError
+
+        return VqspeechError
+    raise AttributeError(f"module 'vqspeech' has no attribute {name!r}")

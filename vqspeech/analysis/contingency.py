@@ -1,0 +1,359 @@
+"""Scores of codes against phones, from their joint counts n(phone, code) over frames.
+
+A row of the counts is a phone, a column a code, and ``p = n / sum(n)``. Entropies and information
+are in bits. Every function is pure; an argument of the wrong shape or range raises `ValueError`.
+
+Map accuracy (`map_codes`, `map_accuracy`; baseline `majority_share`, control `shuffle_within`) is
+the score of van den Oord et al. 2017, section 4.3: each code stands for the phone it occurs with
+most on one split, and is scored on another. On the same frames there are `phone_purity`,
+`cluster_purity`, `pnmi` and `v_measure`; of the codes alone `used_codes`, `perplexity` and
+`bit_rate`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Counts = NDArray[np.int64]
+
+
+def contingency(phones: ArrayLike, codes: ArrayLike, n_phones: int, n_codes: int) -> Counts:
+    """Count how often each phone meets each code.
+
+    Parameters
+    ----------
+    phones : array_like of int, shape (frames,)
+        Phone of each frame, in [0, n_phones).
+    codes : array_like of int, shape (frames,)
+        Code of each frame, in [0, n_codes).
+    n_phones, n_codes : int
+        Sizes of the two sets.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_phones, n_codes)
+        All zero for no frames.
+
+    Raises
+    ------
+    ValueError
+        When the two differ in length or a value is out of range.
+    """
+    rows, columns = _indices(phones, n_phones, "phones"), _indices(codes, n_codes, "codes")
+    if rows.shape != columns.shape:
+        raise ValueError(f"{rows.size} phones against {columns.size} codes; one each a frame")
+    cells = np.bincount(rows * n_codes + columns, minlength=n_phones * n_codes)
+    return cells.reshape(n_phones, n_codes).astype(np.int64)
+
+
+def map_codes(counts: ArrayLike) -> NDArray[np.int64]:
+    """Give each code the phone it occurs with most, ``argmax_i n(i, j)``.
+
+    Parameters
+    ----------
+    counts : array_like of int, shape (n_phones, n_codes)
+        Joint counts of the split the mapping is fitted on.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_codes,)
+        A phone per code. A code never seen gets the most frequent phone of the split; of phones
+        that tie, the first is taken; without any frame every code gets phone 0.
+    """
+    table = _counts(counts)
+    majority = table.sum(axis=1).argmax()
+    return np.where(table.any(axis=0), table.argmax(axis=0), majority).astype(np.int64)
+
+
+def map_accuracy(mapping: ArrayLike, phones: ArrayLike, codes: ArrayLike) -> float:
+    """Share of frames whose code stands for their phone.
+
+    Parameters
+    ----------
+    mapping : array_like of int, shape (n_codes,)
+        A phone per code, from `map_codes` of another split.
+    phones, codes : array_like of int, shape (frames,)
+        The frames to score.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan for no frames.
+
+    Raises
+    ------
+    ValueError
+        When phones and codes differ in length or a code has no place in the mapping.
+    """
+    table = np.asarray(mapping)
+    truth, indices = np.asarray(phones), _indices(codes, len(table), "codes")
+    if truth.shape != indices.shape:
+        raise ValueError(f"{truth.size} phones against {indices.size} codes; one each a frame")
+    return float((table[indices] == truth).mean()) if truth.size else float("nan")
+
+
+def majority_share(phones: ArrayLike) -> float:
+    """Map accuracy by chance: the share of the most frequent phone on the scoring split.
+
+    Parameters
+    ----------
+    phones : array_like of int, shape (frames,)
+        Phones of the frames that are scored.
+
+    Returns
+    -------
+    float
+        In (0, 1]; nan for no frames.
+    """
+    values = np.asarray(phones)
+    if not values.size:
+        return float("nan")
+    return float(np.unique(values, return_counts=True)[1].max() / values.size)
+
+
+def shuffle_within(
+    sequences: Sequence[NDArray[np.int64]], rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Shuffle codes in time within each utterance, the control for every score.
+
+    How often an utterance uses each code is kept, and with it all that its codes say of speaker
+    and recording; what they say of the moment is gone.
+
+    Parameters
+    ----------
+    sequences : sequence of ndarray of int64, each of shape (frames,)
+        Codes of each utterance; left as they are.
+    rng : numpy.random.Generator
+        Where the order comes from.
+
+    Returns
+    -------
+    list of ndarray of int64
+        Shuffled copies.
+    """
+    return [rng.permutation(sequence) for sequence in sequences]
+
+
+def phone_purity(counts: ArrayLike) -> float:
+    """Share of frames that have the most frequent phone of their code.
+
+    Formula: ``sum_j max_i p(i, j)``. It is the map accuracy fitted and scored on the same frames,
+    so it flatters large codebooks: with one code a frame it is 1.
+
+    Parameters
+    ----------
+    counts : array_like of int, shape (n_phones, n_codes)
+        Joint counts.
+
+    Returns
+    -------
+    float
+        In (0, 1]; nan for no frames.
+    """
+    table = _counts(counts)
+    return _ratio(table.max(axis=0).sum(), table.sum())
+
+
+def cluster_purity(counts: ArrayLike) -> float:
+    """Share of frames that have the most frequent code of their phone.
+
+    Formula: ``sum_i max_j p(i, j)``. With a single code it is 1.
+
+    Parameters
+    ----------
+    counts : array_like of int, shape (n_phones, n_codes)
+        Joint counts.
+
+    Returns
+    -------
+    float
+        In (0, 1]; nan for no frames.
+    """
+    table = _counts(counts)
+    return _ratio(table.max(axis=1).sum(), table.sum())
+
+
+def entropy(counts: ArrayLike) -> float:
+    """Entropy of a distribution given by counts, ``-sum p log2 p`` over the non-zero ones.
+
+    Parameters
+    ----------
+    counts : array_like of int, any shape
+        How often each event was seen.
+
+    Returns
+    -------
+    float
+        Bits, at least 0; nan when nothing was counted.
+    """
+    flat = _counts(counts).ravel()
+    total = flat.sum()
+    if not total:
+        return float("nan")
+    p = flat[flat > 0] / total
+    # One event alone sums to -0.0.
+    return max(0.0, float(-(p * np.log2(p)).sum()))
+
+
+def mutual_information(counts: ArrayLike) -> float:
+    """Mutual information of phone and code.
+
+    Formula: ``sum_ij p(i, j) log2(p(i, j) / (p(i) p(j)))`` over the non-zero cells.
+
+    Parameters
+    ----------
+    counts : array_like of int, shape (n_phones, n_codes)
+        Joint counts.
+
+    Returns
+    -------
+    float
+        Bits, at least 0; nan for no frames. Few frames make it too large even for codes that say
+        nothing, so a shuffled control belongs beside it.
+    """
+    table = _counts(counts)
+    total = table.sum()
+    if not total:
+        return float("nan")
+    rows, columns = np.nonzero(table)
+    n = table[rows, columns]
+    independent = table.sum(axis=1)[rows] * (table.sum(axis=0)[columns] / total)
+    return max(0.0, float((n / total * np.log2(n / independent)).sum()))
+
+
+def pnmi(counts: ArrayLike) -> float:
+    """Phone-normalised mutual information, ``I(phone; code) / H(phone)``.
+
+    The share of the phone's uncertainty that the code takes away (Hsu et al. 2021, HuBERT,
+    section IV-D).
+
+    Parameters
+    ----------
+    counts : array_like of int, shape (n_phones, n_codes)
+        Joint counts.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan for no frames or a single phone, of which there is nothing to know.
+    """
+    table = _counts(counts)
+    return _ratio(mutual_information(table), entropy(table.sum(axis=1)))
+
+
+def v_measure(counts: ArrayLike) -> float:
+    """Harmonic mean of homogeneity ``I / H(phone)`` and completeness ``I / H(code)``.
+
+    After Rosenberg and Hirschberg 2007, with their convention that a side without entropy is 1.
+
+    Parameters
+    ----------
+    counts : array_like of int, shape (n_phones, n_codes)
+        Joint counts.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 for one code against several phones, 1 for one against one; nan for no frames.
+    """
+    table = _counts(counts)
+    if not table.any():
+        return float("nan")
+    information = mutual_information(table)
+    h_phone, h_code = entropy(table.sum(axis=1)), entropy(table.sum(axis=0))
+    homogeneity = information / h_phone if h_phone else 1.0
+    completeness = information / h_code if h_code else 1.0
+    if homogeneity + completeness == 0:
+        return 0.0
+    return 2 * homogeneity * completeness / (homogeneity + completeness)
+
+
+def used_codes(code_counts: ArrayLike) -> int:
+    """Count the codes seen at least once.
+
+    Parameters
+    ----------
+    code_counts : array_like of int, shape (n_codes,)
+        How often each code was seen, over a whole split.
+
+    Returns
+    -------
+    int
+        In [0, n_codes].
+    """
+    return int(np.count_nonzero(_counts(code_counts)))
+
+
+def perplexity(code_counts: ArrayLike) -> float:
+    """Effective number of codes, ``2 ** H(code)``.
+
+    Parameters
+    ----------
+    code_counts : array_like of int, shape (n_codes,)
+        How often each code was seen, over a whole split.
+
+    Returns
+    -------
+    float
+        In [1, used codes]; nan when nothing was counted.
+    """
+    return float(2 ** entropy(code_counts))
+
+
+def bit_rate(code_counts: ArrayLike, duration_s: float) -> float:
+    """Bit rate of ZeroSpeech 2019, ``symbols / seconds * H(code)``.
+
+    Parameters
+    ----------
+    code_counts : array_like of int, shape (n_codes,)
+        How often each code was sent.
+    duration_s : float
+        Seconds of speech they stand for.
+
+    Returns
+    -------
+    float
+        Bits per second; nan when nothing was counted or the duration is 0.
+    """
+    return _ratio(_counts(code_counts).sum() * entropy(code_counts), duration_s)
+
+
+def collapse_runs(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Keep the first code of each run of equal codes.
+
+    Parameters
+    ----------
+    codes : ndarray of int64, shape (frames,)
+        Codes of one utterance.
+
+    Returns
+    -------
+    ndarray of int64, shape (runs,)
+        No two neighbours equal.
+    """
+    return codes[np.concatenate(([True], codes[1:] != codes[:-1]))] if codes.size else codes
+
+
+def _indices(values: ArrayLike, size: int, name: str) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name} have shape {array.shape}, expected (frames,)")
+    if not array.size:
+        return array.astype(np.int64)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} are {array.dtype}, expected integers")
+    if array.min() < 0 or array.max() >= size:
+        raise ValueError(f"{name} run from {array.min()} to {array.max()}, expected [0, {size})")
+    return array.astype(np.int64)
+
+
+def _counts(counts: ArrayLike) -> Counts:
+    table = np.asarray(counts)
+    if table.size and (not np.issubdtype(table.dtype, np.integer) or table.min() < 0):
+        raise ValueError("counts are negative or not integers")
+    return table.astype(np.int64)
+
+
+def _ratio(above: float, below: float) -> float:
+    return float(above / below) if below > 0 else float("nan")

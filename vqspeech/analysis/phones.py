@@ -1,0 +1,118 @@
+"""One phone set for every corpus: the 39 ARPAbet phones of CMUdict without stress, and silence.
+
+Label files spell phones in their own ways; `to_arpabet` folds them all into this set. Choices:
+
+- Reduced vowels go to the full vowel CMUdict writes for them: schwa to ``ah``, barred i to ``ih``.
+- A vowel that ends in an r or a schwa but is one label, as espeak-ng writes NEAR, SQUARE, NORTH,
+  START, CURE and FIRE, goes to the phone of its nucleus: most of its frames sound like it. NURSE
+  and the ending of LETTER are ``er``.
+- Syllabic consonants go to the consonant; flap and glottal stop go to ``t``; the ends of LOCH and
+  LLAN, foreign to the set, go to ``k`` and ``l``.
+- Accents: a vowel goes to the phone of the word class espeak-ng's English voices use it for, so
+  Scottish ``oː`` (GOAT) is ``ow`` and Caribbean dental ``t̪`` (THIN) is ``th``.
+"""
+
+# ruff: noqa: RUF001
+# The letters that look like others are IPA.
+
+import functools
+import re
+import unicodedata
+
+SILENCE = "sil"
+PHONES: tuple[str, ...] = (
+    *("iy", "ih", "ey", "eh", "ae", "aa", "ao", "ow", "uh", "uw", "ah", "er", "ay", "aw", "oy"),
+    *("p", "b", "t", "d", "k", "g", "ch", "jh", "f", "v", "th", "dh", "s", "z", "sh", "zh", "hh"),
+    *("m", "n", "ng", "l", "r", "w", "y"),
+    SILENCE,
+)
+PHONE_INDEX: dict[str, int] = {phone: index for index, phone in enumerate(PHONES)}
+
+_SILENCES = {"", "#", "h#", "_", "_:", "_|", "pau", "sil", "sp", "spn", "ssil"}
+
+# The reduced and syllabic phones of older ARPAbet lists, as HTS and TIMIT label files have them.
+_ARPABET_VARIANTS = {
+    **{"ax": "ah", "axr": "er", "ix": "ih", "ux": "uw", "hv": "hh", "dx": "t"},
+    **{"el": "l", "em": "m", "en": "n"},
+}
+
+# Spellings have no stress, tie or syllabic marks, and a length mark only where it changes the vowel.
+_IPA_SPELLINGS = {
+    "iy": "i iə iɹ",
+    "ih": "ɪ ɪə ɪɹ ᵻ ɨ",
+    "ey": "eɪ ei eː",
+    "eh": "ɛ ɛə ɛɹ e eə",
+    "ae": "æ a",
+    "aa": "ɑ ɑə ɑɹ ɒ aː aa",
+    "ao": "ɔ ɔə ɔɹ oə oɹ",
+    "ow": "o oʊ əʊ ʌʊ",
+    "uh": "ʊ ʊə ʊɹ",
+    "uw": "u ʉ ʉɹ əu",
+    "ah": "ʌ ə ɐ",
+    "er": "ɜ ɜɹ ɚ ɝ ʌɹ əɹ əɪ",
+    "ay": "aɪ aɪə aɪɚ",
+    "aw": "aʊ aʊə aʊɚ æʊ ʌʉ",
+    "oy": "ɔɪ oɪ",
+    "p": "p",
+    "b": "b",
+    "t": "t ɾ ʔ",
+    "d": "d",
+    "k": "k x",
+    "g": "ɡ g",
+    "ch": "tʃ",
+    "jh": "dʒ",
+    "f": "f",
+    "v": "v",
+    "th": "θ t̪",
+    "dh": "ð d̪",
+    "s": "s",
+    "z": "z",
+    "sh": "ʃ",
+    "zh": "ʒ",
+    "hh": "h ɦ ç",
+    "m": "m əm",
+    "n": "n ən",
+    "ng": "ŋ",
+    "l": "l ɫ ɬ əl",
+    "r": "ɹ r ɻ",
+    "w": "w ʍ",
+    "y": "j ʲ",
+}
+_IPA = {ipa: phone for phone, spellings in _IPA_SPELLINGS.items() for ipa in spellings.split()}
+
+# Stress, ties, syllabic and non-syllabic marks, nasalisation, aspiration, palatalisation: none
+# changes the phone.
+_MARKS = re.compile("[\u02c8\u02cc'\u0361\u035c\u0329\u032f\u0303\u02b0\u200d]|(?<=.)\u02b2")
+
+
+@functools.lru_cache(maxsize=1024)
+def to_arpabet(label: str) -> str | None:
+    """Fold a label into the phone set.
+
+    Parameters
+    ----------
+    label : str
+        ARPAbet in any case with or without a stress digit (``"AH0"``), one of the usual names of
+        silence (``"pau"``, ``""``), or one phone of espeak-ng's English IPA with or without stress
+        and length marks (``"ˈɑːɹ"``).
+
+    Returns
+    -------
+    str or None
+        One of ``PHONES``; None for a label that is none of these, which the caller reports.
+
+    Examples
+    --------
+    >>> to_arpabet("AH0"), to_arpabet("ˈoʊ"), to_arpabet("pau"), to_arpabet("click")
+    ('ah', 'ow', 'sil', None)
+    """
+    name = label.strip().lower()
+    if name in _SILENCES:
+        return SILENCE
+    arpabet = re.sub(r"(?<=[a-z])[0-2]$", "", name)
+    arpabet = _ARPABET_VARIANTS.get(arpabet, arpabet)
+    if arpabet in PHONE_INDEX:
+        return arpabet
+    ipa = _MARKS.sub("", unicodedata.normalize("NFD", name)).replace(":", "ː")
+    ipa = unicodedata.normalize("NFC", ipa)
+    return _IPA.get(ipa) or _IPA.get(ipa.replace("ː", ""))

@@ -1,0 +1,397 @@
+"""Sound in and out: files, resampling and µ-law; the only module that opens or writes sound.
+
+A `wav` is float32 in [-1, 1], mono, shape (samples,). Files are read and written through soundfile,
+rates are converted with soxr HQ. Both are imported on first use, because training runs on machines
+that have neither.
+"""
+
+import logging
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vqspeech.errors import AudioError
+from vqspeech.soundheader import check_openable, check_wav_size, reason
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+_FORMATS = {
+    ".wav": ("WAV", "PCM_16"),
+    ".flac": ("FLAC", "PCM_16"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".opus": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+}
+_CODEC_RATES = {
+    ".opus": (8000, 12000, 16000, 24000, 48000),
+    ".mp3": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+}
+# What libsndfile answers for a flac file that was written to a pipe.
+_UNSTATED_SAMPLES = 1 << 60
+
+_logger = logging.getLogger("vqspeech")
+_said: set[tuple[Any, ...]] = set()
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What the header of a sound file says.
+
+    Attributes
+    ----------
+    sample_rate : int
+        Samples per second and channel.
+    channels : int
+        Channels in the file.
+    samples : int
+        Samples per channel.
+    """
+
+    sample_rate: int
+    channels: int
+    samples: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.samples / self.sample_rate
+
+
+def info(path: str | os.PathLike[str]) -> AudioInfo:
+    """Read the header of a sound file and refuse what the header alone shows to be broken.
+
+    Parameters
+    ----------
+    path : path-like
+        A wav, flac, ogg, opus or mp3 file.
+
+    Returns
+    -------
+    AudioInfo
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, a folder, unreadable, empty, of no known format, without samples, or
+        a wav file shorter than its header says.
+    """
+    import soundfile
+
+    path = Path(path)
+    check_openable(path)
+    try:
+        found = soundfile.info(os.fsencode(path))
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise AudioError(f"{path}: not a sound file that can be read ({reason(error)})") from None
+    if found.samplerate <= 0 or found.channels <= 0:
+        raise AudioError(
+            f"{path}: the header names {found.samplerate} Hz, {found.channels} channels"
+        )
+    if found.frames == 0:
+        raise AudioError(f"{path}: the file has a header and no samples")
+    if found.frames >= _UNSTATED_SAMPLES:
+        raise AudioError(f"{path}: the header does not say how long it is; convert the file anew")
+    check_wav_size(path)
+    return AudioInfo(found.samplerate, found.channels, found.frames)
+
+
+def read(path: str | os.PathLike[str], sample_rate: int = 16000) -> np.ndarray:
+    """Read a sound file as mono float32 at `sample_rate`.
+
+    Channels are averaged, other rates are converted with soxr HQ; each is said once per kind of
+    file. Values beyond ±1 are kept, with a warning once per file.
+
+    Parameters
+    ----------
+    path : path-like
+        A wav, flac, ogg, opus or mp3 file.
+    sample_rate : int, default=16000
+        Rate of the result, Hz.
+
+    Returns
+    -------
+    ndarray of float32, shape (samples,)
+        At least one sample.
+
+    Raises
+    ------
+    AudioError
+        As `info` does, and if the data are truncated, damaged, or hold NaN or infinite values.
+    """
+    blocks = list(read_blocks(path, sample_rate))
+    return np.concatenate(blocks)
+
+
+def read_blocks(
+    path: str | os.PathLike[str], sample_rate: int = 16000, block_s: float = 10.0
+) -> Iterator[np.ndarray]:
+    """Read a sound file block by block, in memory that does not grow with its length.
+
+    Joined, the blocks are exactly what `read` returns, whatever `block_s` is.
+
+    Parameters
+    ----------
+    path : path-like
+        A wav, flac, ogg, opus or mp3 file.
+    sample_rate : int, default=16000
+        Rate of the blocks, Hz.
+    block_s : float, default=10.0
+        Seconds of the file read at a time.
+
+    Yields
+    ------
+    ndarray of float32, shape (n,)
+        Mono; `n` varies and is at least 1.
+
+    Raises
+    ------
+    AudioError
+        As `read` does, when the block concerned is reached.
+    """
+    import soundfile
+    import soxr
+
+    path = Path(path)
+    header = info(path)
+    _say_conversion(path, header, sample_rate)
+    stream = (
+        soxr.ResampleStream(header.sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
+        if header.sample_rate != sample_rate
+        else None
+    )
+    done = given = 0
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            frames = max(1, round(block_s * header.sample_rate))
+            while len(block := file.read(frames, dtype="float32", always_2d=True)):
+                wav = block[:, 0] if header.channels == 1 else block.mean(axis=1, dtype=np.float32)
+                _check_values(path, wav, done / header.sample_rate)
+                done += len(wav)
+                if stream is not None:
+                    wav = stream.resample_chunk(np.ascontiguousarray(wav))
+                if len(wav):
+                    given += len(wav)
+                    yield np.ascontiguousarray(wav)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise AudioError(
+            f"{path}: damaged after {done} of {header.samples} samples ({reason(error)})"
+        ) from None
+    if done < header.samples:
+        raise AudioError(f"{path}: truncated, it ends after {done} of {header.samples} samples")
+    if stream is not None and len(
+        rest := stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    ):
+        given += len(rest)
+        yield rest
+    if given == 0:
+        raise AudioError(
+            f"{path}: {done} samples at {header.sample_rate} Hz are none at {sample_rate} Hz"
+        )
+
+
+def write(
+    path: str | os.PathLike[str], wav: np.ndarray, sample_rate: int, force: bool = False
+) -> None:
+    """Write a mono recording in the format its suffix names.
+
+    wav and flac hold 16-bit PCM, ogg Vorbis, opus Opus, mp3 MPEG layer III. The file appears whole
+    or not at all: it is written beside its place and renamed. Opus and mp3 know few rates: another
+    rate is converted to the next one up.
+
+    Parameters
+    ----------
+    path : path-like
+        Where to; the suffix is one of `SUFFIXES`.
+    wav : ndarray, shape (samples,)
+        Values in [-1, 1]; what lies outside is clipped, with a warning.
+    sample_rate : int
+        Hz.
+    force : bool, default=False
+        Replace a file that is already there.
+
+    Raises
+    ------
+    AudioError
+        If the suffix is unknown, the file exists and `force` is false, the folder is missing or
+        cannot be written, the disk is full, or `wav` is empty, not one-dimensional, or holds NaN or
+        infinite values.
+    """
+    import soundfile
+
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _FORMATS:
+        known = ", ".join(SUFFIXES)
+        raise AudioError(
+            f"{path}: cannot write {suffix or 'a file without suffix'}; choose {known}"
+        )
+    if path.exists() and not force:
+        raise AudioError(f"{path}: exists already; give another name, or --force to replace it")
+    wav = np.asarray(wav, dtype=np.float32)
+    if wav.ndim != 1 or len(wav) == 0:
+        raise AudioError(f"{path}: expected mono samples of shape (samples,), found {wav.shape}")
+    if not np.isfinite(wav).all():
+        raise AudioError(f"{path}: refused to write NaN or infinite samples")
+    rates = _CODEC_RATES.get(suffix)
+    if rates is not None and sample_rate not in rates:
+        rate = min((r for r in rates if r >= sample_rate), default=max(rates))
+        wav, sample_rate = resample(wav, sample_rate, rate), rate
+    if (peak := float(np.abs(wav).max())) > 1:
+        _logger.warning("%s: peak of %.3g clipped to 1", path, peak)
+    # Scaled here because libsndfile multiplies by 32767 but divides by 32768.
+    pcm = to_int16(wav)
+    container, subtype = _FORMATS[suffix]
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=".vqspeech-", suffix=suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        temporary.chmod(0o666 & ~_umask())
+        with soundfile.SoundFile(
+            os.fsencode(name),
+            "w",
+            samplerate=sample_rate,
+            channels=1,
+            format=container,
+            subtype=subtype,
+        ) as file:
+            # libsndfile's Vorbis encoder overflows its stack when a long signal comes in one piece.
+            for start in range(0, len(pcm), 65536):
+                file.write(pcm[start : start + 65536])
+        temporary.replace(path)
+    except FileNotFoundError:
+        raise AudioError(f"{path}: the folder {path.parent} does not exist") from None
+    except (OSError, soundfile.SoundFileError, RuntimeError) as error:
+        raise AudioError(f"{path}: cannot be written ({reason(error)})") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def to_int16(wav: np.ndarray) -> np.ndarray:
+    """Round a wav to 16 bits: ``clip(round(x * 32768), -32768, 32767)``.
+
+    Parameters
+    ----------
+    wav : ndarray of float32, shape (samples,)
+        Values in [-1, 1]; what lies outside is clipped.
+
+    Returns
+    -------
+    ndarray of int16, shape (samples,)
+        Divided by 32768 it is `wav` again, to half a step.
+    """
+    return np.clip(np.rint(wav * np.float32(32768)), -32768, 32767).astype(np.int16)
+
+
+def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Convert the sample rate with soxr HQ (flat to 0.91 of the lower Nyquist frequency, aliases below -120 dB).
+
+    Parameters
+    ----------
+    wav : ndarray, shape (samples,)
+        Mono samples.
+    from_rate, to_rate : int
+        Hz.
+
+    Returns
+    -------
+    ndarray of float32, shape (about samples * to_rate / from_rate,)
+    """
+    import soxr
+
+    wav = np.ascontiguousarray(wav, dtype=np.float32)
+    return wav if from_rate == to_rate else soxr.resample(wav, from_rate, to_rate, quality="HQ")
+
+
+def mulaw_encode(wav: "torch.Tensor", levels: int = 256) -> "torch.Tensor":
+    r"""Compress a wav to µ-law levels (ITU-T G.711 as a formula; WaveNet, arXiv:1609.03499, section 2.2).
+
+    With :math:`\mu` = `levels` - 1 and :math:`f(x) = \mathrm{sign}(x) \ln(1+\mu|x|) / \ln(1+\mu)`,
+    the level is :math:`\lfloor (f(x)+1)/2 \cdot \mu + 1/2 \rfloor`.
+
+    Parameters
+    ----------
+    wav : Tensor of float, any shape
+        Values in [-1, 1]; what lies outside is clipped.
+    levels : int, default=256
+        Number of classes.
+
+    Returns
+    -------
+    Tensor of int64, same shape
+        Values in [0, levels).
+    """
+    import torch
+
+    mu = levels - 1
+    x = wav.float().clamp(-1.0, 1.0)
+    compressed = x.sign() * torch.log1p(mu * x.abs()) / math.log1p(mu)
+    return torch.floor((compressed + 1) / 2 * mu + 0.5).long()
+
+
+def mulaw_decode(codes: "torch.Tensor", levels: int = 256) -> "torch.Tensor":
+    r"""Expand µ-law levels to a wav; ``mulaw_encode(mulaw_decode(l)) == l`` for every level.
+
+    With :math:`y = 2l/\mu - 1`, the value is :math:`\mathrm{sign}(y) ((1+\mu)^{|y|} - 1) / \mu`.
+
+    Parameters
+    ----------
+    codes : Tensor of int, any shape
+        Levels in [0, levels).
+    levels : int, default=256
+        Number of classes.
+
+    Returns
+    -------
+    Tensor of float32, same shape
+        Values in [-1, 1].
+    """
+    import torch
+
+    mu = levels - 1
+    y = 2 * codes.float() / mu - 1
+    return y.sign() * torch.expm1(y.abs() * math.log1p(mu)) / mu
+
+
+def _check_values(path: Path, wav: np.ndarray, start_s: float) -> None:
+    """Refuse NaN and infinity, warn once about values beyond full scale."""
+    peak = float(np.abs(wav).max())
+    if not math.isfinite(peak):
+        raise AudioError(f"{path}: NaN or infinite samples after {start_s:.1f} s; repair the file")
+    if peak > 1:
+        _say_once(("peak", path), "%s: values up to %.3g, beyond 1; µ-law clips them", path, peak)
+
+
+def _say_conversion(path: Path, header: AudioInfo, sample_rate: int) -> None:
+    """Mention averaging and resampling once for each kind of file."""
+    if header.channels > 1:
+        key = ("channels", header.channels)
+        text = "%s: %d channels averaged to one (said once for all such files)"
+        _say_once(key, text, path, header.channels)
+    if header.sample_rate != sample_rate:
+        key = ("rate", header.sample_rate)
+        text = "%s: %d Hz converted to %d Hz (said once for all such files)"
+        _say_once(key, text, path, header.sample_rate, sample_rate)
+
+
+def _say_once(key: tuple[Any, ...], text: str, *values: object) -> None:
+    if key not in _said:
+        _said.add(key)
+        _logger.warning(text, *values)
+
+
+def _umask() -> int:
+    """Return the process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

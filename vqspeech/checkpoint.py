@@ -1,0 +1,171 @@
+"""The model file, portable and self-describing, and the writing of files that must never be half there.
+
+A model file is safetensors: the weights, and one metadata entry ``vqspeech`` holding JSON with the keys ``format``,
+``version``, ``config``, ``speakers``, ``training`` and ``scores``. Loading executes nothing from it.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from vqspeech.errors import ConfigurationError, ModelFileError
+from vqspeech.model import Autoencoder, ModelConfig
+
+FORMAT, VERSION = "vqspeech-model", 1
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file beside its place and move it there when it is complete and on disk.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file shall be; its folder is made. What is there stays untouched until the new file is whole.
+    write : callable
+        Writes to the path handed to it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes files for the owner's eyes only
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_model(
+    model: Autoencoder,
+    path: str | Path,
+    training: Mapping[str, Any] | None = None,
+    scores: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model file.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        What to write.
+    path : str or Path
+        Where; an existing file is replaced when the new one is complete.
+    training, scores : mapping, optional
+        How it was trained and what it scores, as JSON values.
+    """
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": asdict(model.config),
+        "speakers": list(model.speakers),
+        "training": dict(training or {}),
+        "scores": dict(scores or {}),
+    }
+    metadata = {"vqspeech": json.dumps(header, default=list)}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    write_atomically(Path(path), lambda file: save_file(tensors, file, metadata))
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Read what a model file says of itself, without its weights.
+
+    Returns
+    -------
+    dict
+        Keys ``format``, ``version``, ``config``, ``speakers``, ``training``, ``scores``.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, damaged, of another kind or of a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such model file")
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get("vqspeech")
+        header = json.loads(text) if text is not None else None
+    except (SafetensorError, ValueError, OSError) as error:
+        raise ModelFileError(
+            f"{path}: not a whole safetensors file ({error}); is it a vqspeech model file?"
+        ) from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ModelFileError(f"{path}: a safetensors file, but not one that vqspeech wrote")
+    if header.get("version") != VERSION:
+        raise ModelFileError(
+            f"{path}: format version {header.get('version')!r} found, {VERSION} expected;"
+            " another version of vqspeech wrote it"
+        )
+    return header
+
+
+def _build(path: Path, header: Mapping[str, Any]) -> Autoencoder:
+    config, speakers = header.get("config"), header.get("speakers")
+    names = {field.name for field in fields(ModelConfig)}
+    if not isinstance(config, dict) or set(config) != names:
+        found = sorted(config) if isinstance(config, dict) else config
+        raise ModelFileError(f"{path}: config has {found}, expected {sorted(names)}")
+    if not isinstance(speakers, list) or not all(isinstance(name, str) for name in speakers):
+        raise ModelFileError(f"{path}: speakers is not a list of names")
+    try:
+        # nothing is allocated until the weights are found to fit
+        with torch.device("meta"):
+            return Autoencoder(ModelConfig(**config), speakers)
+    except (ConfigurationError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise ModelFileError(f"{path}: its config describes no model: {error}") from None
+
+
+def load_model(path: str | Path) -> Autoencoder:
+    """Load a model file, in evaluation mode, on the CPU.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    Autoencoder
+        The model.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, damaged or foreign, or its weights do not fit its configuration; the message names
+        the first key, what was found and what was expected.
+    """
+    path = Path(path)
+    model = _build(path, read_header(path))
+    expected = model.state_dict()
+    with safe_open(path, "pt") as file:
+        found = set(file.keys())
+        for key in sorted(found | set(expected)):
+            if key not in expected:
+                raise ModelFileError(f"{path}: key {key} found, the model has none of that name")
+            if key not in found:
+                raise ModelFileError(f"{path}: key {key} missing")
+            shape = tuple(file.get_slice(key).get_shape())
+            if shape != tuple(expected[key].shape):
+                raise ModelFileError(
+                    f"{path}: key {key} has shape {shape}, expected {tuple(expected[key].shape)}"
+                )
+        tensors = {key: file.get_tensor(key).to(expected[key].dtype) for key in expected}
+    for key, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelFileError(f"{path}: key {key} holds values that are not finite numbers")
+    model.load_state_dict(tensors, assign=True)
+    return model.eval()

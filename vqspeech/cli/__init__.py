@@ -1,0 +1,121 @@
+"""The command ``vqspeech``: finds the verb, runs its module, turns errors into one line.
+
+A verb is a module of this package with ``HELP`` (one line), ``add_arguments(parser)`` and ``run(args)``. Only the
+module of the verb in use is imported, and verbs import what is slow (torch, numba) inside ``run``, so that ``--help``
+answers at once.
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from vqspeech.errors import ConfigurationError, VqspeechError
+
+VERBS = ("prepare", "train", "codes", "decode", "convert", "info", "analyze")
+
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(f"{message} (see: {self.prog} --help)")
+
+
+def _verb_module(verb: str) -> ModuleType:
+    return importlib.import_module(f"vqspeech.cli.{verb}")
+
+
+def _overview() -> str:
+    lines = [f"  {verb:<9}{_verb_module(verb).HELP}" for verb in VERBS]
+    return "\n".join(
+        [
+            "usage: vqspeech VERB ...",
+            "",
+            "Speech to discrete codes, and codes plus a speaker to speech.",
+            "",
+            *lines,
+            "",
+            "vqspeech VERB --help tells the rest.",
+            "VQSPEECH_MODEL names a model in place of --model.",
+            "VQSPEECH_TRACEBACK=1 shows where an error came from.",
+        ]
+    )
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    verb, *rest = argv or [""]
+    if verb in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if verb in ("-V", "--version"):
+        from vqspeech import __version__
+
+        print(f"vqspeech {__version__}")
+        return 0
+    if verb not in VERBS:
+        found = f"unknown verb {verb!r}" if verb else "no verb given"
+        raise ConfigurationError(f"{found}: one of {', '.join(VERBS)} (see: vqspeech --help)")
+    module = _verb_module(verb)
+    parser = _Parser(prog=f"vqspeech {verb}", description=module.HELP)
+    module.add_arguments(parser)
+    module.run(parser.parse_args(rest))
+    return 0
+
+
+def _say(line: str) -> None:
+    print(f"vqspeech: {line}", file=sys.stderr)
+
+
+def _prepare_streams() -> None:
+    # File names need not be UTF-8: what Python read as a surrogate goes out as the byte it was.
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="surrogateescape")
+    logging.basicConfig(format="vqspeech: %(message)s")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Verb and arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 an error that was told in one line, 130 interrupted, 141 the reader of the output
+        went away.
+    """
+    _prepare_streams()
+    try:
+        status = _dispatch(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes once more when it ends; nobody is there to read that either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except VqspeechError as error:
+        if os.environ.get("VQSPEECH_TRACEBACK") == "1":
+            raise
+        _say(str(error))
+    except OSError as error:
+        if os.environ.get("VQSPEECH_TRACEBACK") == "1":
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"{where}{error.strerror or error}")
+    return 1

@@ -1,0 +1,80 @@
+"""``vqspeech decode``: codes from a file or from standard input to sound."""
+
+import argparse
+import sys
+from pathlib import Path, PurePath
+
+from vqspeech.cli.files import check_outputs, plan_sounds
+from vqspeech.cli.options import add_model_arguments, add_sampling_arguments, open_model
+
+HELP = "codes to recordings"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this verb."""
+    parser.add_argument(
+        "codes",
+        nargs="+",
+        metavar="FILE",
+        help="what vqspeech codes wrote, JSON or npz; - reads JSON lines from standard input",
+    )
+    parser.add_argument(
+        "--speaker",
+        action="append",
+        required=True,
+        metavar="NAME[,NAME...]",
+        help="whose voice; vqspeech info lists the speakers",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE|FOLDER",
+        help="a sound file for one recording, else a folder"
+        " (default: RECORDING-SPEAKER.wav in this folder)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace existing files")
+    add_sampling_arguments(parser)
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Decode the codes that `args` name.
+
+    Raises
+    ------
+    CodesError
+        When a file is no file of codes, or its codes are another model's.
+    ConfigurationError
+        When the outputs have no place, or exist.
+    VqspeechError
+        When the model does not know a speaker.
+    """
+    from vqspeech import codesfile
+
+    records = [
+        record
+        for name in args.codes
+        for record in (
+            codesfile.parse(sys.stdin.buffer.read(), "standard input")
+            if name == "-"
+            else codesfile.read(Path(name))
+        )
+    ]
+    model = open_model(args)
+    for record in records:
+        record.require_fit(model)
+
+    import torch
+
+    from vqspeech.cli.render import Job, render, speakers_named
+
+    speakers = speakers_named(args.speaker, model)
+    # What a record calls its recording came from elsewhere: only the last part of that path names a file here.
+    stems = [Path(PurePath(record.file).stem or "recording") for record in records]
+    outputs = plan_sounds(stems, speakers, args.out)
+    check_outputs(outputs, force=args.force)
+    pairs = [(record, speaker) for record in records for speaker in speakers]
+    jobs = [
+        Job(torch.tensor(record.codes), speaker, record.samples, path)
+        for (record, speaker), path in zip(pairs, outputs, strict=True)
+    ]
+    render(model, jobs, args)

@@ -1,0 +1,94 @@
+"""``vqspeech prepare``: recordings to a manifest, splits and one packed store."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vqspeech.corpus.store import PackedStore
+
+HELP = "recordings to a packed store for training"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this verb."""
+    parser.add_argument(
+        "--corpus",
+        required=True,
+        metavar="mini|vctk|PATH",
+        help="mini (made on the spot), vctk (with --download), or a VCTK tree, a folder of"
+        " SPEAKER/UTTERANCE.wav, or a manifest.tsv; give a folder named mini as ./mini",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="the store")
+    parser.add_argument(
+        "--download",
+        type=Path,
+        metavar="FOLDER",
+        help="where VCTK 0.92 is, or is fetched to (11 GB, then 11 GB unpacked)",
+    )
+    parser.add_argument("--mic", choices=("mic1", "mic2"), default="mic1", help="of VCTK 0.92")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument(
+        "--no-trim", action="store_true", help="keep the silence before and after the speech"
+    )
+    parser.add_argument("--force", action="store_true", help="replace another store in --out")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prepare the corpus that `args` name and print what is in the store.
+
+    Raises
+    ------
+    ConfigurationError
+        When ``--download`` does not go with the corpus.
+    CorpusError
+        When the corpus cannot be found, made, fetched or packed.
+    """
+    from vqspeech.corpus.manifest import Listing
+    from vqspeech.corpus.mini import make_mini
+    from vqspeech.corpus.prepare import find_corpus, prepare
+    from vqspeech.corpus.store import SKIPPED, PackedStore
+    from vqspeech.corpus.vctk import download, list_vctk
+    from vqspeech.errors import ConfigurationError
+
+    if args.download and args.corpus != "vctk":
+        raise ConfigurationError("--download goes with --corpus vctk only")
+    if args.workers < 0:
+        raise ConfigurationError(f"--workers is {args.workers}; 0 or more is possible")
+    listing: Listing
+    if args.corpus == "mini":
+        raw = args.out.with_name(f"{args.out.name}-recordings")
+        listing = find_corpus(make_mini(raw))
+    elif args.corpus == "vctk":
+        if args.download is None:
+            raise ConfigurationError(
+                "--corpus vctk needs --download FOLDER (11 GB); a tree you have is --corpus PATH"
+            )
+        listing = list_vctk(download(args.download), args.mic)
+    else:
+        listing = find_corpus(Path(args.corpus), args.mic)
+    out = prepare(
+        listing,
+        args.out,
+        top_db=None if args.no_trim else 40.0,
+        workers=args.workers,
+        force=args.force,
+    )
+    print(_table(PackedStore(out), out / SKIPPED))
+
+
+def _table(store: "PackedStore", skipped: Path) -> str:
+    """Return what a person wants to know of a store."""
+    from vqspeech.corpus.manifest import SPLITS
+
+    lines = [f"{store.corpus}, packed at {store.sample_rate} Hz in {store.path}"]
+    lines.append(f"{'split':<8}{'speakers':>10}{'utterances':>12}{'hours':>9}")
+    rows = [(split, [u for u in store.utterances if u.split == split]) for split in SPLITS]
+    for split, chosen in (*rows, ("all", store.utterances)):
+        speakers = len({u.speaker for u in chosen})
+        hours = sum(u.samples for u in chosen) / store.sample_rate / 3600
+        lines.append(f"{split:<8}{speakers:>10}{len(chosen):>12}{hours:>9.2f}")
+    with skipped.open(encoding="utf-8") as file:
+        count = sum(1 for _ in file) - 1
+    lines.append(f"skipped: {count}, listed with reasons in {skipped}")
+    return "\n".join(lines)

@@ -1,0 +1,244 @@
+"""Codes on disk: JSON lines, npz and Praat TextGrid, each with what is needed to turn the codes back into sound.
+
+A record is one recording's codes with the hop, sample rate, length and codebook size they were made with.
+Frame i covers samples [i * hop, (i + 1) * hop). JSON lines and npz are read back; a TextGrid is for looking at.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
+
+import numpy as np
+
+from vqspeech.checkpoint import write_atomically
+from vqspeech.errors import CodesError
+
+if TYPE_CHECKING:
+    from vqspeech.model import Autoencoder
+
+SUFFIXES = {"json": ".json", "npz": ".npz", "textgrid": ".TextGrid"}
+"""Suffix of a file in each format."""
+
+
+@dataclass(frozen=True)
+class CodesRecord:
+    """The codes of one recording.
+
+    Attributes
+    ----------
+    file : str
+        The recording, as it was named.
+    codes : list of int
+        One for each frame, in [0, codebook_size).
+    hop : int
+        Samples a code.
+    sample_rate : int
+        Hz, of the model; `samples` and `hop` count at this rate.
+    samples : int
+        Length of the recording; ``len(codes) == ceil(samples / hop)``.
+    codebook_size : int
+        Number of different codes of the model.
+    model : str
+        The model, as it was named.
+    """
+
+    file: str
+    codes: list[int]
+    hop: int
+    sample_rate: int
+    samples: int
+    codebook_size: int
+    model: str
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON, in ASCII."""
+        return json.dumps(asdict(self))
+
+    def to_npz(self) -> bytes:
+        """Return the record as an npz archive of plain arrays, one for each field."""
+        buffer = io.BytesIO()
+        fields = asdict(self) | {"codes": np.asarray(self.codes, dtype=np.int64)}
+        # A name read from a system that is not UTF-8 holds surrogates, which an array cannot store.
+        fields |= {k: _storable(v) for k, v in fields.items() if isinstance(v, str)}
+        # numpy.savez takes its arrays as keyword arguments, and has one called `file` itself.
+        with ZipFile(buffer, "w", ZIP_DEFLATED) as archive:
+            for key, value in fields.items():
+                with archive.open(f"{key}.npy", "w") as entry:
+                    np.lib.format.write_array(entry, np.asarray(value), allow_pickle=False)
+        return buffer.getvalue()
+
+    def to_textgrid(self) -> str:
+        """Return a Praat TextGrid with one interval for each frame, labelled with its code."""
+        end_s = self.samples / self.sample_rate
+        lines = [
+            'File type = "ooTextFile"',
+            'Object class = "TextGrid"',
+            "",
+            "xmin = 0",
+            f"xmax = {end_s:.9g}",
+            "tiers? <exists>",
+            "size = 1",
+            "item []:",
+            "    item [1]:",
+            '        class = "IntervalTier"',
+            '        name = "codes"',
+            "        xmin = 0",
+            f"        xmax = {end_s:.9g}",
+            f"        intervals: size = {len(self.codes)}",
+        ]
+        for frame, code in enumerate(self.codes):
+            start = frame * self.hop / self.sample_rate
+            stop = min((frame + 1) * self.hop, self.samples) / self.sample_rate
+            lines += [
+                f"        intervals [{frame + 1}]:",
+                f"            xmin = {start:.9g}",
+                f"            xmax = {stop:.9g}",
+                f'            text = "{code}"',
+            ]
+        return "\n".join(lines) + "\n"
+
+    def require_fit(self, model: "Autoencoder") -> None:
+        """Check that the codes can be this model's.
+
+        Raises
+        ------
+        CodesError
+            Naming the first property that differs.
+        """
+        for key in ("codebook_size", "hop", "sample_rate"):
+            found, expected = getattr(self, key), getattr(model, key)
+            if found != expected:
+                raise CodesError(
+                    f"codes of {self.file}: their {key} is {found}, this model's is {expected};"
+                    f" use the model that made them ({self.model})"
+                )
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def write(path: Path, record: CodesRecord, kind: str) -> None:
+    """Write a record into one file, complete or not at all; folders are made.
+
+    Parameters
+    ----------
+    path : Path
+        Where to; an existing file is replaced.
+    record : CodesRecord
+        What to write.
+    kind : str
+        ``json``, ``npz`` or ``textgrid``.
+    """
+    if kind == "npz":
+        content = record.to_npz()
+    elif kind == "json":
+        content = (record.to_json() + "\n").encode("ascii")
+    else:
+        content = record.to_textgrid().encode("ascii")
+
+    def save(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    write_atomically(path, save)
+
+
+def read(path: Path) -> list[CodesRecord]:
+    """Read the records of an npz file, or of a file with one or more JSON objects.
+
+    Raises
+    ------
+    CodesError
+        When the file is missing, in neither format, or a record contradicts itself.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CodesError(f"{path}: {error.strerror}") from error
+    if content.startswith(b"PK"):
+        return [_from_npz(content, str(path))]
+    return parse(content, str(path))
+
+
+def parse(content: bytes, name: str) -> list[CodesRecord]:
+    """Read the records of JSON text: objects one after another, on one line each or on several.
+
+    Parameters
+    ----------
+    content : bytes
+        UTF-8.
+    name : str
+        What errors call the text.
+
+    Raises
+    ------
+    CodesError
+        When it is not JSON, empty, or a record contradicts itself.
+    """
+    try:
+        text = content.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        raise CodesError(
+            f"{name}: neither JSON lines nor npz; expected what vqspeech codes writes"
+        ) from None
+    decoder = json.JSONDecoder()
+    records: list[CodesRecord] = []
+    position = 0
+    while position < len(text):
+        try:
+            fields, position = decoder.raw_decode(text, position)
+        except (json.JSONDecodeError, RecursionError) as error:
+            line = text.count("\n", 0, getattr(error, "pos", position)) + 1
+            raise CodesError(
+                f"{name}, line {line}: not JSON; expected what vqspeech codes writes"
+            ) from None
+        records.append(_checked(fields, f"{name}, record {len(records) + 1}"))
+        while position < len(text) and text[position].isspace():
+            position += 1
+    if not records:
+        raise CodesError(f"{name}: empty; expected what vqspeech codes writes")
+    return records
+
+
+def _from_npz(content: bytes, name: str) -> CodesRecord:
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            fields = {key: archive[key].tolist() for key in archive.files}
+    except (OSError, ValueError, BadZipFile, EOFError, KeyError) as error:
+        raise CodesError(f"{name}: not an npz file of plain arrays ({error})") from None
+    return _checked(fields, name)
+
+
+def _checked(fields: Any, name: str) -> CodesRecord:
+    if not isinstance(fields, Mapping):
+        raise CodesError(f"{name}: found {type(fields).__name__}, expected an object with codes")
+    for key, kind in CodesRecord.__annotations__.items():
+        if key not in fields:
+            raise CodesError(f"{name}: {key!r} is missing; expected what vqspeech codes writes")
+        value = fields[key]
+        if kind is int and not (_is_int(value) and value > 0):
+            raise CodesError(f"{name}: {key} is {value!r}, expected a whole number above 0")
+        if kind is str and not isinstance(value, str):
+            raise CodesError(f"{name}: {key} is {value!r}, expected text")
+    codes, size = fields["codes"], fields["codebook_size"]
+    if not isinstance(codes, list) or not all(map(_is_int, codes)):
+        raise CodesError(f"{name}: codes are not a list of whole numbers")
+    if codes and not 0 <= min(codes) <= max(codes) < size:
+        raise CodesError(
+            f"{name}: codes range from {min(codes)} to {max(codes)}, expected 0 to {size - 1}"
+        )
+    frames = -(-fields["samples"] // fields["hop"])
+    if len(codes) != frames:
+        raise CodesError(
+            f"{name}: {len(codes)} codes, expected {frames} for {fields['samples']} samples"
+            f" at hop {fields['hop']}"
+        )
+    return CodesRecord(**{key: fields[key] for key in CodesRecord.__annotations__})
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,253 @@
+"""What a corpus holds: utterances, what was skipped and why, the manifest file, and the splits.
+
+A manifest is a tab-separated UTF-8 file whose first line names the columns. Paths in it are
+relative to its own folder. Splits are drawn by sentence: everybody who reads a sentence reads it in
+the same split.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from vqspeech.errors import CorpusError
+
+SPLITS = ("train", "valid", "test")
+COLUMNS = ("corpus", "speaker", "utterance", "path", "rate", "seconds", "split", "labels", "text")
+_REQUIRED = ("speaker", "utterance", "path")
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording of one speaker.
+
+    Attributes
+    ----------
+    corpus, speaker, utterance : str
+        Names; together they name the recording.
+    path : Path
+        The sound file.
+    split : str
+        ``"train"``, ``"valid"``, ``"test"``, or empty while undecided.
+    labels : Path or None
+        A file of phone times (``.lab`` or ``.TextGrid``).
+    text : str
+        What is said, or empty.
+    """
+
+    corpus: str
+    speaker: str
+    utterance: str
+    path: Path
+    split: str = ""
+    labels: Path | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that was found and not used, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What was found in one place.
+
+    Attributes
+    ----------
+    kind : str
+        What the place was taken for, for people to read.
+    root : Path
+        The folder.
+    utterances : list of Utterance
+        In a fixed order.
+    skipped : list of Skipped
+        What was left out.
+    """
+
+    kind: str
+    root: Path
+    utterances: list[Utterance] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def read_manifest(path: Path) -> Listing:
+    """Read a manifest; the splits it gives are kept.
+
+    Parameters
+    ----------
+    path : Path
+        A tab-separated file with at least the columns speaker, utterance and path; corpus, split,
+        labels and text are used where present, other columns are ignored.
+
+    Returns
+    -------
+    Listing
+
+    Raises
+    ------
+    CorpusError
+        If the file cannot be read, is not UTF-8, lacks a column, names an unknown split, or a line
+        has the wrong number of fields or an empty name.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror})") from None
+    columns = lines[0].rstrip("\r").split("\t")
+    if missing := [name for name in _REQUIRED if name not in columns]:
+        raise CorpusError(f"{path}: the first line lacks the columns {', '.join(missing)}")
+    root = path.parent
+    utterances: list[Utterance] = []
+    skipped: list[Skipped] = []
+    seen: set[tuple[str, str, str]] = set()
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip():
+            continue
+        fields = line.rstrip("\r").split("\t")
+        if len(fields) != len(columns):
+            raise CorpusError(
+                f"{path}, line {number}: {len(fields)} fields where the first line names {len(columns)}"
+            )
+        row = dict(zip(columns, fields, strict=True))
+        if empty := [name for name in _REQUIRED if not row[name]]:
+            raise CorpusError(f"{path}, line {number}: the {empty[0]} is empty")
+        split = row.get("split", "")
+        if split and split not in SPLITS:
+            raise CorpusError(
+                f"{path}, line {number}: split {split!r} is none of {', '.join(SPLITS)}"
+            )
+        utterance = Utterance(
+            corpus=row.get("corpus", "") or root.name,
+            speaker=row["speaker"],
+            utterance=row["utterance"],
+            path=root / row["path"],
+            split=split,
+            labels=root / row["labels"] if row.get("labels") else None,
+            text=row.get("text", ""),
+        )
+        key = (utterance.corpus, utterance.speaker, utterance.utterance)
+        if key in seen:
+            skipped.append(Skipped(utterance.path, f"named a second time on line {number}"))
+            continue
+        seen.add(key)
+        utterances.append(utterance)
+    return Listing(f"manifest {path.name}", root, utterances, skipped)
+
+
+def normalise_sentence(text: str) -> str:
+    """Reduce a sentence to what decides whether two are the same: letters and digits, caseless, single spaces."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    kept = "".join(c if c.isalnum() else "" if c in "'’" else " " for c in folded)  # noqa: RUF001
+    return " ".join(kept.split())
+
+
+def sentence_key(utterance: Utterance) -> str:
+    """Return what utterances of one sentence have in common.
+
+    It is the normalised text; without one, the utterance's name less the speaker's: recordings
+    numbered alike are taken for the same sentence.
+    """
+    if sentence := normalise_sentence(utterance.text):
+        return f"text {sentence}"
+    stem = utterance.utterance.removeprefix(utterance.speaker).lstrip("_-. ")
+    return f"name {stem or utterance.utterance}"
+
+
+def assign_splits(
+    utterances: Sequence[Utterance], valid_fraction: float = 0.05, test_fraction: float = 0.05
+) -> list[Utterance]:
+    """Give every utterance without a split one, so that no sentence is in two.
+
+    Sentences are ordered by a hash of themselves; the first go to test, the next to valid, the rest
+    to train. With three sentences or more, valid and test hold at least one each. A sentence that
+    some utterance has a given split for goes there.
+
+    Parameters
+    ----------
+    utterances : sequence of Utterance
+        In any order; the result does not depend on it.
+    valid_fraction, test_fraction : float
+        Shares of the sentences, in [0, 1).
+
+    Returns
+    -------
+    list of Utterance
+        In the order given, each with a split.
+    """
+    given = {sentence_key(u): u.split for u in reversed(utterances) if u.split}
+    keys = {sentence_key(u) for u in utterances} - given.keys()
+    order = sorted(
+        keys, key=lambda key: hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    )
+    least = 1 if len(order) >= 3 else 0
+    n_test = max(least if test_fraction > 0 else 0, round(len(order) * test_fraction))
+    n_valid = max(least if valid_fraction > 0 else 0, round(len(order) * valid_fraction))
+    drawn = {
+        key: "test" if rank < n_test else "valid" if rank < n_test + n_valid else "train"
+        for rank, key in enumerate(order)
+    }
+    drawn.update(given)
+    return [u if u.split else replace(u, split=drawn[sentence_key(u)]) for u in utterances]
+
+
+def split_listing(
+    listing: Listing, valid_fraction: float = 0.05, test_fraction: float = 0.05
+) -> Listing:
+    """Give every utterance of a listing a split, and keep the test split's sentences to itself.
+
+    Given splits may put one sentence into test and elsewhere too: the utterances elsewhere are
+    dropped and listed as skipped.
+
+    Parameters
+    ----------
+    listing : Listing
+        Its utterances may have splits.
+    valid_fraction, test_fraction : float
+        As `assign_splits` takes them.
+
+    Returns
+    -------
+    Listing
+        Every utterance has a split; train and valid share no sentence and no file with test.
+    """
+    utterances = assign_splits(listing.utterances, valid_fraction, test_fraction)
+    tested = {
+        key for u in utterances if u.split == "test" for key in (normalise_sentence(u.text), u.path)
+    } - {""}
+    kept, skipped = [], list(listing.skipped)
+    for u in utterances:
+        if u.split != "test" and u.path in tested:
+            skipped.append(Skipped(u.path, "the same file is in the test split"))
+        elif u.split != "test" and normalise_sentence(u.text) in tested:
+            skipped.append(Skipped(u.path, "its sentence is read in the test split"))
+        else:
+            kept.append(u)
+    return Listing(listing.kind, listing.root, kept, skipped)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a tab-separated table; fields may hold neither tabs nor line breaks.
+
+    Parameters
+    ----------
+    path : Path
+        Written beside its place and renamed.
+    columns : sequence of str
+        The first line.
+    rows : iterable of sequences
+        The other lines.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("\t".join(columns) + "\n")
+        for row in rows:
+            file.write("\t".join(str(field) for field in row) + "\n")
+    temporary.replace(path)

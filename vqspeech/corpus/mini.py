@@ -1,0 +1,155 @@
+"""The miniature corpus: eight synthetic voices, 64 sentences each, with exact phone times.
+
+It is made on the spot with libespeak-ng, needs no download, and has the same bytes each time. The
+tree is that of VCTK 0.80 plus labels: ``wav48/m1/m1_001.wav`` (at espeak-ng's own rate, whatever
+the folder's name says), ``txt/m1/m1_001.txt``, ``lab/m1/m1_001.lab``, ``speaker-info.txt``. A label
+line is start, end (100 ns units) and phone: IPA without marks of stress and length, `pau` where
+nothing is said, nothing left out.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from vqspeech import audio
+from vqspeech.corpus.espeak import Synthesizer, Voice
+from vqspeech.corpus.manifest import Listing
+from vqspeech.corpus.sentences import SENTENCES
+from vqspeech.corpus.vctk import list_vctk
+from vqspeech.errors import CorpusError, VqspeechError
+
+MARKER = "mini.json"
+# None of espeak-ng's voices with an echo, which would sound on into pauses and closures.
+VOICES = (
+    Voice("m1", "en-us+m1", pitch=42, words_per_minute=170),
+    Voice("m2", "en-us+m3", pitch=58, words_per_minute=185),
+    Voice("m3", "en-us+m7", pitch=45, pitch_range=60, words_per_minute=175),
+    Voice("m4", "en-us+m4", pitch=40, pitch_range=40, words_per_minute=160),
+    Voice("f1", "en-us+f1", pitch=56, words_per_minute=170),
+    Voice("f2", "en-us+steph2", pitch=60, words_per_minute=180),
+    Voice("f3", "en-us+linda", pitch=50, pitch_range=60, words_per_minute=165),
+    Voice("f4", "en-us+Annie", pitch=55, pitch_range=40, words_per_minute=175),
+)
+
+
+def make_mini(dest: Path) -> Path:
+    """Make the miniature corpus, or find it made.
+
+    The speech is made in a fresh process, because libespeak-ng's output depends on what the process
+    said before.
+
+    Parameters
+    ----------
+    dest : Path
+        Its folder: new, empty, or holding the corpus already. It appears whole or not at all.
+
+    Returns
+    -------
+    Path
+        `dest`.
+
+    Raises
+    ------
+    CorpusError
+        If espeakng-loader is missing, or `dest` holds something else or cannot be written.
+    """
+    dest = Path(dest)
+    stated = _stated()
+    marker = dest / MARKER
+    if marker.is_file() and marker.read_text(encoding="utf-8") == stated:
+        return dest
+    if dest.exists() and (not dest.is_dir() or (not marker.is_file() and any(dest.iterdir()))):
+        raise CorpusError(
+            f"{dest}: holds something other than the miniature corpus; name a new folder"
+        )
+    partial = dest.with_name(f".{dest.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        command = [sys.executable, "-m", "vqspeech.corpus.mini", str(partial)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
+            raise CorpusError(lines[-1])
+        (partial / MARKER).write_text(stated, encoding="utf-8")
+        if dest.exists():
+            shutil.rmtree(dest)
+        partial.rename(dest)
+    except OSError as error:
+        raise CorpusError(f"{dest}: cannot be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return dest
+
+
+def list_mini(root: Path) -> Listing:
+    """List the miniature corpus, which `make_mini` made in `root`.
+
+    Parameters
+    ----------
+    root : Path
+        Its folder.
+
+    Returns
+    -------
+    Listing
+        Like VCTK's, under this corpus's name.
+    """
+    found = list_vctk(root)
+    utterances = [replace(utterance, corpus="mini") for utterance in found.utterances]
+    return replace(found, kind="mini", utterances=utterances)
+
+
+def speak_all(dest: Path) -> None:
+    """Write every voice's sentences into `dest`; the bytes depend on this being the process's first speech.
+
+    Parameters
+    ----------
+    dest : Path
+        An empty folder.
+
+    Raises
+    ------
+    CorpusError
+        If espeakng-loader is missing or lacks a voice.
+    """
+    synthesizer = Synthesizer()
+    rate = synthesizer.sample_rate
+    for voice in VOICES:
+        for folder in ("wav48", "txt", "lab"):
+            (dest / folder / voice.name).mkdir(parents=True)
+        synthesizer.choose(voice)
+        for number, sentence in enumerate(SENTENCES, 1):
+            spoken = synthesizer.speak(sentence, seed=number)
+            stem = f"{voice.name}/{voice.name}_{number:03d}"
+            audio.write(dest / "wav48" / f"{stem}.wav", spoken.pcm / 32768, rate)
+            (dest / "txt" / f"{stem}.txt").write_text(sentence + "\n", encoding="utf-8")
+            lines = [
+                f"{_ticks(start, rate)} {_ticks(end, rate)} {phone}\n"
+                for start, end, phone in spoken.phones
+            ]
+            (dest / "lab" / f"{stem}.lab").write_text("".join(lines), encoding="utf-8")
+    rows = [f"{v.name} {'FM'[v.name[0] == 'm']} {v.variant}\n" for v in VOICES]
+    (dest / "speaker-info.txt").write_text("ID GENDER VOICE\n" + "".join(rows), encoding="utf-8")
+
+
+def _ticks(sample: int, rate: int) -> int:
+    """Return a sample's time in units of 100 ns, rounded."""
+    return (sample * 10_000_000 + rate // 2) // rate
+
+
+def _stated() -> str:
+    """Return what the marker of a finished corpus says: everything its bytes follow from."""
+    plan = hashlib.sha256(repr((2, VOICES, SENTENCES)).encode()).hexdigest()
+    return json.dumps({"format": "vqspeech-mini", "plan_sha256": plan}) + "\n"
+
+
+if __name__ == "__main__":
+    try:
+        speak_all(Path(sys.argv[1]))
+    except VqspeechError as error:
+        sys.exit(str(error))

@@ -1,0 +1,236 @@
+"""The parallel half of preparing a corpus: recordings read, trimmed and packed, some at a time.
+
+A part is done when its description (``.json``) is there; it is written after the samples, under a
+temporary name first.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from vqspeech import audio
+from vqspeech.errors import AudioError, CorpusError
+
+MARGIN_S = 0.1
+
+_FRAME_S, _HOP_S = 0.025, 0.005
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one worker does at a time.
+
+    Attributes
+    ----------
+    path : Path
+        Its sound file; the description beside it ends in ``.json``.
+    sources : tuple of Path
+        Sound files, in order.
+    sample_rate : int
+        Of the result, Hz.
+    top_db : float or None
+        Edges this much below the loudest moment are cut off; None keeps everything.
+    """
+
+    path: Path
+    sources: tuple[Path, ...]
+    sample_rate: int
+    top_db: float | None
+
+
+def trim(wav: np.ndarray, sample_rate: int, top_db: float) -> tuple[int, int]:
+    """Find where a recording's edges stop being silent.
+
+    Parameters
+    ----------
+    wav : ndarray of float32, shape (samples,)
+        The recording.
+    sample_rate : int
+        Hz.
+    top_db : float
+        What is this much below the loudest 25 ms counts as silence.
+
+    Returns
+    -------
+    tuple of (int, int)
+        First sample and end, with a margin of `MARGIN_S`; (0, 0) if every sample is zero.
+    """
+    frame, hop = max(1, round(_FRAME_S * sample_rate)), max(1, round(_HOP_S * sample_rate))
+    energy = np.concatenate([[0.0], np.cumsum(np.square(wav, dtype=np.float64))])
+    starts = np.arange(0, max(len(wav) - frame, 0) + hop, hop)
+    ends = np.minimum(starts + frame, len(wav))
+    power = energy[ends] - energy[np.minimum(starts, len(wav))]
+    if power.max() <= 0:
+        return 0, 0
+    loud = np.flatnonzero(power > power.max() * 10 ** (-top_db / 10))
+    margin = round(MARGIN_S * sample_rate)
+    first, last = int(starts[loud[0]]) - margin, int(ends[loud[-1]]) + margin
+    return max(0, first), min(len(wav), last)
+
+
+def pack(part: Part) -> int:
+    """Read, trim and pack the recordings of one part, and leave its two files.
+
+    Parameters
+    ----------
+    part : Part
+        What to do.
+
+    Returns
+    -------
+    int
+        The number of recordings looked at.
+    """
+    # Named by process: one whose parent was killed may still be at the part that a new run takes up.
+    temporary = part.path.with_suffix(f".partial-{os.getpid()}")
+    found: list[dict[str, Any]] = []
+    with temporary.open("wb") as file:
+        for source in part.sources:
+            try:
+                wav = audio.read(source, part.sample_rate)
+                rate = audio.info(source).sample_rate
+            except AudioError as error:
+                found.append({"reason": str(error).removeprefix(f"{source}: ")})
+                continue
+            start, end = (0, len(wav))
+            if part.top_db is not None:
+                start, end = trim(wav, part.sample_rate, part.top_db)
+            if end == start:
+                found.append({"reason": "nothing but silence"})
+                continue
+            file.write(audio.to_int16(wav[start:end]).astype("<i2").tobytes())
+            found.append({"rate": rate, "samples": end - start, "start": start})
+    temporary.replace(part.path)
+    write_json(part.path.with_suffix(".json"), found)
+    return len(found)
+
+
+def pack_all(parts: Sequence[Part], workers: int) -> Iterator[int]:
+    """Pack parts in several processes.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        What to do.
+    workers : int
+        Processes; 0 or 1 works in this one.
+
+    Yields
+    ------
+    int
+        How many recordings a part held, as parts get done, in any order.
+
+    Raises
+    ------
+    CorpusError
+        If a worker dies.
+    OSError
+        If the parts cannot be written.
+    """
+    if workers <= 1:
+        level = logging.getLogger("vqspeech").level
+        _quiet()
+        try:
+            yield from map(pack, parts)
+        finally:
+            logging.getLogger("vqspeech").setLevel(level)
+        return
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for _ in range(workers):
+            idle.put(stack.enter_context(_Worker()))
+
+        def pack_by_any(part: Part) -> int:
+            worker = idle.get()
+            try:
+                return worker.pack(part)
+            finally:
+                idle.put(worker)
+
+        futures = [pool.submit(pack_by_any, part) for part in parts]
+        stack.callback(lambda: [future.cancel() for future in futures])
+        for future in as_completed(futures):
+            yield future.result()
+
+
+class _Worker:
+    """A process that packs parts, one JSON line in and one out for each.
+
+    It is a fresh interpreter and not a child of `multiprocessing`: that one would import the caller's
+    main module anew, and stay behind when the caller is killed. This one ends when its input does.
+    """
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", __name__]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+
+    def pack(self, part: Part) -> int:
+        """Let the process pack a part and return how many recordings it held."""
+        sources = [str(source) for source in part.sources]
+        task = [str(part.path), sources, part.sample_rate, part.top_db]
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            print(json.dumps(task), file=self._process.stdin, flush=True)
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise CorpusError("a worker process died (memory?); run again with --workers 1")
+        count, errno, reason = json.loads(answer)
+        if errno is not None:
+            raise OSError(errno, reason)
+        return count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def _serve() -> None:
+    """Pack the parts that come in on standard input until it ends."""
+    # Ctrl-C reaches the whole group; the process that started this one decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _quiet()
+    for line in sys.stdin:
+        path, sources, sample_rate, top_db = json.loads(line)
+        part = Part(Path(path), tuple(map(Path, sources)), sample_rate, top_db)
+        try:
+            answer: tuple[object, ...] = (pack(part), None, None)
+        except OSError as error:
+            answer = (0, error.errno, error.strerror)
+        print(json.dumps(answer), flush=True)
+
+
+def _quiet() -> None:
+    """Leave out what is said about single files: a corpus has thousands of them, all alike."""
+    logging.getLogger("vqspeech").setLevel(logging.ERROR)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    _serve()

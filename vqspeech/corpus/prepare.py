@@ -1,0 +1,301 @@
+"""From a listing to a packed store: in parallel, in parts, so that a killed run goes on where it was.
+
+The utterances are cut into parts of equal count. Each worker process reads, trims and packs one
+part at a time and leaves it in ``out/parts`` under its final name only when it is whole. When all
+parts are there they are joined to `store.AUDIO`, the tables are written, `store.INDEX` last, and
+the parts are removed. The bytes do not depend on workers, kills or the time of day.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vqspeech import audio
+from vqspeech.corpus import mini, store, vctk
+from vqspeech.corpus.folder import list_folder
+from vqspeech.corpus.manifest import (
+    Listing,
+    Skipped,
+    Utterance,
+    read_manifest,
+    split_listing,
+    write_table,
+)
+from vqspeech.corpus.parts import Part, pack_all, write_json
+from vqspeech.errors import CorpusError
+from vqspeech.progress import Progress
+
+PARTS = "parts"
+UTTERANCES_PER_PART = 32
+
+
+def find_corpus(path: Path, mic: str = "mic1") -> Listing:
+    """Find out what kind of corpus `path` is, and list it.
+
+    Parameters
+    ----------
+    path : Path
+        A manifest (``.tsv``), or a folder: with a ``manifest.tsv``, the miniature
+        corpus, a VCTK tree, or speakers' folders; looked for in this order.
+    mic : {"mic1", "mic2"}
+        The microphone, for VCTK 0.92.
+
+    Returns
+    -------
+    Listing
+
+    Raises
+    ------
+    CorpusError
+        If it is none of these, or a prepared store; or as the listing found raises.
+    """
+    path = Path(path)
+    if path.is_file():
+        if path.suffix == ".tsv":
+            return read_manifest(path)
+        raise CorpusError(f"{path}: neither a folder nor a manifest (.tsv)")
+    if not path.is_dir():
+        raise CorpusError(f"{path}: no such folder or manifest")
+    if (path / store.INDEX).is_file():
+        raise CorpusError(f"{path}: a prepared store already; use it as it is")
+    if (path / store.MANIFEST).is_file():
+        return read_manifest(path / store.MANIFEST)
+    if (path / mini.MARKER).is_file():
+        return mini.list_mini(path)
+    if vctk.find_layout(path):
+        return vctk.list_vctk(path, mic)
+    listing = list_folder(path)
+    if not listing.utterances:
+        raise CorpusError(
+            f"{path}: no manifest.tsv, no VCTK tree (wav48, wav48_silence_trimmed), "
+            f"no speaker/utterance{audio.SUFFIXES[0]}"
+        )
+    return listing
+
+
+def prepare(
+    listing: Listing,
+    out: Path,
+    *,
+    sample_rate: int = 16000,
+    top_db: float | None = 40.0,
+    workers: int = 2,
+    progress: bool = True,
+    force: bool = False,
+) -> Path:
+    """Pack a corpus into a store that training reads without loading it.
+
+    Recordings are converted to mono 16-bit at `sample_rate`. Silence is trimmed off their edges (a
+    margin of 0.1 s stays), pauses inside are kept. What cannot be read is skipped and listed. A
+    call that was killed goes on with the parts it had finished; a finished store of the same
+    sources and settings is returned at once.
+
+    Parameters
+    ----------
+    listing : Listing
+        What to pack; utterances without a split get one.
+    out : Path
+        The store's folder, made if needed.
+    sample_rate : int, default=16000
+        Hz.
+    top_db : float or None, default=40.0
+        Edges whose level is this much below the loudest 25 ms are trimmed; None keeps them.
+    workers : int, default=2
+        Processes; 0 or 1 works in this one.
+    progress : bool, default=True
+        Show a bar, or a line now and then, on standard error.
+    force : bool, default=False
+        Replace a store of other sources or settings.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    CorpusError
+        If `out` holds another store and `force` is false, holds something else, cannot be written
+        or lacks the room, if no utterance can be read, or a worker dies.
+    """
+    out = Path(out)
+    listing = split_listing(_nameable(listing))
+    if not listing.utterances:
+        raise CorpusError(f"{listing.root}: no utterance that can be used in {listing.kind}")
+    plan = _fingerprint(listing, sample_rate, top_db)
+    if (out / store.INDEX).is_file():
+        if _stated_plan(out) == plan:
+            shutil.rmtree(out / PARTS, ignore_errors=True)
+            return out
+        if not force:
+            raise CorpusError(
+                f"{out}: holds a store of other sources or settings; name another folder, or --force"
+            )
+    try:
+        parts = _start(listing, out, plan, sample_rate, top_db)
+        _work(parts, workers, progress)
+        _join(listing, parts, out, plan, sample_rate)
+        shutil.rmtree(out / PARTS)
+    except OSError as error:
+        raise CorpusError(f"{out}: cannot be written ({error.strerror or error})") from None
+    return out
+
+
+def _start(
+    listing: Listing, out: Path, plan: str, sample_rate: int, top_db: float | None
+) -> list[Part]:
+    """Make or take up the folder of parts, and say what each part is."""
+    folder = out / PARTS
+    stated = folder / "plan"
+    if out.is_dir() and not stated.is_file() and not (out / store.INDEX).is_file():
+        foreign = [path.name for path in out.iterdir() if path.name != PARTS]
+        if foreign:
+            raise CorpusError(f"{out}: holds other files ({foreign[0]}, ...); name a new folder")
+    if not stated.is_file() or stated.read_text(encoding="utf-8") != plan:
+        # The index goes first: from here on the old store is not whole.
+        (out / store.INDEX).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        stated.write_text(plan, encoding="utf-8")
+    sources = [utterance.path for utterance in listing.utterances]
+    return [
+        Part(
+            folder / f"{first // UTTERANCES_PER_PART:06d}.i16",
+            tuple(sources[first : first + UTTERANCES_PER_PART]),
+            sample_rate,
+            top_db,
+        )
+        for first in range(0, len(sources), UTTERANCES_PER_PART)
+    ]
+
+
+def _work(parts: Sequence[Part], workers: int, progress: bool) -> None:
+    """Pack every part that is not there yet."""
+    missing = [part for part in parts if not part.path.with_suffix(".json").is_file()]
+    total = sum(len(part.sources) for part in parts)
+    stream = None if progress else io.StringIO()
+    with Progress(total, "utterances", "prepare", stream=stream) as bar:
+        bar.update(total - sum(len(part.sources) for part in missing))
+        for count in pack_all(missing, min(workers, len(missing))):
+            bar.update(count)
+
+
+def _join(listing: Listing, parts: Sequence[Part], out: Path, plan: str, sample_rate: int) -> None:
+    """Join the parts and write the tables, the index last."""
+    described = [
+        json.loads(part.path.with_suffix(".json").read_text(encoding="utf-8")) for part in parts
+    ]
+    found = [row for rows in described for row in rows]
+    skipped = list(listing.skipped)
+    rows: list[tuple[object, ...]] = []
+    offset = 0
+    for utterance, row in zip(listing.utterances, found, strict=True):
+        if "reason" in row:
+            skipped.append(Skipped(utterance.path, row["reason"]))
+            continue
+        rows.append(_row(utterance, row, listing.root, offset, sample_rate))
+        offset += row["samples"]
+    write_table(
+        out / store.SKIPPED,
+        ("path", "reason"),
+        [(_printable(str(s.path)), _printable(s.reason)) for s in skipped],
+    )
+    if not rows:
+        raise CorpusError(
+            f"{listing.root}: none of {len(found)} recordings can be read; "
+            f"{out / store.SKIPPED} says why (first: {found[0]['reason']})"
+        )
+    temporary = out / f".{store.AUDIO}.partial"
+    free = shutil.disk_usage(out).free
+    if free < 2 * offset:
+        raise CorpusError(f"{out}: {2 * offset} bytes needed, {free} free on the disk")
+    with temporary.open("wb") as file:
+        for part in parts:
+            with part.path.open("rb") as source:
+                shutil.copyfileobj(source, file, 1 << 20)
+    temporary.replace(out / store.AUDIO)
+    write_table(out / store.MANIFEST, store.COLUMNS, rows)
+    index = {
+        "format": store.FORMAT,
+        "version": store.VERSION,
+        "sample_rate": sample_rate,
+        "samples": offset,
+        "utterances": len(rows),
+        "root": str(listing.root.resolve()),
+        "corpus": listing.kind,
+        "manifest_sha256": hashlib.sha256((out / store.MANIFEST).read_bytes()).hexdigest(),
+        "plan_sha256": plan,
+    }
+    write_json(out / store.INDEX, index)
+
+
+def _row(
+    utterance: Utterance, row: dict[str, Any], root: Path, offset: int, sample_rate: int
+) -> tuple[object, ...]:
+    """Return a line of the store's manifest; rate is the source's, seconds are those kept."""
+    return (
+        utterance.corpus,
+        utterance.speaker,
+        utterance.utterance,
+        _relative(utterance.path, root),
+        row["rate"],
+        f"{row['samples'] / sample_rate:.3f}",
+        utterance.split,
+        _relative(utterance.labels, root) if utterance.labels else "",
+        " ".join(utterance.text.split()),
+        offset,
+        row["samples"],
+        f"{row['start'] / sample_rate:.6f}",
+    )
+
+
+def _relative(path: Path, root: Path) -> str:
+    """Return a path below the root relative to it, any other absolute."""
+    return str(path.relative_to(root) if path.is_relative_to(root) else path.resolve())
+
+
+def _nameable(listing: Listing) -> Listing:
+    """Skip utterances whose names a line of text cannot hold."""
+    kept, skipped = [], list(listing.skipped)
+    for u in listing.utterances:
+        names = (u.corpus, u.speaker, u.utterance, str(u.path), str(u.labels or ""))
+        if all(_printable(name) == name for name in names):
+            kept.append(u)
+        else:
+            skipped.append(Skipped(u.path, "a name with a tab, a line break or no valid UTF-8"))
+    return Listing(listing.kind, listing.root, kept, skipped)
+
+
+def _printable(text: str) -> str:
+    """Escape what a field of a table cannot hold."""
+    escaped = text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    return escaped.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _fingerprint(listing: Listing, sample_rate: int, top_db: float | None) -> str:
+    """Return a digest of everything the store's bytes follow from."""
+    digest = hashlib.sha256(
+        repr((store.VERSION, sample_rate, top_db, UTTERANCES_PER_PART)).encode()
+    )
+    for u in listing.utterances:
+        try:
+            status = u.path.stat()
+            state = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            state = (-1, -1)
+        digest.update(repr((u, state)).encode("utf-8", "backslashreplace"))
+    for s in listing.skipped:
+        digest.update(repr(s).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()
+
+
+def _stated_plan(out: Path) -> str | None:
+    """Return the digest a finished store was made with."""
+    try:
+        return json.loads((out / store.INDEX).read_text(encoding="utf-8"))["plan_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

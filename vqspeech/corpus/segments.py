@@ -1,0 +1,132 @@
+"""Training batches: the data of a step is a pure function of (seed, step, rank) and nothing else."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vqspeech.corpus.store import PackedStore
+from vqspeech.errors import CorpusError
+
+
+class Batch(NamedTuple):
+    """Segments of recordings.
+
+    Attributes
+    ----------
+    pcm : Tensor
+        int16, (batch, samples); zeros after the end of a short recording.
+    speaker : Tensor
+        int64, (batch,): index into the store's speakers.
+    valid : Tensor
+        int64, (batch,): samples that are recording.
+    crop : Tensor
+        int64, (batch,): frame at which the part for the WaveNet starts.
+    """
+
+    pcm: Tensor
+    speaker: Tensor
+    valid: Tensor
+    crop: Tensor
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The shape of the batches of a stretch of training.
+
+    Attributes
+    ----------
+    steps : int
+        Number of steps.
+    batch : int
+        Segments a step and worker.
+    segment : int
+        Samples of a segment, which the encoder reads.
+    crop : int
+        Samples of it that the WaveNet learns from; 0 leaves the WaveNet out.
+    """
+
+    steps: int
+    batch: int
+    segment: int
+    crop: int
+
+
+class Segments(Dataset[Batch]):
+    """Batches of the training split, by step.
+
+    A point is drawn uniformly over all samples of the split; the segment is the one around it, as far as the
+    recording goes, so that every sample of a long recording is seen equally often.
+
+    Parameters
+    ----------
+    store : PackedStore
+        The recordings.
+    phases : sequence of Phase
+        What a batch is at each step.
+    hop : int
+        Samples a frame; segments and crops are whole frames.
+    seed : int
+        Seed of all draws.
+    rank : int
+        Number of this worker.
+    """
+
+    def __init__(
+        self, store: PackedStore, phases: list[Phase], hop: int, seed: int, rank: int = 0
+    ) -> None:
+        self.store, self.phases, self.hop, self.seed, self.rank = store, phases, hop, seed, rank
+        indices = store.indices("train")
+        if len(indices) == 0:
+            raise CorpusError("the store has no utterances to train on")
+        kept = [store.utterances[i] for i in indices]
+        self._offsets = np.array([u.offset for u in kept])
+        self._lengths = np.array([u.samples for u in kept])
+        index = {name: i for i, name in enumerate(store.speakers)}
+        self._speakers = np.array([index[u.speaker] for u in kept])
+        self._ends = np.cumsum(self._lengths)
+        for phase in phases:
+            if phase.segment % hop or phase.crop % hop or phase.crop > phase.segment:
+                raise CorpusError(
+                    f"segment {phase.segment} and crop {phase.crop} must be whole frames of {hop}"
+                    " samples, and the crop no longer than the segment"
+                )
+
+    def __len__(self) -> int:
+        """Steps of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+    def phase(self, step: int) -> Phase:
+        """The phase that a step belongs to; steps past the end belong to the last one."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase
+            step -= phase.steps
+        return self.phases[-1]
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of a step, on the CPU."""
+        phase, hop = self.phase(step), self.hop
+        draw = np.random.default_rng([self.seed, self.rank, step])
+        points = draw.integers(self._ends[-1], size=phase.batch)
+        chosen = np.searchsorted(self._ends, points, side="right")
+        room = np.maximum(self._lengths[chosen] - phase.segment, 0)
+        within = points - (self._ends[chosen] - self._lengths[chosen])
+        starts = np.clip(within - draw.integers(phase.segment, size=phase.batch), 0, room)
+        valid = np.minimum(self._lengths[chosen], phase.segment)
+        crop_room = np.maximum(valid - phase.crop, 0) // hop
+        crop = draw.integers(crop_room + 1)
+        pcm = np.zeros((phase.batch, phase.segment), np.int16)
+        for row, (begin, length) in enumerate(
+            zip(self._offsets[chosen] + starts, valid, strict=True)
+        ):
+            pcm[row, :length] = self.store.audio[begin : begin + length]
+        return Batch(
+            torch.from_numpy(pcm),
+            torch.from_numpy(self._speakers[chosen]),
+            torch.from_numpy(valid),
+            torch.from_numpy(crop),
+        )

@@ -1,0 +1,234 @@
+"""The packed store: every utterance of a corpus end to end in one int16 file, memory-mapped, with an index.
+
+A store is a folder: ``audio.i16`` (little-endian 16-bit samples, no header), ``manifest.tsv``
+(where each utterance lies), ``skipped.tsv`` (what was left out) and ``store.json``, written last.
+Opening one needs numpy alone.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vqspeech.corpus import manifest
+from vqspeech.errors import CorpusError
+
+FORMAT, VERSION = "vqspeech-store", 1
+AUDIO, MANIFEST, SKIPPED, INDEX = "audio.i16", "manifest.tsv", "skipped.tsv", "store.json"
+COLUMNS = (*manifest.COLUMNS, "offset", "samples", "start_s")
+
+
+@dataclass(frozen=True)
+class StoredUtterance:
+    """One utterance of a store.
+
+    Attributes
+    ----------
+    corpus, speaker, utterance : str
+        Names.
+    split : str
+        ``"train"``, ``"valid"`` or ``"test"``.
+    offset, samples : int
+        Where it lies in the store's audio.
+    start_s : float
+        Seconds that were trimmed off the front of the source file: time 0 here is `start_s` there,
+        and in `labels`.
+    labels : Path or None
+        A file of phone times of the source file.
+    path : Path
+        The source file, which the store does not need.
+    text : str
+        What is said, or empty.
+    """
+
+    corpus: str
+    speaker: str
+    utterance: str
+    split: str
+    offset: int
+    samples: int
+    start_s: float
+    labels: Path | None
+    path: Path
+    text: str
+
+
+class PackedStore:
+    """A prepared corpus, opened for reading; its audio stays on disk until touched.
+
+    Parameters
+    ----------
+    path : Path
+        The store's folder.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    corpus : str
+        What the store was made from.
+    sample_rate : int
+        Hz.
+    audio : memmap of int16, shape (samples,)
+        Everything, end to end.
+    utterances : list of StoredUtterance
+        In the order of `audio`.
+    speakers : list of str
+        Speakers with training utterances, sorted; their places are the indices a model learns.
+
+    Raises
+    ------
+    CorpusError
+        If the folder is not a finished store, or its files do not fit together; the file, what was
+        found and what was expected are named.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        index = _read_index(self.path)
+        self.corpus: str = index["corpus"]
+        self.sample_rate: int = index["sample_rate"]
+        root = Path(index["root"])
+        table = _read(self.path / MANIFEST)
+        digest = hashlib.sha256(table).hexdigest()
+        if digest != index["manifest_sha256"]:
+            raise CorpusError(
+                f"{self.path / MANIFEST}: changed since the store was made; prepare the corpus again"
+            )
+        self.utterances = _parse(self.path / MANIFEST, table.decode("utf-8"), root)
+        total = sum(u.samples for u in self.utterances)
+        if (len(self.utterances), total) != (index["utterances"], index["samples"]):
+            raise CorpusError(
+                f"{self.path / INDEX}: announces {index['utterances']} utterances of {index['samples']} "
+                f"samples, the manifest lists {len(self.utterances)} of {total}"
+            )
+        audio = self.path / AUDIO
+        size = audio.stat().st_size if audio.is_file() else -1
+        if size != 2 * total:
+            found = "no such file" if size < 0 else f"{size} bytes"
+            raise CorpusError(f"{audio}: found {found}, expected {2 * total} bytes; prepare again")
+        self.audio = np.memmap(audio, dtype="<i2", mode="r")
+        self.speakers = sorted({u.speaker for u in self.utterances if u.split == "train"})
+
+    def __len__(self) -> int:
+        """Return the number of utterances."""
+        return len(self.utterances)
+
+    def pcm(self, index: int) -> np.ndarray:
+        """Return an utterance as it lies on disk.
+
+        Parameters
+        ----------
+        index : int
+            Place in `utterances`.
+
+        Returns
+        -------
+        ndarray of int16, shape (samples,)
+            A read-only view.
+        """
+        utterance = self.utterances[index]
+        return self.audio[utterance.offset : utterance.offset + utterance.samples]
+
+    def wav(self, index: int) -> np.ndarray:
+        """Return an utterance as a wav.
+
+        Parameters
+        ----------
+        index : int
+            Place in `utterances`.
+
+        Returns
+        -------
+        ndarray of float32, shape (samples,)
+            Values in [-1, 1).
+        """
+        return self.pcm(index).astype(np.float32) / np.float32(32768)
+
+    def indices(self, split: str) -> np.ndarray:
+        """Return the places of a split's utterances.
+
+        Parameters
+        ----------
+        split : {"train", "valid", "test"}
+            The split.
+
+        Returns
+        -------
+        ndarray of int64, shape (utterances of the split,)
+            Ascending.
+
+        Raises
+        ------
+        CorpusError
+            If `split` is none of the three.
+        """
+        if split not in manifest.SPLITS:
+            raise CorpusError(f"split {split!r} is none of {', '.join(manifest.SPLITS)}")
+        return np.array([i for i, u in enumerate(self.utterances) if u.split == split], np.int64)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _read_index(folder: Path) -> dict:
+    """Read store.json and check that it has every key with its kind of value."""
+    path = folder / INDEX
+    if not path.is_file():
+        raise CorpusError(
+            f"{folder}: not a finished store (no {INDEX}); make one with `vqspeech prepare --out`"
+        )
+    try:
+        index = json.loads(_read(path))
+    except ValueError:
+        raise CorpusError(f"{path}: not JSON; prepare the corpus again") from None
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        raise CorpusError(f"{path}: not the index of a store (format {FORMAT!r} expected)")
+    if index.get("version") != VERSION:
+        raise CorpusError(f"{path}: version {index.get('version')}, this program reads {VERSION}")
+    kinds: dict[str, type] = {"sample_rate": int, "samples": int, "utterances": int}
+    kinds |= {"root": str, "corpus": str, "manifest_sha256": str}
+    for key, kind in kinds.items():
+        if not isinstance(index.get(key), kind):
+            raise CorpusError(f"{path}: {key} is {index.get(key)!r}, expected {kind.__name__}")
+    return index
+
+
+def _parse(path: Path, text: str, root: Path) -> list[StoredUtterance]:
+    """Read the lines of a store's manifest and check that the utterances lie end to end."""
+    lines = text.removesuffix("\n").split("\n")
+    if tuple(lines[0].split("\t")) != COLUMNS:
+        raise CorpusError(f"{path}: the first line is not that of a store's manifest")
+    utterances = []
+    end = 0
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            row = dict(zip(COLUMNS, line.split("\t"), strict=True))
+            utterance = StoredUtterance(
+                corpus=row["corpus"],
+                speaker=row["speaker"],
+                utterance=row["utterance"],
+                split=row["split"],
+                offset=int(row["offset"]),
+                samples=int(row["samples"]),
+                start_s=float(row["start_s"]),
+                labels=root / row["labels"] if row["labels"] else None,
+                path=root / row["path"],
+                text=row["text"],
+            )
+        except ValueError as error:
+            raise CorpusError(f"{path}, line {number}: {error}") from None
+        if utterance.offset != end or utterance.samples < 1:
+            raise CorpusError(
+                f"{path}, line {number}: {utterance.samples} samples at {utterance.offset}, "
+                f"expected at least one at {end}"
+            )
+        end += utterance.samples
+        utterances.append(utterance)
+    return utterances

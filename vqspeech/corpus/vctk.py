@@ -1,0 +1,181 @@
+"""VCTK, the CSTR voice cloning corpus: listing a tree, and fetching one.
+
+Two layouts are in circulation and found by looking:
+
+- 0.92: ``wav48_silence_trimmed/p225/p225_001_mic1.flac`` and ``_mic2``, ``txt/p225/p225_001.txt``
+- 0.80: ``wav48/p225/p225_001.wav``, ``txt/p225/p225_001.txt``
+
+A file of phone times may lie in ``lab/p225/p225_001.lab``; the corpus itself has none. Known
+defects, each of which ends up in the listing's `skipped`:
+
+- p315 has no texts in 0.92, and a few utterances of others have none: without the text, a sentence
+  that everybody reads cannot be kept out of the other splits. (A tree without any text at all is
+  used; recordings numbered alike then share a split.)
+- p280 has no second microphone, p362 only a part of his; so have a few utterances of others.
+- p376_295 is bad in 0.80: in some copies a ``.raw`` file.
+- Texts without a recording: each speaker read more than was kept.
+
+Loose files (logs, ``speaker-info.txt``) are not recordings and pass unmentioned.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from vqspeech.corpus.folder import read_text
+from vqspeech.corpus.manifest import Listing, Skipped, Utterance
+from vqspeech.errors import CorpusError
+
+URL = "https://datashare.is.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip"
+SHA256 = "f96258be9fdc2cbff6559541aae7ea4f59df3fcaf5cf963aae5ca647357e359c"
+
+_FOLDER_092, _FOLDER_080 = "wav48_silence_trimmed", "wav48"
+_BAD_080 = {"p376_295"}
+
+
+def find_layout(root: Path) -> tuple[Path, str] | None:
+    """Look for a VCTK tree in `root` or one folder below it.
+
+    Parameters
+    ----------
+    root : Path
+        A folder.
+
+    Returns
+    -------
+    tuple of (Path, str) or None
+        The tree and ``"0.92"`` or ``"0.80"``; None if there is none.
+    """
+    root = Path(root)
+    below = sorted(path for path in root.glob("VCTK*") if path.is_dir())
+    for tree in (root, *below):
+        for folder, version in ((_FOLDER_092, "0.92"), (_FOLDER_080, "0.80")):
+            if (tree / folder).is_dir():
+                return tree, version
+    return None
+
+
+def list_vctk(root: Path, mic: str = "mic1") -> Listing:
+    """List the recordings of a VCTK tree.
+
+    Parameters
+    ----------
+    root : Path
+        The tree, or the folder that holds it.
+    mic : {"mic1", "mic2"}
+        Which microphone's recordings to use; 0.80 has one only, which is mic1.
+
+    Returns
+    -------
+    Listing
+
+    Raises
+    ------
+    CorpusError
+        If there is no such tree, or it has no recordings of that microphone.
+    """
+    layout = find_layout(root)
+    if layout is None:
+        raise CorpusError(f"{root}: neither {_FOLDER_092} (0.92) nor {_FOLDER_080} (0.80) is in it")
+    tree, version = layout
+    if mic not in ("mic1", "mic2"):
+        raise CorpusError(f"microphone {mic!r} is none of mic1, mic2")
+    if version == "0.80" and mic != "mic1":
+        raise CorpusError(f"{tree}: VCTK 0.80 has one microphone; leave {mic} out")
+    skipped: list[Skipped] = []
+    recordings = dict(
+        _recordings_092(tree, mic, skipped) if version == "0.92" else _recordings_080(tree, skipped)
+    )
+    texts = {path.stem: path for path in sorted((tree / "txt").glob("*/*.txt"))}
+    utterances = []
+    for name, path in recordings.items():
+        speaker = path.parent.name
+        text = read_text(texts[name], skipped) if name in texts else ""
+        if texts and not text:
+            skipped.append(
+                Skipped(path, "no text: its sentence cannot be kept out of other splits")
+            )
+            continue
+        labels = tree / "lab" / speaker / f"{name}.lab"
+        found = labels if labels.is_file() else None
+        utterances.append(Utterance("vctk", speaker, name, path, "", found, text))
+    if not utterances:
+        raise CorpusError(f"{tree}: VCTK {version} without any {mic} recording that can be used")
+    known = {utterance.utterance for utterance in utterances} | {s.path.name for s in skipped}
+    skipped += [
+        Skipped(path, "a text without a recording")
+        for name, path in texts.items()
+        if not any(candidate in known for candidate in _names(name, mic))
+    ]
+    return Listing(f"VCTK {version}", tree, utterances, skipped)
+
+
+def download(dest: Path) -> Path:
+    """Fetch VCTK 0.92 (11 GB) and unpack it.
+
+    Pooch checks the SHA-256 of the archive; a broken connection keeps what has come, and the next
+    call goes on from there where the server allows it. The archive stays beside the tree.
+
+    Parameters
+    ----------
+    dest : Path
+        A folder; the tree becomes ``dest/VCTK-Corpus-0.92``.
+
+    Returns
+    -------
+    Path
+        The tree.
+
+    Raises
+    ------
+    CorpusError
+        If it cannot be fetched, is not the archive expected, or would write outside its folder.
+    """
+    from vqspeech.corpus.archive import extract, fetch
+
+    dest = Path(dest)
+    tree = dest / "VCTK-Corpus-0.92"
+    if tree.is_dir():
+        return tree
+    return extract(fetch(URL, dest, SHA256), tree)
+
+
+def _names(name: str, mic: str) -> tuple[str, ...]:
+    """Return what the recording of a text may be called."""
+    other = "mic2" if mic == "mic1" else "mic1"
+    return (name, f"{name}_{mic}.flac", f"{name}_{other}.flac", f"{name}.wav", f"{name}.raw")
+
+
+def _speakers(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[str, list[Path]]]:
+    """Yield each speaker's name and the files in that folder, in order."""
+    for speaker in sorted(path for path in folder.iterdir() if path.is_dir()):
+        try:
+            yield speaker.name, sorted(Path(entry.path) for entry in os.scandir(speaker))
+        except OSError as error:
+            skipped.append(Skipped(speaker, f"the folder cannot be read ({error.strerror})"))
+
+
+def _recordings_092(tree: Path, mic: str, skipped: list[Skipped]) -> Iterator[tuple[str, Path]]:
+    """Yield the name and file of each recording of a microphone; list what only the other one has."""
+    for _, paths in _speakers(tree / _FOLDER_092, skipped):
+        names = {path.name for path in paths}
+        for path in paths:
+            name, _, which = path.stem.rpartition("_")
+            if path.suffix != ".flac" or which not in ("mic1", "mic2"):
+                continue
+            if which == mic:
+                yield name, path
+            elif f"{name}_{mic}.flac" not in names:
+                skipped.append(Skipped(path, f"no {mic} recording"))
+
+
+def _recordings_080(tree: Path, skipped: list[Skipped]) -> Iterator[tuple[str, Path]]:
+    """Yield the name and file of each recording; list the known bad ones."""
+    for _, paths in _speakers(tree / _FOLDER_080, skipped):
+        for path in paths:
+            if path.stem in _BAD_080:
+                skipped.append(Skipped(path, "known to be bad in VCTK 0.80"))
+            elif path.suffix == ".wav":
+                yield path.stem, path
+            elif path.suffix == ".raw":
+                skipped.append(Skipped(path, "a .raw file without a header"))

@@ -1,0 +1,393 @@
+"""The autoencoder: recording to codes, codes and speaker to recording, and the likelihood of a recording.
+
+`wav` is float32 in [-1, 1] at the model's sample rate; `codes` are int64; frame i of a recording covers samples
+[i * hop, (i + 1) * hop).
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqspeech import sampling
+from vqspeech.audio import mulaw_decode
+from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.nn.bottleneck import Bottleneck
+from vqspeech.nn.decoder import Decoder
+from vqspeech.nn.encoder import Encoder
+from vqspeech.nn.vq import VectorQuantizer
+from vqspeech.nn.vq_ema import EMAVectorQuantizer
+
+BOTTLENECKS: dict[str, Callable[..., Any]] = {"vq": VectorQuantizer, "vq_ema": EMAVectorQuantizer}
+"""Bottlenecks by the name that configurations and model files use."""
+
+BLOCK_SAMPLES = 320_000
+"""Samples encoded at a time; bounds the memory that a long recording takes."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that decides the shape of a model; plain values, as stored in a model file.
+
+    Attributes
+    ----------
+    sample_rate : int
+        Hz.
+    levels : int
+        mu-law classes of the output.
+    dim : int
+        Dimension of the latents.
+    encoder, bottleneck, decoder : mapping
+        Arguments of `Encoder`, of the bottleneck named by the entry ``kind``, and of `Decoder`.
+    """
+
+    sample_rate: int
+    levels: int
+    dim: int
+    encoder: Mapping[str, Any]
+    bottleneck: Mapping[str, Any]
+    decoder: Mapping[str, Any]
+
+
+def unfit_arguments(
+    function: Callable[..., Any], given: Mapping[str, Any], supplied: Sequence[str]
+) -> list[str]:
+    """What is wrong with `given` as keyword arguments, beside those that the caller supplies.
+
+    Returns
+    -------
+    list of str
+        One phrase for each unknown or missing name; empty when the call would bind.
+    """
+    parameters = inspect.signature(function).parameters
+    wrong = [f"unknown setting {k!r}" for k in given if k not in parameters or k in supplied]
+    wrong += [
+        f"missing setting {name!r}"
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in given and name not in supplied
+    ]
+    return wrong
+
+
+def check_config(config: ModelConfig) -> None:
+    """Check that every part of a configuration binds, and name all that is wrong at once.
+
+    Raises
+    ------
+    ConfigurationError
+        With every unknown or missing setting.
+    """
+    wrong = [f"encoder: {w}" for w in unfit_arguments(Encoder, config.encoder, ["dim"])]
+    own = ["dim", "speakers", "levels", "hop"]
+    wrong += [f"decoder: {w}" for w in unfit_arguments(Decoder, config.decoder, own)]
+    settings = dict(config.bottleneck)
+    kind = settings.pop("kind", None)
+    if kind not in BOTTLENECKS:
+        wrong.append(f"bottleneck: kind {kind!r} is not one of {', '.join(BOTTLENECKS)}")
+    else:
+        wrong += [
+            f"bottleneck: {w}" for w in unfit_arguments(BOTTLENECKS[kind], settings, ["dim"])
+        ]
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))
+
+
+class Autoencoder(nn.Module):
+    """Encoder, bottleneck and WaveNet decoder.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Shape of the model.
+    speakers : sequence of str
+        Names of the speakers that the decoder knows, in the order of its table.
+
+    Attributes
+    ----------
+    hop : int
+        Samples a code.
+    codebook_size : int
+        Number of different codes.
+    """
+
+    def __init__(self, config: ModelConfig, speakers: Sequence[str]) -> None:
+        super().__init__()
+        check_config(config)
+        self.config = config
+        self.speakers = tuple(speakers)
+        self.sample_rate = config.sample_rate
+        settings = dict(config.bottleneck)
+        self.encoder = Encoder(dim=config.dim, **config.encoder)
+        self.bottleneck: Bottleneck = BOTTLENECKS[settings.pop("kind")](dim=config.dim, **settings)
+        self.hop = self.encoder.hop
+        self.codebook_size = self.bottleneck.codebook_size
+        self.decoder = Decoder(
+            config.dim, len(self.speakers), config.levels, self.hop, **config.decoder
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.decoder.wavenet.gate_weight.device
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Codes a second."""
+        return self.sample_rate / self.hop
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that one code depends on."""
+        return self.encoder.receptive_field
+
+    def speaker_index(self, name: str) -> int:
+        """Row of a speaker in the decoder's table.
+
+        Raises
+        ------
+        VqspeechError
+            The model does not know the speaker; names that look alike are listed.
+        """
+        if name in self.speakers:
+            return self.speakers.index(name)
+        alike = get_close_matches(name, self.speakers, n=5, cutoff=0.4) or self.speakers[:8]
+        raise VqspeechError(
+            f"speaker {name!r}: the model knows {len(self.speakers)} speakers and not this one;"
+            f" some of them: {', '.join(alike)}"
+        )
+
+    def encode(self, wav: Tensor | np.ndarray) -> Tensor:
+        """Encode recordings of one length, in blocks of bounded memory.
+
+        Parameters
+        ----------
+        wav : Tensor or ndarray
+            float, (samples,) or (batch, samples), at least one sample.
+
+        Returns
+        -------
+        Tensor
+            int64, (frames,) or (batch, frames), frames = ceil(samples / hop), on the CPU.
+
+        Raises
+        ------
+        VqspeechError
+            There is no sample, or one that is not finite.
+        """
+        wav = torch.as_tensor(wav)
+        return torch.cat(list(self.encode_blocks([wav])), -1)
+
+    @torch.inference_mode()
+    def encode_blocks(self, blocks: Iterable[Tensor | np.ndarray]) -> Iterator[Tensor]:
+        """Encode a recording that arrives in pieces; what comes out does not depend on the pieces.
+
+        Parameters
+        ----------
+        blocks : iterable of Tensor or ndarray
+            Pieces of any length, (samples,) or (batch, samples), in order.
+
+        Yields
+        ------
+        Tensor
+            int64, (frames,) or (batch, frames): the codes that follow, on the CPU.
+
+        Raises
+        ------
+        VqspeechError
+            There is no sample at all, or one that is not finite.
+        """
+        before = -(-self.encoder.context[0] // self.hop)
+        after = -(-self.encoder.context[1] // self.hop)
+        block = max(1, BLOCK_SAMPLES // self.hop)
+        # `held` starts `lead` frames before the first frame that is not yet encoded
+        held, lead, started = torch.zeros(0), 0, False
+        for piece in blocks:
+            new = torch.as_tensor(piece, dtype=torch.float32).cpu()
+            if not torch.isfinite(new).all():
+                raise VqspeechError("the recording holds samples that are not finite numbers")
+            held = torch.cat([held.expand(*new.shape[:-1], -1), new], -1)
+            while held.shape[-1] >= (lead + block + after) * self.hop:
+                frames = self._encode(held[..., : (lead + block + after) * self.hop])
+                yield frames[..., lead : lead + block]
+                kept = min(before, lead + block)
+                held = held[..., (lead + block - kept) * self.hop :]
+                lead, started = kept, True
+        if held.shape[-1] > lead * self.hop:
+            yield self._encode(held)[..., lead:]
+        elif not started:
+            raise VqspeechError("the recording has no samples")
+
+    def _encode(self, wav: Tensor) -> Tensor:
+        batch = wav.reshape(-1, wav.shape[-1]).to(self.device)
+        codes = self.bottleneck.encode(self.encoder(batch)).cpu()
+        return codes.view(*wav.shape[:-1], -1)
+
+    @torch.inference_mode()
+    def decode_batch(
+        self,
+        codes: Sequence[Tensor | np.ndarray],
+        speakers: Sequence[str],
+        samples: Sequence[int | None],
+        *,
+        seeds: Sequence[int],
+        temperature: float = 1.0,
+        engine: str = "auto",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Tensor]:
+        """Decode several code sequences, of any lengths, in lockstep.
+
+        Parameters
+        ----------
+        codes : sequence of Tensor or ndarray
+            int64, (frames,) each.
+        speakers : sequence of str
+            Speaker of each.
+        samples : sequence of int or None
+            Length of each in samples; None for frames * hop.
+        seeds : sequence of int
+            Seed of each.
+        temperature, engine, progress
+            See `vqspeech.sampling.sample`.
+
+        Returns
+        -------
+        list of Tensor
+            float32 in [-1, 1], (samples,) each, on the CPU.
+
+        Raises
+        ------
+        VqspeechError
+            Unknown speaker, or codes or lengths that cannot belong to this model.
+        """
+        conditions, lengths = [], []
+        for sequence, speaker, length in zip(codes, speakers, samples, strict=True):
+            index = torch.tensor([self.speaker_index(speaker)], device=self.device)
+            row = torch.as_tensor(sequence).to(torch.int64)
+            self._check_codes(row, length)
+            z_q = self.bottleneck.dequantize(row[None].to(self.device))
+            conditions.append(self.decoder.conditioner(z_q, index)[0])
+            lengths.append(len(row) * self.hop if length is None else length)
+        levels = sampling.sample(
+            self.decoder.wavenet,
+            conditions,
+            self.decoder.condition_hop,
+            lengths,
+            seeds=seeds,
+            temperature=temperature,
+            engine=engine,
+            progress=progress,
+        )
+        return [mulaw_decode(row, self.config.levels) for row in levels]
+
+    def _check_codes(self, codes: Tensor, samples: int | None) -> None:
+        if codes.ndim != 1 or len(codes) == 0:
+            raise VqspeechError(f"codes of shape {tuple(codes.shape)}: expected (frames,)")
+        if int(codes.min()) < 0 or int(codes.max()) >= self.codebook_size:
+            raise VqspeechError(
+                f"codes from {int(codes.min())} to {int(codes.max())}:"
+                f" the model's are from 0 to {self.codebook_size - 1}"
+            )
+        if samples is not None and not 0 < samples <= len(codes) * self.hop:
+            raise VqspeechError(
+                f"{samples} samples asked of {len(codes)} codes of {self.hop} samples each"
+            )
+
+    def decode(
+        self,
+        codes: Tensor | np.ndarray,
+        speaker: str,
+        samples: int | None = None,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        engine: str = "auto",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Decode one code sequence; see `decode_batch`.
+
+        Returns
+        -------
+        Tensor
+            float32 in [-1, 1], (samples,), on the CPU.
+        """
+        return self.decode_batch(
+            [codes],
+            [speaker],
+            [samples],
+            seeds=[seed],
+            temperature=temperature,
+            engine=engine,
+            progress=progress,
+        )[0]
+
+    def convert(
+        self,
+        wav: Tensor | np.ndarray,
+        speaker: str,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        engine: str = "auto",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Say a recording (samples,) again in the voice of `speaker`, at the same length.
+
+        Returns
+        -------
+        Tensor
+            float32 in [-1, 1], (samples,), on the CPU.
+        """
+        return self.decode(
+            self.encode(wav),
+            speaker,
+            len(wav),
+            seed=seed,
+            temperature=temperature,
+            engine=engine,
+            progress=progress,
+        )
+
+    @torch.inference_mode()
+    def nll(self, levels: Tensor, codes: Tensor, speaker: str) -> Tensor:
+        """Negative log-likelihood of a recording under its codes, exact, in windows of bounded memory.
+
+        Parameters
+        ----------
+        levels : Tensor
+            int64, (samples,): mu-law levels of the recording.
+        codes : Tensor
+            int64, (frames,), frames = ceil(samples / hop).
+        speaker : str
+            Name of the speaker.
+
+        Returns
+        -------
+        Tensor
+            float32, (samples,): -log p of each level given those before it, in nats, on the CPU.
+        """
+        net, hop = self.decoder.wavenet, self.decoder.condition_hop
+        index = torch.tensor([self.speaker_index(speaker)], device=self.device)
+        z_q = self.bottleneck.dequantize(codes[None].to(self.device))
+        condition = self.decoder.conditioner(z_q, index)
+        target = levels[None].to(self.device)
+        padded = F.pad(target, (0, -len(levels) % hop), value=net.silence)
+        previous = net.previous(padded)
+        lead = -(-net.receptive_field // hop)
+        window = max(1, 32_000 // hop)
+        losses = []
+        for start in range(0, padded.shape[1] // hop, window):
+            first, last = max(0, start - lead), min(start + window, padded.shape[1] // hop)
+            logits = net(previous[:, first * hop : last * hop], condition[:, first:last])
+            kept = slice(start * hop, last * hop)
+            losses.append(
+                F.cross_entropy(
+                    logits[0, (start - first) * hop :].float(), padded[0, kept], reduction="none"
+                )
+            )
+        return torch.cat(losses)[: len(levels)].cpu()

@@ -1,0 +1,150 @@
+"""Operations on a codebook, a matrix (codebook_size, dim): search, initialisation, dead codes.
+
+Vectors are rows here, (n, dim). Everything that must agree between workers is computed from sums that
+were reduced over all of them and from a generator with a shared seed.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+ROWS_PER_SEARCH = 1024
+"""Rows searched at a time: the distances of a block stay in cache, twice as fast as all at once."""
+
+
+def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Index of the nearest codebook row for each vector, by Euclidean distance.
+
+    Distances are computed in fp32 whatever autocast says: in bf16 near neighbours collapse.
+
+    Parameters
+    ----------
+    vectors : Tensor
+        (n, dim).
+    codebook : Tensor
+        (codebook_size, dim).
+
+    Returns
+    -------
+    Tensor
+        int64, (n,), in [0, codebook_size).
+    """
+    with torch.no_grad(), torch.autocast(vectors.device.type, enabled=False):
+        rows, entries = vectors.float(), codebook.float()
+        half_norms = 0.5 * entries.pow(2).sum(1)
+        distances = rows.new_empty(ROWS_PER_SEARCH, len(entries))
+        found = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
+        for start in range(0, len(rows), ROWS_PER_SEARCH):
+            block = rows[start : start + ROWS_PER_SEARCH]
+            # |v - e|^2 / 2 up to |v|^2 / 2, which is the same for every e
+            torch.addmm(half_norms, block, entries.T, alpha=-1, out=distances[: len(block)])
+            torch.argmin(distances[: len(block)], 1, out=found[start : start + len(block)])
+        return found
+
+
+def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
+    """How many vectors chose each code and their sum, over all workers.
+
+    Parameters
+    ----------
+    vectors : Tensor
+        (n, dim).
+    codes : Tensor
+        int64, (n,).
+    codebook_size : int
+        Rows of the codebook.
+
+    Returns
+    -------
+    counts : Tensor
+        float32, (codebook_size,).
+    sums : Tensor
+        float32, (codebook_size, dim).
+    """
+    rows = vectors.float()
+    counts = torch.bincount(codes, minlength=codebook_size).float()
+    sums = rows.new_zeros(codebook_size, rows.shape[1]).index_add_(0, codes, rows)
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(counts)
+        dist.all_reduce(sums)
+    return counts, sums
+
+
+def k_means(vectors: Tensor, codebook_size: int, seed: int, iterations: int = 10) -> Tensor:
+    """Cluster centres of encoder outputs, to start a codebook from data.
+
+    Centres start at randomly drawn vectors; a centre that loses all its vectors is drawn again.
+
+    Parameters
+    ----------
+    vectors : Tensor
+        (n, dim), the same on every worker.
+    codebook_size : int
+        Number of centres; with fewer vectors, some centres are vectors drawn twice, slightly moved.
+    seed : int
+        Seed of the draw.
+    iterations : int
+        Lloyd iterations.
+
+    Returns
+    -------
+    Tensor
+        float32, (codebook_size, dim).
+    """
+    rows = vectors.float()
+    generator = torch.Generator().manual_seed(seed)
+    repeats = -(-codebook_size // len(rows))
+    order = torch.cat([torch.randperm(len(rows), generator=generator) for _ in range(repeats)])
+    centres = rows[order[:codebook_size].to(rows.device)].clone()
+    if repeats > 1:
+        noise = torch.randn(centres.shape, generator=generator).to(rows.device)
+        centres += 1e-3 * rows.std() * noise
+    for _ in range(iterations):
+        codes = nearest(rows, centres)
+        counts = torch.bincount(codes, minlength=codebook_size).float()
+        sums = rows.new_zeros(centres.shape).index_add_(0, codes, rows)
+        again = torch.randint(len(rows), (codebook_size,), generator=generator).to(rows.device)
+        centres = torch.where(
+            counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], rows[again]
+        )
+    return centres
+
+
+def revivals(
+    usage: Tensor, vectors: Tensor, dead_below: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Which codes are dead and the encoder outputs that shall replace them.
+
+    A code is dead when its share of use is below `dead_below` times the share under uniform use, a
+    threshold that depends neither on batch size nor on codebook size. At most as many codes are
+    revived at once as there are vectors to put in their place.
+
+    Parameters
+    ----------
+    usage : Tensor
+        (codebook_size,), running count of use, the same on every worker.
+    vectors : Tensor
+        (n, dim), this worker's encoder outputs; all workers have the same n.
+    dead_below : float
+        Threshold relative to uniform use; 0 revives nothing.
+    seed : int
+        Seed of the draw, the same on every worker.
+
+    Returns
+    -------
+    dead : Tensor
+        int64, (m,), indices of dead codes.
+    replacements : Tensor
+        float32, (m, dim).
+    """
+    dead = torch.nonzero(usage < dead_below * usage.mean())[:, 0]
+    if len(dead) == 0:
+        return dead, vectors.new_empty(0, vectors.shape[1], dtype=torch.float32)
+    rows = vectors.float().contiguous()
+    if dist.is_available() and dist.is_initialized():
+        gathered = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(gathered, rows)
+        rows = torch.cat(gathered)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(rows), generator=generator)[: len(dead)].to(rows.device)
+    return dead[: len(chosen)], rows[chosen]

@@ -1,0 +1,116 @@
+"""The decoder: latents and a speaker become a condition per frame, and a WaveNet speaks under it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqspeech.nn.wavenet import WaveNet
+
+
+class Conditioner(nn.Module):
+    """Latents of a few neighbouring frames and a speaker vector, mixed into a condition per frame.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of the latents.
+    speakers : int
+        Number of speakers.
+    speaker_dim : int
+        Dimension of the speaker vector.
+    channels : int
+        Channels of the condition.
+    context : int
+        Residual convolutions of width 3 over frames; each sees one more latent to either side.
+    upsample : int
+        Conditions a latent: a long frame is split into as many parts, each with a condition of its own.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        speakers: int,
+        speaker_dim: int,
+        channels: int,
+        context: int,
+        upsample: int,
+    ) -> None:
+        super().__init__()
+        self.upsample = upsample
+        self.speaker = nn.Embedding(speakers, speaker_dim)
+        self.input = nn.Conv1d(dim + speaker_dim, channels, 1)
+        self.context = nn.ModuleList(
+            nn.Conv1d(channels, channels, 3, padding=1) for _ in range(context)
+        )
+        self.split = nn.Conv1d(channels, channels * upsample, 1)
+
+    def forward(self, z_q: Tensor, speaker: Tensor) -> Tensor:
+        """Mix.
+
+        Parameters
+        ----------
+        z_q : Tensor
+            (batch, dim, frames).
+        speaker : Tensor
+            int64, (batch,).
+
+        Returns
+        -------
+        Tensor
+            (batch, frames * upsample, channels).
+        """
+        voice = self.speaker(speaker)[:, :, None].expand(-1, -1, z_q.shape[2])
+        x = self.input(torch.cat([z_q, voice.to(z_q.dtype)], 1))
+        for convolution in self.context:
+            x = x + convolution(F.relu(x))
+        # (batch, upsample * channels, frames): the parts of one frame follow one another in time
+        parts = self.split(F.relu(x)).unflatten(1, (self.upsample, -1))
+        return parts.permute(0, 3, 1, 2).flatten(1, 2)
+
+
+class Decoder(nn.Module):
+    """A WaveNet conditioned on latents and speaker.
+
+    Parameters
+    ----------
+    dim, speakers, levels, hop : int
+        Dimension of the latents, number of speakers, classes of a sample, samples a latent.
+    dilations, residual_channels, gate_channels, skip_channels
+        See `WaveNet`.
+    condition_channels, speaker_dim, context, upsample
+        See `Conditioner`; `upsample` divides `hop`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        speakers: int,
+        levels: int,
+        hop: int,
+        *,
+        dilations: Sequence[int],
+        residual_channels: int,
+        gate_channels: int,
+        skip_channels: int,
+        condition_channels: int,
+        speaker_dim: int = 64,
+        context: int = 2,
+        upsample: int = 1,
+    ) -> None:
+        super().__init__()
+        if hop % upsample:
+            raise ValueError(f"upsample {upsample} does not divide the hop {hop}")
+        self.condition_hop = hop // upsample
+        self.conditioner = Conditioner(
+            dim, speakers, speaker_dim, condition_channels, context, upsample
+        )
+        self.wavenet = WaveNet(
+            levels,
+            dilations,
+            residual_channels,
+            gate_channels,
+            skip_channels,
+            condition_channels,
+        )

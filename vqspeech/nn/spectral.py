@@ -1,0 +1,129 @@
+"""A spectral head: the log-mel spectrogram predicted from latents and speaker, for training only.
+
+It costs a hundredth of a WaveNet, so encoder and codebook can see far more speech in the same time, before the
+WaveNet starts or beside it. It is not part of a model file.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqspeech.nn.decoder import Conditioner
+
+FLOOR = 1e-5
+"""Magnitude below which a mel band counts as silent; -100 dB of full scale."""
+
+
+def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
+    """Triangular filters, equally spaced on the HTK mel scale from 0 Hz to half the sample rate.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Hz.
+    n_fft : int
+        Length of the Fourier transform in samples.
+    n_mels : int
+        Number of bands.
+
+    Returns
+    -------
+    Tensor
+        float32, (n_fft // 2 + 1, n_mels), each filter of peak 1.
+    """
+    top = 2595 * math.log10(1 + sample_rate / 2 / 700)
+    mels = torch.linspace(0, top, n_mels + 2, dtype=torch.float64)
+    edges = 700 * (10 ** (mels / 2595) - 1)
+    hz = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)[:, None]
+    rising = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp(min=0).float()
+
+
+class LogMel(nn.Module):
+    """Log-mel spectrogram whose frame j is centred on samples [j * hop, (j + 1) * hop).
+
+    Parameters
+    ----------
+    sample_rate : int
+        Hz.
+    hop : int
+        Samples a frame.
+    n_fft : int
+        Window (Hann) and transform length in samples.
+    n_mels : int
+        Number of bands.
+    """
+
+    def __init__(self, sample_rate: int, hop: int, n_fft: int = 512, n_mels: int = 64) -> None:
+        super().__init__()
+        self.hop, self.n_fft, self.n_mels = hop, n_fft, n_mels
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self.register_buffer(
+            "filters", mel_filterbank(sample_rate, n_fft, n_mels), persistent=False
+        )
+        self.window: Tensor
+        self.filters: Tensor
+
+    def forward(self, wav: Tensor) -> Tensor:
+        """Map wav (batch, frames * hop) to natural log magnitudes (batch, n_mels, frames)."""
+        before = (self.n_fft - self.hop) // 2
+        padded = F.pad(wav, (before, self.n_fft - self.hop - before))
+        spectrum = torch.stft(
+            padded, self.n_fft, self.hop, window=self.window, center=False, return_complex=True
+        )
+        return (self.filters.T @ spectrum.abs()).clamp(min=FLOOR).log()
+
+
+class SpectralHead(nn.Module):
+    """Predicts the log-mel spectrogram from latents and speaker; the loss is the mean absolute error.
+
+    Parameters
+    ----------
+    dim, speakers, hop, sample_rate : int
+        Dimension of the latents, number of speakers, samples a latent, Hz.
+    channels : int
+        Channels of its layers.
+    frame_hop : int
+        Samples a spectral frame at most; the largest divisor of `hop` not above it is used.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        speakers: int,
+        hop: int,
+        sample_rate: int,
+        *,
+        channels: int = 256,
+        frame_hop: int = 160,
+    ) -> None:
+        super().__init__()
+        parts = next(n for n in range(1, hop + 1) if hop % n == 0 and hop // n <= frame_hop)
+        self.log_mel = LogMel(sample_rate, hop // parts)
+        self.conditioner = Conditioner(dim, speakers, 64, channels, 2, parts)
+        self.hidden = nn.Conv1d(channels, channels, 5, padding=2)
+        self.output = nn.Conv1d(channels, self.log_mel.n_mels, 1)
+
+    def forward(self, z_q: Tensor, speaker: Tensor, wav: Tensor, mask: Tensor) -> Tensor:
+        """Mean absolute error of the log-mel spectrogram, in nats of magnitude.
+
+        Parameters
+        ----------
+        z_q : Tensor
+            (batch, dim, frames).
+        speaker : Tensor
+            int64, (batch,).
+        wav : Tensor
+            (batch, frames * hop).
+        mask : Tensor
+            bool, (batch, frames): False where the recording has ended.
+        """
+        x = self.conditioner(z_q, speaker).transpose(1, 2)
+        predicted = self.output(F.relu(x + self.hidden(F.relu(x))))
+        with torch.autocast(wav.device.type, enabled=False):
+            error = (predicted.float() - self.log_mel(wav.float())).abs().mean(1)
+            weight = mask.repeat_interleave(error.shape[1] // mask.shape[1], 1).float()
+            return (error * weight).sum() / weight.sum().clamp(min=1)

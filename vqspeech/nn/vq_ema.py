@@ -1,0 +1,101 @@
+"""Vector quantization with a codebook that follows the encoder as a moving average (van den Oord et al. 2017, A.1)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqspeech.nn.bottleneck import BottleneckOutput
+from vqspeech.nn.codebook import cluster_sums, k_means, nearest, revivals
+from vqspeech.nn.vq import as_rows, straight_through
+
+
+class EMAVectorQuantizer(nn.Module):
+    """Nearest-neighbour quantizer whose codes are running means of the vectors that chose them.
+
+    With N the running count and m the running sum, both of decay gamma, a code is ``m / N`` (A.1, eqs. 6-8), N
+    smoothed by Laplace's rule. The loss is ``commitment * mse(z_e, sg[e])``. Nothing moves in `forward`: the
+    training loop calls `update` after a step whose gradient was finite.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of a code vector.
+    codebook_size : int
+        Number of codes.
+    commitment : float
+        Weight beta of the commitment term.
+    decay : float
+        gamma, the weight of the past in N and m.
+    dead_below : float
+        Codes used less than this times uniform use are moved onto encoder outputs; 0 moves none.
+    smoothing : float
+        Count added to each code by Laplace's rule.
+
+    Notes
+    -----
+    Buffers: `codebook` (codebook_size, dim); `usage` (codebook_size,), N; `sums` (codebook_size, dim), m;
+    `updates`, number of updates made.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        codebook_size: int,
+        commitment: float = 0.25,
+        decay: float = 0.99,
+        dead_below: float = 0.05,
+        smoothing: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.commitment, self.decay, self.dead_below = commitment, decay, dead_below
+        self.smoothing = smoothing
+        self.register_buffer("codebook", torch.randn(codebook_size, dim) / dim**0.5)
+        self.codebook: Tensor
+        self.register_buffer("usage", torch.ones(codebook_size))
+        self.usage: Tensor
+        self.register_buffer("sums", self.codebook.clone())
+        self.sums: Tensor
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.updates: Tensor
+
+    def forward(self, z_e: Tensor) -> BottleneckOutput:
+        """Quantize (batch, dim, frames)."""
+        codes = self.encode(z_e)
+        with torch.autocast(z_e.device.type, enabled=False):
+            z_e = z_e.float()
+            quantized = self.dequantize(codes)
+            loss = self.commitment * F.mse_loss(z_e, quantized)
+            return BottleneckOutput(z_e, straight_through(z_e, quantized), codes, loss)
+
+    def encode(self, z_e: Tensor) -> Tensor:
+        """Map (batch, dim, frames) to int64 codes (batch, frames)."""
+        return nearest(as_rows(z_e), self.codebook).view(z_e.shape[0], z_e.shape[2])
+
+    def dequantize(self, codes: Tensor) -> Tensor:
+        """Map int64 codes (batch, frames) to vectors (batch, dim, frames)."""
+        return F.embedding(codes, self.codebook).transpose(1, 2)
+
+    @torch.no_grad()
+    def initialise(self, z_e: Tensor, seed: int) -> None:
+        """Put the codebook on the cluster centres of encoder outputs (batch, dim, frames)."""
+        self.codebook.copy_(k_means(as_rows(z_e), self.codebook_size, seed))
+        self.usage.fill_(1)
+        self.sums.copy_(self.codebook)
+
+    @torch.no_grad()
+    def update(self, output: BottleneckOutput) -> None:
+        """Move the running means and revive dead codes."""
+        rows = as_rows(output.z_e)
+        counts, sums = cluster_sums(rows, output.codes.reshape(-1), self.codebook_size)
+        self.usage.lerp_(counts, 1 - self.decay)
+        self.sums.lerp_(sums, 1 - self.decay)
+        total = self.usage.sum()
+        smoothed = (self.usage + self.smoothing) / (total + self.codebook_size * self.smoothing)
+        self.codebook.copy_(self.sums / (smoothed * total)[:, None])
+        self.updates += 1
+        dead, replacements = revivals(self.usage, rows, self.dead_below, int(self.updates))
+        self.codebook[dead] = replacements
+        # Without new N and m the next update would pull the code back to where it was dead.
+        self.usage[dead] = self.usage.mean()
+        self.sums[dead] = replacements * self.usage[dead, None]

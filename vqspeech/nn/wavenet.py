@@ -1,0 +1,158 @@
+"""WaveNet: the distribution of each sample's level given the levels before it and a condition per frame.
+
+Tensors are time-major here, (batch, time, channels): a dilated convolution of width 2 is then one matrix
+product on (past, current), the skip path is one product over the gates of all layers, and the condition is
+projected at the rate of the frames, for all layers at once (van den Oord et al. 2016 for the architecture).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+
+class _Gate(torch.autograd.Function):
+    """tanh(a) * sigmoid(b) of pre-activations plus a condition that is constant over a frame.
+
+    One function with a backward by hand saves a third of the passes over memory that automatic
+    differentiation makes: it keeps tanh and sigmoid, and nothing else of the size of the pre-activations.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, condition: Tensor) -> Tensor:
+        batch, frames, width = condition.shape
+        active = pre.view(batch, frames, -1, width) + condition[:, :, None]
+        active = active.view(batch, -1, width)
+        filtered, gate = active.chunk(2, -1)
+        filtered.tanh_()
+        gate.sigmoid_()
+        ctx.save_for_backward(active)
+        ctx.frames = frames
+        return filtered * gate
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        (active,) = ctx.saved_tensors
+        filtered, gate = active.chunk(2, -1)
+        grad_pre = torch.empty_like(active)
+        grad_filter, grad_gate = grad_pre.chunk(2, -1)
+        through_gate = grad * gate
+        # d tanh = 1 - tanh^2 and d sigmoid = s (1 - s), both times the other factor
+        torch.mul(through_gate, filtered, out=grad_gate)
+        torch.addcmul(through_gate, grad_gate, filtered, value=-1, out=grad_filter)
+        grad_gate.addcmul_(grad_gate, gate, value=-1)
+        batch, _, width = active.shape
+        return grad_pre, grad_pre.view(batch, ctx.frames, -1, width).sum(2)
+
+
+class WaveNet(nn.Module):
+    """Autoregressive model of levels, conditioned on vectors that are constant over a frame.
+
+    Per layer, with past input x[t - dilation] and current input x[t]: pre = [x[t-d], x[t]] W + condition;
+    gate = tanh(pre_1) * sigmoid(pre_2); x <- x + gate R + r. After the last layer, all gates side by side give
+    the skip sum, followed by relu, linear, relu, linear.
+
+    Parameters
+    ----------
+    levels : int
+        Number of classes of a sample, in and out.
+    dilations : sequence of int
+        Dilation of each layer.
+    residual_channels : int
+        Channels of x.
+    gate_channels : int
+        Channels of the pre-activation, both halves together.
+    skip_channels : int
+        Channels of the skip sum and of the layer after it.
+    condition_channels : int
+        Channels of the condition handed in.
+
+    Attributes
+    ----------
+    receptive_field : int
+        Levels, the newest included, that a distribution depends on.
+    silence : int
+        Level that stands in for the one before the first.
+    """
+
+    def __init__(
+        self,
+        levels: int,
+        dilations: Sequence[int],
+        residual_channels: int,
+        gate_channels: int,
+        skip_channels: int,
+        condition_channels: int,
+    ) -> None:
+        super().__init__()
+        layers, half = len(dilations), gate_channels // 2
+        self.levels, self.dilations = levels, tuple(dilations)
+        self.receptive_field = 1 + sum(dilations)
+        self.silence = levels // 2
+        self.embedding = nn.Embedding(levels, residual_channels)
+        self.condition = nn.Linear(condition_channels, layers * gate_channels)
+        self.gate_weight = nn.Parameter(torch.empty(layers, 2 * residual_channels, gate_channels))
+        # the residual output of the last layer feeds nothing
+        self.residual_weight = nn.Parameter(torch.empty(layers - 1, half, residual_channels))
+        self.residual_bias = nn.Parameter(torch.zeros(layers - 1, residual_channels))
+        self.skip = nn.Linear(layers * half, skip_channels)
+        self.hidden = nn.Linear(skip_channels, skip_channels)
+        self.output = nn.Linear(skip_channels, levels)
+        nn.init.normal_(self.embedding.weight, std=0.5)
+        nn.init.normal_(self.gate_weight, std=(2 * residual_channels) ** -0.5)
+        nn.init.normal_(self.residual_weight, std=0.5 * half**-0.5)
+
+    def previous(self, levels: Tensor) -> Tensor:
+        """Shift levels (batch, time) right by one, silence first: what `forward` takes to predict them."""
+        return F.pad(levels[:, :-1], (1, 0), value=self.silence)
+
+    def project(self, condition: Tensor) -> Tensor:
+        """Project a condition for all layers at once.
+
+        Parameters
+        ----------
+        condition : Tensor
+            (batch, frames, condition_channels).
+
+        Returns
+        -------
+        Tensor
+            (batch, frames, layers, gate_channels).
+        """
+        return self.condition(condition).unflatten(-1, (len(self.dilations), -1))
+
+    def forward(self, previous: Tensor, condition: Tensor) -> Tensor:
+        """Logits of every sample at once.
+
+        Parameters
+        ----------
+        previous : Tensor
+            int64, (batch, time): the level before each sample.
+        condition : Tensor
+            (batch, frames, condition_channels); `time` is a multiple of `frames`.
+
+        Returns
+        -------
+        Tensor
+            (batch, time, levels): logits of sample t, from levels before t and the conditions.
+        """
+        time = previous.shape[1]
+        conditions = self.project(condition)
+        x = self.embedding(previous)
+        gates = []
+        for layer, dilation in enumerate(self.dilations):
+            past = F.pad(x, (0, 0, min(dilation, time), 0))[:, :time]
+            pre = torch.cat([past, x], -1) @ self.gate_weight[layer]
+            gate = _Gate.apply(pre, conditions[:, :, layer].to(pre.dtype))
+            gates.append(gate)
+            if layer < len(self.dilations) - 1:
+                bias = self.residual_bias[layer]
+                x = x + torch.addmm(
+                    bias, gate.flatten(0, 1), self.residual_weight[layer]
+                ).view_as(x)
+        skip = self.skip(torch.cat(gates, -1))
+        return self.output(F.relu(self.hidden(F.relu(skip))))

@@ -1,0 +1,1 @@
+"""Training: settings, objective, loop, state and validation; needs torch, numpy, safetensors, lightning, tensorboard."""

@@ -1,0 +1,25 @@
+"""``python -m vqspeech.training config.json``: train from a resolved configuration, without Hydra."""
+
+import argparse
+import sys
+
+from vqspeech.errors import VqspeechError
+from vqspeech.training.config import read_config
+from vqspeech.training.loop import train
+
+
+def main() -> int:
+    """Train as the configuration says."""
+    parser = argparse.ArgumentParser(prog="python -m vqspeech.training", description=__doc__)
+    parser.add_argument("config", help="resolved configuration, as config.json in the folder of a run")
+    arguments = parser.parse_args()
+    try:
+        train(read_config(arguments.config))
+    except VqspeechError as error:
+        print(f"vqspeech: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""The settings of a training run: plain dataclasses that go to JSON and back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from vqspeech.corpus.segments import Phase
+from vqspeech.errors import ConfigurationError
+from vqspeech.model import ModelConfig, check_config
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which recordings, and how much of them a step sees; see `vqspeech.corpus.segments.Phase`.
+
+    Attributes
+    ----------
+    store : str
+        Folder that ``vqspeech prepare`` made.
+    batch, segment, crop : int
+        Segments a step and worker, samples a segment, samples of it that the WaveNet learns from.
+    workers : int
+        Loader processes; 0 loads in the training process.
+    """
+
+    store: str
+    batch: int
+    segment: int
+    crop: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam, its schedule and the average of the decoder's weights.
+
+    Attributes
+    ----------
+    steps : int
+        Steps of joint training, after the warm start.
+    learning_rate : float
+        Highest rate, reached after `warmup` steps; then it falls as a cosine to a hundredth of it.
+    warmup : int
+        Steps of linear rise.
+    betas : list of float
+        Adam's two decays.
+    clip : float
+        Largest norm of the gradient.
+    average : float
+        Decay of the running average of the decoder's weights, used for evaluation and export.
+    """
+
+    steps: int
+    learning_rate: float
+    warmup: int
+    betas: list[float]
+    clip: float
+    average: float
+
+
+@dataclass(frozen=True)
+class SpectralConfig:
+    """The spectral head: a warm start of encoder and codebook, and an auxiliary loss.
+
+    Attributes
+    ----------
+    weight : float
+        Weight of the auxiliary loss beside the WaveNet's; 0 is the paper's own objective.
+    steps : int
+        Steps of the warm start, in which the WaveNet is left out; 0 for none.
+    batch, segment : int
+        Segments a step and samples a segment in the warm start.
+    learning_rate : float
+        Highest rate of the warm start, under a schedule of its own.
+    channels : int
+        Channels of the head.
+    """
+
+    weight: float
+    steps: int
+    batch: int
+    segment: int
+    learning_rate: float
+    channels: int
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where a run writes, how often, and on what it runs.
+
+    Attributes
+    ----------
+    dir : str
+        Folder of the run: state, model file, metrics, TensorBoard events.
+    seed : int
+        Seed of weights, data and jitter.
+    validate_every, save_every_s, log_every : int
+        Steps between validations, seconds between states, steps between logged training losses.
+    validate_s : float
+        Seconds of held-out speech in a validation while training; the last one takes the whole split.
+    listen_s : float
+        Seconds of speech decoded for TensorBoard at each validation; 0 for none.
+    accelerator, precision, strategy : str
+        As Lightning Fabric takes them.
+    devices, threads : int
+        Workers, and CPU threads of each.
+    compile : bool
+        Compile the model; worth it on a GPU only.
+    """
+
+    dir: str
+    seed: int
+    validate_every: int
+    save_every_s: int
+    log_every: int
+    validate_s: float
+    listen_s: float
+    accelerator: str
+    precision: str
+    strategy: str
+    devices: int
+    threads: int
+    compile: bool
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training run.
+
+    Attributes
+    ----------
+    model : ModelConfig
+        The model to train.
+    jitter : float
+        Chance that a latent is replaced by a neighbour in training.
+    resume : str
+        ``auto`` goes on from the state in ``run.dir`` if there is one; ``never`` refuses when there is one.
+    data, optimizer, spectral, run
+        The other settings.
+    """
+
+    model: ModelConfig
+    jitter: float
+    resume: str
+    data: DataConfig
+    optimizer: OptimizerConfig
+    spectral: SpectralConfig
+    run: RunConfig
+
+    def phases(self) -> list[Phase]:
+        """The stretches of training: the warm start, if any, and joint training."""
+        warm = Phase(self.spectral.steps, self.spectral.batch, self.spectral.segment, 0)
+        joint = Phase(self.optimizer.steps, self.data.batch, self.data.segment, self.data.crop)
+        return [warm, joint] if warm.steps else [joint]
+
+
+def _fill(cls: type, given: Any, where: str, wrong: list[str]) -> Any:
+    if not isinstance(given, Mapping):
+        wrong.append(f"{where or 'the configuration'}: expected a group of settings")
+        return None
+    hints = get_type_hints(cls)
+    names = [field.name for field in fields(cls)]
+    prefix = f"{where}." if where else ""
+    wrong += [f"{prefix}{name}: no such setting" for name in given if name not in names]
+    values = {}
+    for name in names:
+        kind = hints[name]
+        if name not in given:
+            wrong.append(f"{prefix}{name}: missing")
+            continue
+        value = given[name]
+        if is_dataclass(kind):
+            value = _fill(kind, value, prefix + name, wrong)  # type: ignore[arg-type]
+        elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        elif kind in (int, float, str, bool) and type(value) is not kind:
+            wrong.append(f"{prefix}{name}: {value!r} is not of type {kind.__name__}")
+        values[name] = value
+    return None if wrong else cls(**values)
+
+
+def from_mapping(given: Mapping[str, Any]) -> TrainConfig:
+    """Make a configuration from plain values.
+
+    Raises
+    ------
+    ConfigurationError
+        With every unknown, missing or mistyped setting at once.
+    """
+    wrong: list[str] = []
+    config = _fill(TrainConfig, given, "", wrong)
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))
+    check_config(config.model)
+    if config.resume not in ("auto", "never"):
+        raise ConfigurationError(f"resume: {config.resume!r} is neither auto nor never")
+    return config
+
+
+def read_config(path: str | Path) -> TrainConfig:
+    """Read a resolved configuration from a JSON file.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is missing or not JSON, or its settings are wrong.
+    """
+    try:
+        given = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path}: not a readable JSON file ({error})") from None
+    return from_mapping(given)

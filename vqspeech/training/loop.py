@@ -1,0 +1,351 @@
+"""The training loop, from a configuration to a model file.
+
+Read it from `train` down. Steps, not epochs; the data and the jitter of a step follow from (seed, step), so a run
+that was stopped goes on as if it had not been.
+"""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+
+from vqspeech.checkpoint import save_model, write_atomically
+from vqspeech.corpus.segments import Batch, Segments
+from vqspeech.corpus.store import PackedStore
+from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.model import Autoencoder
+from vqspeech.progress import Progress
+from vqspeech.training.config import TrainConfig
+from vqspeech.training.objective import Losses, Objective
+from vqspeech.training.schedule import average_decay, learning_rate
+from vqspeech.training.state import State, load_state, save_state
+from vqspeech.training.validate import HeldOut, held_out
+
+BAD_STEPS_IN_A_ROW = 5
+"""Steps without a finite gradient, one after another, after which a run gives up."""
+
+FRAMES_PER_CODE = 32
+"""Encoder outputs a code that the codebook is started from."""
+
+
+def train(config: TrainConfig) -> Path:
+    """Train a model, or go on training it, and write its model file.
+
+    Writes into ``config.run.dir``: ``config.json``, ``state.pt``, ``model.safetensors``, ``metrics.json`` when training
+    is complete, and TensorBoard events.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        All settings.
+
+    Returns
+    -------
+    Path
+        The model file.
+
+    Raises
+    ------
+    VqspeechError
+        Settings, store or state are not usable, or the loss has stopped being finite.
+    """
+    fabric = Fabric(
+        accelerator=config.run.accelerator,
+        devices=config.run.devices,
+        precision=config.run.precision,  # type: ignore[arg-type]
+        strategy=config.run.strategy,
+    )
+    fabric.launch()
+    torch.set_num_threads(config.run.threads)
+    folder = Path(config.run.dir)
+    state_file, model_file = folder / "state.pt", folder / "model.safetensors"
+
+    store = PackedStore(config.data.store)
+    if store.sample_rate != config.model.sample_rate:
+        raise ConfigurationError(
+            f"{store.path}: recordings at {store.sample_rate} Hz, the model's sample_rate is"
+            f" {config.model.sample_rate}"
+        )
+    torch.manual_seed(config.run.seed)
+    state = _start(config, store.speakers)
+    model = state.objective.model
+    segments = Segments(store, config.phases(), model.hop, config.run.seed, fabric.global_rank)
+    if state_file.exists():
+        if config.resume == "never":
+            raise ConfigurationError(f"{state_file}: there is a run already; use resume=auto")
+        load_state(state, state_file)
+    elif fabric.global_rank == 0:
+        text = json.dumps(asdict(config), indent=1, default=dict)
+        write_atomically(folder / "config.json", lambda file: file.write_text(text))
+
+    averaged = _averaged(state)
+    state.objective.to(fabric.device)
+    averaged.to(fabric.device)
+    if state.step == 0:
+        _start_codebook(config, store, model)
+    objective, optimizer = fabric.setup(state.objective, state.optimizer)
+    if config.run.compile:
+        objective.compile()
+    loader = DataLoader(
+        segments,
+        batch_size=None,
+        sampler=range(state.step, len(segments)),
+        num_workers=config.data.workers,
+        pin_memory=fabric.device.type == "cuda",
+    )
+    writer = SummaryWriter(str(folder), purge_step=state.step) if fabric.is_global_zero else None
+
+    bad_steps, saved_at = 0, time.monotonic()
+    progress = Progress(len(segments), "steps", "training")
+    progress.update(state.step)
+    with _stop_signal() as stop:
+        for batch in loader:
+            began = time.monotonic()
+            batch = Batch(*(tensor.to(fabric.device, non_blocking=True) for tensor in batch))
+            _set_rate(optimizer, config, state.step)
+            losses, norm = _step(fabric, objective, optimizer, batch, config, state)
+            finite = torch.isfinite(losses.total.detach()) & torch.isfinite(norm)
+            if _all(fabric, finite):
+                optimizer.step()
+                model.bottleneck.update(losses.output)
+                if losses.nll:
+                    state.average.update_parameters(model.decoder)
+                bad_steps = 0
+            else:
+                state.skipped += 1
+                bad_steps += 1
+            state.step += 1
+            state.samples += batch.pcm.numel() * fabric.world_size
+            spent_s = time.monotonic() - began
+            state.seconds += spent_s
+            rate = batch.pcm.numel() * fabric.world_size / spent_s
+            progress.update(
+                1,
+                f"nll {float(losses.nll):.3f}, spectral {float(losses.spectral):.3f},"
+                f" {rate:.3g} samples/s, {rate / model.sample_rate:.3g} x real time",
+            )
+            if writer and state.step % config.run.log_every == 0:
+                _log(writer, state, losses, norm, rate)
+
+            stopping = not _all(fabric, torch.tensor(not stop.requested, device=fabric.device))
+            hopeless = bad_steps >= BAD_STEPS_IN_A_ROW
+            due = time.monotonic() - saved_at > config.run.save_every_s
+            validating = state.step % config.run.validate_every == 0
+            if validating and not (stopping or hopeless) and fabric.is_global_zero:
+                _validate(config, state, averaged, store, writer)
+                _export(config, state, averaged, model_file, {})
+            if fabric.is_global_zero and (due or validating or stopping or hopeless):
+                save_state(state, state_file)
+                saved_at = time.monotonic()
+            fabric.barrier()
+            if hopeless:
+                raise VqspeechError(
+                    f"{folder}: loss or gradient was not finite in {bad_steps} steps in a row, up to"
+                    f" step {state.step}; the weights before them are in {state_file}."
+                    " Lower optimizer.learning_rate or look for broken recordings."
+                )
+            if stopping:
+                print(f"stopped at step {state.step}; resume=auto goes on from there", flush=True)
+                return model_file
+    progress.close()
+    if fabric.is_global_zero:
+        _finish(config, state, averaged, store, state_file, model_file)
+    if writer:
+        writer.close()
+    fabric.barrier()
+    return model_file
+
+
+def _start(config: TrainConfig, speakers: list[str]) -> State:
+    spectral = config.spectral
+    head = spectral.channels if spectral.weight or spectral.steps else 0
+    model = Autoencoder(config.model, speakers)
+    objective = Objective(model, config.jitter, spectral.weight, head)
+    optimizer = torch.optim.Adam(
+        objective.parameters(), lr=0.0, betas=(config.optimizer.betas[0], config.optimizer.betas[1])
+    )
+
+    def follow(averages: Any, weights: Any, count: Tensor | int) -> None:
+        decay = average_decay(int(count), config.optimizer.average)
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+
+    average = AveragedModel(model.decoder, multi_avg_fn=follow)
+    return State(objective, optimizer, average)
+
+
+def _averaged(state: State) -> Autoencoder:
+    """The model with the averaged decoder: what is evaluated and exported.
+
+    Encoder and codebook are the ones in training: the codebook follows this encoder, not its average.
+    """
+    model = state.objective.model
+    averaged = Autoencoder(model.config, model.speakers).eval()
+    averaged.encoder, averaged.bottleneck = model.encoder, model.bottleneck
+    averaged.decoder = state.average.module
+    return averaged
+
+
+@torch.no_grad()
+def _start_codebook(config: TrainConfig, store: PackedStore, model: Autoencoder) -> None:
+    """Put the codebook among outputs of the untrained encoder; every worker uses the same ones."""
+    sample = Segments(store, config.phases(), model.hop, config.run.seed + 1)
+    outputs: list[Tensor] = []
+    while sum(z.shape[0] * z.shape[2] for z in outputs) < FRAMES_PER_CODE * model.codebook_size:
+        pcm = sample[len(outputs)].pcm.to(model.device)
+        outputs.append(model.encoder(pcm.float() / 32768))
+    model.bottleneck.initialise(torch.cat(outputs), config.run.seed)
+
+
+def _set_rate(optimizer: Any, config: TrainConfig, step: int) -> None:
+    warm, joint = config.spectral, config.optimizer
+    if step < warm.steps:
+        rate = learning_rate(step, warm.steps, warm.learning_rate, joint.warmup)
+    else:
+        rate = learning_rate(step - warm.steps, joint.steps, joint.learning_rate, joint.warmup)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _step(
+    fabric: Fabric,
+    objective: Any,
+    optimizer: Any,
+    batch: Batch,
+    config: TrainConfig,
+    state: State,
+) -> tuple[Losses, Tensor]:
+    """Loss and gradient of a batch; the weights are not moved yet."""
+    torch.manual_seed(hash((config.run.seed, fabric.global_rank, state.step)) % 2**63)
+    crop = 0 if state.step < config.spectral.steps else config.data.crop
+    optimizer.zero_grad()
+    losses = objective(batch, crop)
+    fabric.backward(losses.total)
+    norm = fabric.clip_gradients(
+        objective, optimizer, max_norm=config.optimizer.clip, error_if_nonfinite=False
+    )
+    return losses, torch.as_tensor(norm)
+
+
+def _all(fabric: Fabric, condition: Tensor) -> bool:
+    """Whether a condition holds on every worker."""
+    if fabric.world_size == 1:
+        return bool(condition)
+    return bool(fabric.all_reduce(condition.float(), reduce_op="sum") == fabric.world_size)
+
+
+class _Stop:
+    requested = False
+
+    def request(self, *_: object) -> None:
+        self.requested = True
+
+
+@contextmanager
+def _stop_signal() -> Iterator[_Stop]:
+    """Turn SIGTERM and the first Ctrl-C into a request that the loop reads between steps."""
+    stop = _Stop()
+    before = {number: signal.signal(number, stop.request) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _log(writer: SummaryWriter, state: State, losses: Losses, norm: Tensor, rate: float) -> None:
+    codes = losses.output.codes
+    shares = torch.bincount(codes.flatten(), minlength=1).float() / codes.numel()
+    shares = shares[shares > 0]
+    for name, value in {
+        "train/nats_per_sample": losses.nll,
+        "train/spectral": losses.spectral,
+        "train/bottleneck": losses.output.loss.detach(),
+        "train/batch_perplexity": torch.exp(-(shares * shares.log()).sum()),
+        "train/gradient_norm": norm,
+        "train/learning_rate": state.optimizer.param_groups[0]["lr"],
+        "train/samples_per_s": rate,
+        "train/skipped_steps": state.skipped,
+    }.items():
+        writer.add_scalar(name, float(value), state.step)
+
+
+def _validate(
+    config: TrainConfig,
+    state: State,
+    averaged: Autoencoder,
+    store: PackedStore,
+    writer: SummaryWriter | None,
+) -> None:
+    scores = held_out(averaged, store, "valid", config.run.validate_s)
+    entry = {k: v for k, v in asdict(scores).items() if k != "split"}
+    state.curve.append({"step": state.step, "seconds": round(state.seconds, 1), **entry})
+    print(f"step {state.step}: {describe(scores)}", flush=True)
+    if writer is None:
+        return
+    for name, value in entry.items():
+        writer.add_scalar(f"valid/{name}", value, state.step)
+    if config.run.listen_s and state.step > config.spectral.steps:
+        chosen = store.indices("valid")[0]
+        wav = store.wav(chosen)[: int(config.run.listen_s * store.sample_rate)]
+        heard = averaged.convert(wav, store.utterances[chosen].speaker)
+        for name, sound in (("original", torch.from_numpy(wav)), ("reconstructed", heard)):
+            writer.add_audio(f"valid/{name}", sound[None], state.step, store.sample_rate)
+
+
+def describe(scores: HeldOut) -> str:
+    """One line of figures, each with its baseline."""
+    return (
+        f"{scores.split}: {scores.bits_per_sample:.3f} bits/sample ({scores.nats_per_sample:.3f} nats;"
+        f" codes shuffled {scores.shuffled_bits:.3f}, unigram {scores.unigram_bits:.3f},"
+        f" uniform {scores.uniform_bits:.0f}), {scores.used_codes} of {scores.codebook_size} codes used,"
+        f" perplexity {scores.perplexity:.1f}"
+    )
+
+
+def _export(
+    config: TrainConfig,
+    state: State,
+    averaged: Autoencoder,
+    model_file: Path,
+    scores: dict[str, Any],
+) -> None:
+    training = {
+        "steps": state.step,
+        "skipped_steps": state.skipped,
+        "samples_seen": state.samples,
+        "seconds": round(state.seconds, 1),
+        "hardware": f"{config.run.devices} x {averaged.device.type}, {config.run.threads} threads",
+        "config": asdict(config),
+        "curve": state.curve,
+    }
+    save_model(averaged, model_file, json.loads(json.dumps(training, default=dict)), scores)
+
+
+def _finish(
+    config: TrainConfig,
+    state: State,
+    averaged: Autoencoder,
+    store: PackedStore,
+    state_file: Path,
+    model_file: Path,
+) -> None:
+    """Score the finished model on the test split, once, and write what is left to write."""
+    save_state(state, state_file)
+    split = "test" if len(store.indices("test")) else "valid"
+    scores = held_out(averaged, store, split, math.inf)
+    print(describe(scores), flush=True)
+    _export(config, state, averaged, model_file, {"held_out": asdict(scores)})
+    metrics = json.dumps({**asdict(scores), "steps": state.step, "curve": state.curve}, indent=1)
+    write_atomically(model_file.with_name("metrics.json"), lambda file: file.write_text(metrics))

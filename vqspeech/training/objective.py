@@ -1,0 +1,107 @@
+"""The training loss of a batch, in nats: likelihood of samples, bottleneck terms, optional spectral head."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqspeech.audio import mulaw_encode
+from vqspeech.corpus.segments import Batch
+from vqspeech.model import Autoencoder
+from vqspeech.nn.bottleneck import BottleneckOutput
+from vqspeech.nn.jitter import jitter
+from vqspeech.nn.spectral import SpectralHead
+
+
+class Losses(NamedTuple):
+    """Scalars of a batch and what the bottleneck did.
+
+    Attributes
+    ----------
+    total : Tensor
+        What is minimised.
+    nll : Tensor
+        Nats a sample; 0 while the WaveNet is left out.
+    spectral : Tensor
+        Mean absolute error of the log-mel spectrogram; 0 without the head.
+    output : BottleneckOutput
+        For the update of the bottleneck.
+    """
+
+    total: Tensor
+    nll: Tensor
+    spectral: Tensor
+    output: BottleneckOutput
+
+
+class Objective(nn.Module):
+    """Model and spectral head under one loss.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        The model to train.
+    jitter_probability : float
+        Chance that a latent is replaced by a neighbour.
+    spectral_weight : float
+        Weight of the spectral loss beside the likelihood; in the warm start, without likelihood, it is 1.
+    spectral_channels : int
+        Channels of the spectral head; 0 for no head.
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        jitter_probability: float,
+        spectral_weight: float,
+        spectral_channels: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.jitter_probability = jitter_probability
+        self.spectral_weight = spectral_weight
+        self.head = (
+            SpectralHead(
+                model.config.dim,
+                len(model.speakers),
+                model.hop,
+                model.sample_rate,
+                channels=spectral_channels,
+            )
+            if spectral_channels
+            else None
+        )
+
+    def forward(self, batch: Batch, crop: int) -> Losses:
+        """Loss of a batch; the WaveNet learns from `crop` samples a segment, 0 leaves it out."""
+        wav = batch.pcm.float() / 32768
+        output = self.model.bottleneck(self.model.encoder(wav))
+        z_q = jitter(output.z_q, self.jitter_probability)
+        nll = self._nll(wav, z_q, batch, crop) if crop else wav.new_zeros(())
+        weight = self.spectral_weight if crop else 1.0
+        spectral = wav.new_zeros(())
+        if self.head is not None and weight:
+            starts = torch.arange(z_q.shape[2], device=wav.device) * self.model.hop
+            spectral = self.head(z_q, batch.speaker, wav, starts < batch.valid[:, None])
+        total = nll + weight * spectral + output.loss
+        return Losses(total, nll.detach(), spectral.detach(), output)
+
+    def _nll(self, wav: Tensor, z_q: Tensor, batch: Batch, crop: int) -> Tensor:
+        decoder, hop = self.model.decoder, self.model.hop
+        condition = decoder.conditioner(z_q, batch.speaker)
+        parts = hop // decoder.condition_hop
+        levels = mulaw_encode(wav, self.model.config.levels)
+        previous = decoder.wavenet.previous(levels)
+
+        rows = torch.arange(len(wav), device=wav.device)[:, None]
+        samples = batch.crop[:, None] * hop + torch.arange(crop, device=wav.device)
+        frames = batch.crop[:, None] * parts + torch.arange(
+            crop // decoder.condition_hop, device=wav.device
+        )
+        logits = decoder.wavenet(previous[rows, samples], condition[rows, frames])
+        losses = F.cross_entropy(
+            logits.flatten(0, 1).float(), levels[rows, samples].flatten(), reduction="none"
+        )
+        inside = (samples < batch.valid[:, None]).flatten().float()
+        return (losses * inside).sum() / inside.sum().clamp(min=1)

@@ -1,0 +1,116 @@
+"""The state of a run: all that the next step depends on, in one file of plain values and tensors.
+
+The data and the jitter of a step follow from (seed, step), so no generator's state is kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from vqspeech.checkpoint import write_atomically
+from vqspeech.errors import ModelFileError
+from vqspeech.training.objective import Objective
+
+FORMAT, VERSION = "vqspeech-state", 1
+
+
+@dataclass
+class State:
+    """A run between two steps.
+
+    Attributes
+    ----------
+    objective : Objective
+        Model and spectral head.
+    optimizer : Optimizer
+        Its optimizer.
+    average : AveragedModel
+        Running average of the decoder.
+    step : int
+        Steps done.
+    skipped : int
+        Of these, steps without an update because loss or gradient was not finite.
+    samples : int
+        Samples that the encoder has seen, over all workers.
+    seconds : float
+        Time spent in training steps, over all starts.
+    curve : list of dict
+        One entry of plain values for each validation.
+    """
+
+    objective: Objective
+    optimizer: Optimizer
+    average: AveragedModel
+    step: int = 0
+    skipped: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_state(state: State, path: Path) -> None:
+    """Write a state; the one before it stays whole until the new one is on disk."""
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "objective": state.objective.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "average": state.average.state_dict(),
+        "step": state.step,
+        "skipped": state.skipped,
+        "samples": state.samples,
+        "seconds": state.seconds,
+        "curve": state.curve,
+    }
+    write_atomically(path, lambda file: torch.save(content, file))
+
+
+def _first_misfit(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+    for key in sorted(set(found) | set(expected)):
+        if key not in expected:
+            return f"{key} found, the configured model has none of that name"
+        if key not in found:
+            return f"{key} missing"
+        if found[key].shape != expected[key].shape:
+            return (
+                f"{key} has shape {tuple(found[key].shape)},"
+                f" the configured model has {tuple(expected[key].shape)}"
+            )
+    return None
+
+
+def load_state(state: State, path: Path) -> None:
+    """Fill a state from a file, or leave it as it was.
+
+    Raises
+    ------
+    ModelFileError
+        The file is damaged, holds anything but plain values and tensors, or belongs to another configuration.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # torch raises a dozen types for damaged files, and UnpicklingError for anything that would run code
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelFileError(
+            f"{path}: not a training state that can be read safely ({reason})"
+        ) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ModelFileError(f"{path}: not a vqspeech training state")
+    if content.get("version") != VERSION:
+        raise ModelFileError(
+            f"{path}: state version {content.get('version')!r} found, {VERSION} expected"
+        )
+    misfit = _first_misfit(content["objective"], state.objective.state_dict())
+    if misfit:
+        raise ModelFileError(f"{path}: {misfit}; use another run.dir for another model")
+    state.objective.load_state_dict(content["objective"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    state.average.load_state_dict(content["average"])
+    for name in ("step", "skipped", "samples", "seconds", "curve"):
+        setattr(state, name, content[name])
