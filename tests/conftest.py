@@ -1,4 +1,4 @@
-"""Fixtures for all tests: real speech, the miniature corpus, a folder one may not write to."""
+"""Fixtures for all tests: real speech, the miniature corpus, a tiny model, a folder one may not write to."""
 
 import fcntl
 import os
@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from vqspeech.checkpoint import load_model, save_model
 from vqspeech.corpus.mini import make_mini
 from vqspeech.corpus.prepare import find_corpus, prepare
+from vqspeech.model import Autoencoder, ModelConfig
 
 _NOBODY = 65534
 
@@ -52,6 +55,45 @@ def mini_store(mini_corpus: Path, shared_folder: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         out = shared_folder / "mini-store"
         return prepare(find_corpus(mini_corpus), out, workers=1, progress=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> ModelConfig:
+    """Return the shape of a model that works in milliseconds; its two parts a frame differ in condition."""
+    return ModelConfig(
+        sample_rate=16000,
+        levels=256,
+        dim=8,
+        encoder={"strides": [4, 4], "channels": [8, 16], "dilations": [1, 2]},
+        bottleneck={"kind": "vq_ema", "codebook_size": 16},
+        decoder={
+            "dilations": [1, 2, 4],
+            "residual_channels": 8,
+            "gate_channels": 16,
+            "skip_channels": 16,
+            "condition_channels": 8,
+            "speaker_dim": 4,
+            "context": 1,
+            "upsample": 2,
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model_file(tiny_config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the model file of a tiny model with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Autoencoder(tiny_config, ["p225", "p226", "p227"])
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(model, path, training={"steps": 0}, scores={"bits_per_sample": 8.0})
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_model_file: Path) -> Autoencoder:
+    """Return the tiny model as loaded from its file; no test may change it."""
+    return load_model(tiny_model_file)
 
 
 @pytest.fixture

@@ -20,9 +20,13 @@ from vqspeech.errors import ConfigurationError, ModelFileError
 from vqspeech.model import Autoencoder, ModelConfig
 
 FORMAT, VERSION = "vqspeech-model", 1
+KEYS = ("format", "version", "config", "speakers", "training", "scores")
+
+MISFITS = (ConfigurationError, ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError)
+"""What building a model of a configuration from elsewhere may raise."""
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place and move it there when it is complete and on disk.
 
     Parameters
@@ -65,6 +69,11 @@ def save_model(
         Where; an existing file is replaced when the new one is complete.
     training, scores : mapping, optional
         How it was trained and what it scores, as JSON values.
+
+    Raises
+    ------
+    ModelFileError
+        The file cannot be written, for want of space for example.
     """
     header = {
         "format": FORMAT,
@@ -76,7 +85,10 @@ def save_model(
     }
     metadata = {"vqspeech": json.dumps(header, default=list)}
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    write_atomically(Path(path), lambda file: save_file(tensors, file, metadata))
+    try:
+        write_atomically(Path(path), lambda file: save_file(tensors, file, metadata))
+    except SafetensorError as error:
+        raise ModelFileError(f"{path}: could not be written ({error})") from None
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -99,7 +111,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get("vqspeech")
         header = json.loads(text) if text is not None else None
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError, RecursionError, OSError) as error:
         raise ModelFileError(
             f"{path}: not a whole safetensors file ({error}); is it a vqspeech model file?"
         ) from None
@@ -110,11 +122,14 @@ def read_header(path: str | Path) -> dict[str, Any]:
             f"{path}: format version {header.get('version')!r} found, {VERSION} expected;"
             " another version of vqspeech wrote it"
         )
+    missing = [key for key in KEYS if key not in header]
+    if missing:
+        raise ModelFileError(f"{path}: its header has no {', '.join(missing)}")
     return header
 
 
 def _build(path: Path, header: Mapping[str, Any]) -> Autoencoder:
-    config, speakers = header.get("config"), header.get("speakers")
+    config, speakers = header["config"], header["speakers"]
     names = {field.name for field in fields(ModelConfig)}
     if not isinstance(config, dict) or set(config) != names:
         found = sorted(config) if isinstance(config, dict) else config
@@ -125,8 +140,9 @@ def _build(path: Path, header: Mapping[str, Any]) -> Autoencoder:
         # nothing is allocated until the weights are found to fit
         with torch.device("meta"):
             return Autoencoder(ModelConfig(**config), speakers)
-    except (ConfigurationError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise ModelFileError(f"{path}: its config describes no model: {error}") from None
+    except MISFITS as error:
+        reason = " ".join(str(error).split())
+        raise ModelFileError(f"{path}: its config describes no model: {reason}") from None
 
 
 def load_model(path: str | Path) -> Autoencoder:

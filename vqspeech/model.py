@@ -30,6 +30,9 @@ BOTTLENECKS: dict[str, Callable[..., Any]] = {"vq": VectorQuantizer, "vq_ema": E
 BLOCK_SAMPLES = 320_000
 """Samples encoded at a time; bounds the memory that a long recording takes."""
 
+SCORED_SAMPLES = 8_000
+"""Samples whose likelihood is computed at a time; more would fall out of cache, less would repeat more context."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -81,9 +84,14 @@ def check_config(config: ModelConfig) -> None:
     Raises
     ------
     ConfigurationError
-        With every unknown or missing setting.
+        With every unknown or missing setting and every impossible number.
     """
-    wrong = [f"encoder: {w}" for w in unfit_arguments(Encoder, config.encoder, ["dim"])]
+    wrong = [
+        f"{name}: {value!r} is not a whole number above 0"
+        for name in ("sample_rate", "levels", "dim")
+        if type(value := getattr(config, name)) is not int or value < 1
+    ]
+    wrong += [f"encoder: {w}" for w in unfit_arguments(Encoder, config.encoder, ["dim"])]
     own = ["dim", "speakers", "levels", "hop"]
     wrong += [f"decoder: {w}" for w in unfit_arguments(Decoder, config.decoder, own)]
     settings = dict(config.bottleneck)
@@ -91,9 +99,7 @@ def check_config(config: ModelConfig) -> None:
     if kind not in BOTTLENECKS:
         wrong.append(f"bottleneck: kind {kind!r} is not one of {', '.join(BOTTLENECKS)}")
     else:
-        wrong += [
-            f"bottleneck: {w}" for w in unfit_arguments(BOTTLENECKS[kind], settings, ["dim"])
-        ]
+        wrong += [f"bottleneck: {w}" for w in unfit_arguments(BOTTLENECKS[kind], settings, ["dim"])]
     if wrong:
         raise ConfigurationError("; ".join(wrong))
 
@@ -379,7 +385,7 @@ class Autoencoder(nn.Module):
         padded = F.pad(target, (0, -len(levels) % hop), value=net.silence)
         previous = net.previous(padded)
         lead = -(-net.receptive_field // hop)
-        window = max(1, 32_000 // hop)
+        window = max(1, SCORED_SAMPLES // hop)
         losses = []
         for start in range(0, padded.shape[1] // hop, window):
             first, last = max(0, start - lead), min(start + window, padded.shape[1] // hop)

@@ -19,6 +19,8 @@ class Progress:
         What is counted, for example ``"files"``.
     desc : str
         What is being done.
+    initial : int
+        Units done before, which count for what is left and not for the rate.
     every_s : float
         Seconds between two plain lines where the stream is not a terminal.
     stream : TextIO, optional
@@ -30,15 +32,23 @@ class Progress:
         total: int,
         unit: str,
         desc: str,
+        initial: int = 0,
         every_s: float = 10.0,
         stream: TextIO | None = None,
     ) -> None:
         self.total, self.unit, self.desc, self.every_s = total, unit, desc, every_s
-        self.done = 0
+        self.done = self._initial = initial
         self._stream = stream or sys.stderr
         self._started = self._last = time.monotonic()
         self._bar = (
-            tqdm(total=total, unit=f" {unit}", desc=desc, unit_scale=True, file=self._stream)
+            tqdm(
+                total=total,
+                unit=f" {unit}",
+                desc=desc,
+                initial=initial,
+                unit_scale=True,
+                file=self._stream,
+            )
             if self._stream.isatty()
             else None
         )
@@ -57,7 +67,7 @@ class Progress:
             self._line(now, note)
 
     def _line(self, now: float, note: str) -> None:
-        rate = self.done / max(now - self._started, 1e-9)
+        rate = (self.done - self._initial) / max(now - self._started, 1e-9)
         left_s = (self.total - self.done) / max(rate, 1e-9)
         text = (
             f"{self.desc}: {self.done}/{self.total} {self.unit}, {rate:.4g}/s, {left_s:.0f} s left"

@@ -139,6 +139,11 @@ run_to_end() {
   return "$status"
 }
 
+# A path as a value that Hydra takes as it is, with spaces, commas, brackets or quotes in it.
+quoted() {
+  printf "'%s'\n" "${1//\'/\\\'}"
+}
+
 # Whether the store has phone labels in the split that codes are mapped on and in the one that is scored.
 labelled() {
   awk -F '\t' '
@@ -183,7 +188,8 @@ esac
 stage 1 "$corpus_dir" "$store/store.json" \
   "$PYTHON" -m vqspeech prepare --corpus "$corpus_dir" --out "$store"
 stage 2 "experiment=$config ${overrides[*]}" "$exp/train/metrics.json" \
-  "$PYTHON" -m vqspeech train "experiment=$config" "data.store=$store" "run.dir=$exp/train" resume=auto "${overrides[@]}"
+  "$PYTHON" -m vqspeech train "experiment=$config" \
+    "data.store=$(quoted "$store")" "run.dir=$(quoted "$exp/train")" resume=auto "${overrides[@]}"
 stage 3 test "$exp/codes/test.jsonl" \
   "$PYTHON" "$recipe/local/encode_split.py" --model "$model" --store "$store" --out "$exp/codes/test.jsonl"
 stage 4 test "$exp/converted/conversions.json" \

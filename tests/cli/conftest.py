@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-import vqspeech
 from vqspeech.cli import main
-from vqspeech.model import Autoencoder
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,6 @@ def run(
         return Outcome(status, captured.out, captured.err)
 
     return call
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tiny_model_file: Path) -> Autoencoder:
-    return vqspeech.load(tiny_model_file)
 
 
 @pytest.fixture

@@ -131,10 +131,11 @@ def test_the_recording_name_in_a_record_cannot_leave_the_folder(
 ) -> None:
     """A record from elsewhere may call its recording anything; the output is one file inside --out."""
     (tmp_path / "a.json").write_text(json.dumps(record | {"file": name}))
-    before = set(tmp_path.parent.parent.rglob("*.wav"))
-    assert run("decode", "a.json", "--speaker", speaker, "--out", "deep/out").status == 0
-    made = set(tmp_path.parent.parent.rglob("*.wav")) - before
-    assert {path.parent for path in made} == {tmp_path / "deep/out"}
+    out = tmp_path / "several/folders/deep"
+    assert run("decode", "a.json", "--speaker", speaker, "--out", out).status == 0
+    made = set(tmp_path.rglob("*.wav")) - {tmp_path / "a.wav"}
+    assert [path.parent for path in made] == [out]
+    assert not Path(f"/etc/escaped-{speaker}.wav").exists()
 
 
 def test_existing_output_is_kept_unless_forced(run, record, speaker, tmp_path: Path) -> None:

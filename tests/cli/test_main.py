@@ -48,6 +48,9 @@ def test_every_module_of_the_package_with_a_run_function_is_a_verb() -> None:
         (["codes", "a.wav", "--bogus"], "unrecognized arguments: --bogus"),
         (["convert", "--src", "a.wav", "--speaker", "x", "--temperature", "-1"], "from 0 up"),
         (["convert", "--src", "a.wav", "--speaker", "x", "--temperature", "nan"], "from 0 up"),
+        (["convert", "--src", "a.wav", "--speaker", "x", "--temperature", "hot"], "from 0 up"),
+        (["convert", "--src", "a.wav", "--speaker", "x", "--seed", str(2**63)], "2^63 - 1"),
+        (["decode", "a.json", "--speaker", "x", "--seed=-1"], "'-1' is not a whole number"),
         (["decode", "a.json", "--speaker", "x", "--engine", "fast"], "invalid choice: 'fast'"),
     ],
 )

@@ -36,7 +36,7 @@ def recorder(tmp_path: Path) -> str:
 printf '%s\\n' "$*" >>"$PWD/commands"
 for ((i = 1; i <= $#; i++)); do
   [[ ${!i} == --out ]] && next=$((i + 1)) && out=${!next}
-  [[ ${!i} == run.dir=* ]] && run=${!i#run.dir=}
+  [[ ${!i} == run.dir=* ]] && run=${!i#run.dir=\\'} && run=${run%\\'}
 done
 case "$*" in
   *fetch_corpus*) mkdir -p "${@: -1}" ;;
@@ -108,8 +108,8 @@ def test_all_stages_in_order_and_a_second_run_starts_no_python(
     assert len(given) == len(STAGES)
     train = next(line for line in given if " train " in line)
     assert "experiment=mini" in train
-    assert f"data.store={tmp_path}/my data/mini/store" in train
-    assert f"run.dir={tmp_path}/my exp/train resume=auto optimizer.steps=3" in train
+    assert f"data.store='{tmp_path}/my data/mini/store'" in train
+    assert f"run.dir='{tmp_path}/my exp/train' resume=auto optimizer.steps=3" in train
     assert first.stdout.endswith("results\n")
 
     second = recipe(*argv, python=recorder)

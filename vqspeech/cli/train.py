@@ -1,6 +1,7 @@
 """``vqspeech train``: settings composed by Hydra, or a resolved JSON file, to a model file."""
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from vqspeech.errors import ConfigurationError
@@ -24,6 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _forced(setting: str) -> str:
+    # Hydra would stop at the first key it does not know; who reads the result names all of them.
+    from importlib.resources import files
+
+    groups = {entry.name for entry in files("vqspeech.conf").iterdir() if entry.is_dir()}
+    key = setting.partition("=")[0]
+    plain = "=" in setting and key not in groups and not set(key) & set("+~@/")
+    return f"++{setting}" if plain else setting
+
+
 def compose(settings: list[str]) -> dict[str, Any]:
     """Compose the configuration with Hydra.
 
@@ -35,25 +46,30 @@ def compose(settings: list[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain values.
+        Plain values, settings that nobody knows among them.
 
     Raises
     ------
     ConfigurationError
-        An override names something that is not there, or a setting without a default is missing.
+        An override cannot be read or names a file that is not there, or a setting without a default is missing.
     """
     from hydra import compose, initialize_config_module
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
         with initialize_config_module("vqspeech.conf", version_base="1.3"):
-            composed = compose("train", overrides=settings)
+            composed = compose("train", overrides=[_forced(setting) for setting in settings])
         missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
         if missing:
             raise ConfigurationError(f"no value for {', '.join(missing)}: give it as key=value")
         values = OmegaConf.to_container(composed, resolve=True)
+    except OverrideParseException as error:
+        raise ConfigurationError(
+            f"{error.override}: not a setting as key=value; other characters than letters, digits and"
+            f""" -_./ may need quotes, as in key='"value"' ({" ".join(str(error).split())})"""
+        ) from None
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigurationError(" ".join(str(error).split())) from None
     assert isinstance(values, dict)
@@ -70,15 +86,17 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.config and args.settings:
         raise ConfigurationError("--config takes no key=value settings: they are in the file")
-    if args.show:
-        import yaml
-
-        print(yaml.safe_dump(compose(args.settings), sort_keys=False), end="")
-        return
     from vqspeech.training.config import from_mapping, read_config
 
     config = read_config(args.config) if args.config else from_mapping(compose(args.settings))
+    if args.show:
+        import yaml
+
+        print(yaml.safe_dump(asdict(config), sort_keys=False), end="")
+        return
 
     from vqspeech.training.loop import train
 
-    print(f"model file: {train(config)}")
+    model_file = train(config)
+    if model_file is not None:
+        print(f"model file: {model_file}")

@@ -96,11 +96,11 @@ class Segments(Dataset[Batch]):
                 )
 
     def __len__(self) -> int:
-        """Steps of all phases."""
+        """Return the number of steps of all phases."""
         return sum(phase.steps for phase in self.phases)
 
     def phase(self, step: int) -> Phase:
-        """The phase that a step belongs to; steps past the end belong to the last one."""
+        """Return the phase that a step belongs to; steps past the end belong to the last one."""
         for phase in self.phases:
             if step < phase.steps:
                 return phase
@@ -108,7 +108,7 @@ class Segments(Dataset[Batch]):
         return self.phases[-1]
 
     def __getitem__(self, step: int) -> Batch:
-        """The batch of a step, on the CPU."""
+        """Return the batch of a step, on the CPU."""
         phase, hop = self.phase(step), self.hop
         draw = np.random.default_rng([self.seed, self.rank, step])
         points = draw.integers(self._ends[-1], size=phase.batch)
@@ -117,7 +117,8 @@ class Segments(Dataset[Batch]):
         within = points - (self._ends[chosen] - self._lengths[chosen])
         starts = np.clip(within - draw.integers(phase.segment, size=phase.batch), 0, room)
         valid = np.minimum(self._lengths[chosen], phase.segment)
-        crop_room = np.maximum(valid - phase.crop, 0) // hop
+        # rounded up, so that the last samples of a short recording have their turn
+        crop_room = -(np.maximum(valid - phase.crop, 0) // -hop)
         crop = draw.integers(crop_room + 1)
         pcm = np.zeros((phase.batch, phase.segment), np.int16)
         for row, (begin, length) in enumerate(

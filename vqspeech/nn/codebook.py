@@ -80,7 +80,7 @@ def k_means(vectors: Tensor, codebook_size: int, seed: int, iterations: int = 10
     vectors : Tensor
         (n, dim), the same on every worker.
     codebook_size : int
-        Number of centres; with fewer vectors, some centres are vectors drawn twice, slightly moved.
+        Number of centres; with fewer vectors, several centres are one vector.
     seed : int
         Seed of the draw.
     iterations : int
@@ -96,23 +96,16 @@ def k_means(vectors: Tensor, codebook_size: int, seed: int, iterations: int = 10
     repeats = -(-codebook_size // len(rows))
     order = torch.cat([torch.randperm(len(rows), generator=generator) for _ in range(repeats)])
     centres = rows[order[:codebook_size].to(rows.device)].clone()
-    if repeats > 1:
-        noise = torch.randn(centres.shape, generator=generator).to(rows.device)
-        centres += 1e-3 * rows.std() * noise
     for _ in range(iterations):
         codes = nearest(rows, centres)
         counts = torch.bincount(codes, minlength=codebook_size).float()
         sums = rows.new_zeros(centres.shape).index_add_(0, codes, rows)
         again = torch.randint(len(rows), (codebook_size,), generator=generator).to(rows.device)
-        centres = torch.where(
-            counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], rows[again]
-        )
+        centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], rows[again])
     return centres
 
 
-def revivals(
-    usage: Tensor, vectors: Tensor, dead_below: float, seed: int
-) -> tuple[Tensor, Tensor]:
+def revivals(usage: Tensor, vectors: Tensor, dead_below: float, seed: int) -> tuple[Tensor, Tensor]:
     """Which codes are dead and the encoder outputs that shall replace them.
 
     A code is dead when its share of use is below `dead_below` times the share under uniform use, a

@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from vqspeech.nn.wavenet import WaveNet
 
+MAX_CONTEXT = 64
+"""Most latents to either side that a condition may see; a model file cannot ask for layers without end."""
+
 
 class Conditioner(nn.Module):
     """Latents of a few neighbouring frames and a speaker vector, mixed into a condition per frame.
@@ -23,7 +26,7 @@ class Conditioner(nn.Module):
     channels : int
         Channels of the condition.
     context : int
-        Residual convolutions of width 3 over frames; each sees one more latent to either side.
+        Residual convolutions of width 3 over frames; each sees one more latent to either side; at most `MAX_CONTEXT`.
     upsample : int
         Conditions a latent: a long frame is split into as many parts, each with a condition of its own.
     """
@@ -38,6 +41,8 @@ class Conditioner(nn.Module):
         upsample: int,
     ) -> None:
         super().__init__()
+        if not 0 <= context <= MAX_CONTEXT:
+            raise ValueError(f"context {context}: expected 0 to {MAX_CONTEXT}")
         self.upsample = upsample
         self.speaker = nn.Embedding(speakers, speaker_dim)
         self.input = nn.Conv1d(dim + speaker_dim, channels, 1)
@@ -100,7 +105,7 @@ class Decoder(nn.Module):
         upsample: int = 1,
     ) -> None:
         super().__init__()
-        if hop % upsample:
+        if upsample < 1 or hop % upsample:
             raise ValueError(f"upsample {upsample} does not divide the hop {hop}")
         self.condition_hop = hop // upsample
         self.conditioner = Conditioner(

@@ -69,20 +69,22 @@ class Encoder(nn.Module):
             raise ValueError(
                 f"as many channels as strides are needed, got {len(channels)} and {len(strides)}"
             )
+        if min(*strides, *dilations, 1) < 1:
+            raise ValueError(f"strides {strides} and dilations {dilations}: 1 is the smallest")
         self.hop = math.prod(strides)
         self.strides = tuple(strides)
-        self.strided = nn.ModuleList(
+        convolutions = [
             nn.Conv1d(before, after, 2 * stride, stride=stride)
             for before, after, stride in zip([1, *channels[:-1]], channels, strides, strict=True)
-        )
+        ]
+        for convolution in convolutions:
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        self.strided = nn.ModuleList(convolutions)
         self.blocks = nn.ModuleList(DilatedResidualBlock(channels[-1], d) for d in dilations)
         # keeps the latents at one scale from the first step on, which a codebook can follow
         self.norm = nn.LayerNorm(channels[-1])
         self.output = nn.Conv1d(channels[-1], dim, 1)
-
-        for layer in self.strided:
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
 
         before, field, jump = 0, 1, 1
         for stride in strides:

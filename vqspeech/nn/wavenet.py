@@ -5,6 +5,7 @@ product on (past, current), the skip path is one product over the gates of all l
 projected at the rate of the frames, for all layers at once (van den Oord et al. 2016 for the architecture).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,6 +90,10 @@ class WaveNet(nn.Module):
         condition_channels: int,
     ) -> None:
         super().__init__()
+        if min(dilations, default=0) < 1:
+            raise ValueError(f"dilations {dilations}: at least one, and 1 is the smallest")
+        if gate_channels < 2 or gate_channels % 2:
+            raise ValueError(f"gate_channels {gate_channels}: two halves of one size are needed")
         layers, half = len(dilations), gate_channels // 2
         self.levels, self.dilations = levels, tuple(dilations)
         self.receptive_field = 1 + sum(dilations)
@@ -102,7 +107,14 @@ class WaveNet(nn.Module):
         self.skip = nn.Linear(layers * half, skip_channels)
         self.hidden = nn.Linear(skip_channels, skip_channels)
         self.output = nn.Linear(skip_channels, levels)
-        nn.init.normal_(self.embedding.weight, std=0.5)
+        # levels lie on a line: neighbours start alike, which saves learning that from scratch
+        position = torch.linspace(-math.pi, math.pi, levels)[:, None]
+        frequency, phase = (
+            3 * torch.randn(residual_channels),
+            2 * math.pi * torch.rand(residual_channels),
+        )
+        with torch.no_grad():
+            self.embedding.weight.copy_(0.7 * torch.sin(position * frequency + phase))
         nn.init.normal_(self.gate_weight, std=(2 * residual_channels) ** -0.5)
         nn.init.normal_(self.residual_weight, std=0.5 * half**-0.5)
 
@@ -151,8 +163,8 @@ class WaveNet(nn.Module):
             gates.append(gate)
             if layer < len(self.dilations) - 1:
                 bias = self.residual_bias[layer]
-                x = x + torch.addmm(
-                    bias, gate.flatten(0, 1), self.residual_weight[layer]
-                ).view_as(x)
+                x = x + torch.addmm(bias, gate.flatten(0, 1), self.residual_weight[layer]).view_as(
+                    x
+                )
         skip = self.skip(torch.cat(gates, -1))
         return self.output(F.relu(self.hidden(F.relu(skip))))

@@ -19,6 +19,9 @@ Sampler = Callable[
 ENGINES: dict[str, Sampler] = {"reference": reference.sample}
 """Engines by name; the fastest that runs everywhere is what ``auto`` means."""
 
+COLDEST = 1e-6
+"""Temperatures below this count as 0: the most likely level, before logits over the temperature overflow."""
+
 
 def uniforms(samples: int, seed: int) -> Tensor:
     """Uniform numbers in [0, 1) that decide a stream, float32, (samples,), on the CPU."""
@@ -51,7 +54,7 @@ def sample(
     seeds : sequence of int
         Seed of each stream.
     temperature : float
-        Divides the logits; 0 takes the most likely level.
+        Divides the logits; 0, like anything below `COLDEST`, takes the most likely level.
     engine : str
         A name in `ENGINES` or ``auto``.
     progress : callable, optional
@@ -78,6 +81,8 @@ def sample(
     for condition, length in zip(conditions, samples, strict=True):
         if length > hop * len(condition):
             raise ValueError(f"{length} samples asked of {len(condition)} frames of {hop} samples")
+    if not samples:
+        return []
     total, done = sum(samples), 0
 
     def count(n: int) -> None:
@@ -88,4 +93,5 @@ def sample(
 
     draw = ENGINES["reference" if engine == "auto" else engine]
     numbers = [uniforms(n, seed) for n, seed in zip(samples, seeds, strict=True)]
-    return draw(wavenet, list(conditions), hop, numbers, temperature, count)
+    warmth = temperature if temperature >= COLDEST else 0.0
+    return draw(wavenet, list(conditions), hop, numbers, warmth, count)

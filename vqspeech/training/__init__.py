@@ -1,1 +1,4 @@
-"""Training: settings, objective, loop, state and validation; needs torch, numpy, safetensors, lightning, tensorboard."""
+"""Training: settings, objective, loop, state and validation.
+
+It needs torch, numpy, safetensors, lightning and tensorboard, and nothing else.
+"""

@@ -11,7 +11,9 @@ from vqspeech.training.loop import train
 def main() -> int:
     """Train as the configuration says."""
     parser = argparse.ArgumentParser(prog="python -m vqspeech.training", description=__doc__)
-    parser.add_argument("config", help="resolved configuration, as config.json in the folder of a run")
+    parser.add_argument(
+        "config", help="resolved configuration, as config.json in the folder of a run"
+    )
     arguments = parser.parse_args()
     try:
         train(read_config(arguments.config))

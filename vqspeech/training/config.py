@@ -4,11 +4,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
+
+import torch
 
 from vqspeech.corpus.segments import Phase
 from vqspeech.errors import ConfigurationError
-from vqspeech.model import ModelConfig, check_config
+from vqspeech.model import Autoencoder, ModelConfig, check_config
+
+POSITIVE = (
+    *("batch", "segment", "crop", "channels"),
+    *("validate_every", "log_every", "devices", "threads"),
+)
+"""Settings that are at least 1; all other numbers are at least 0."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,10 @@ class TrainConfig:
         return [warm, joint] if warm.steps else [joint]
 
 
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, int | float) for v in value)
+
+
 def _fill(cls: type, given: Any, where: str, wrong: list[str]) -> Any:
     if not isinstance(given, Mapping):
         wrong.append(f"{where or 'the configuration'}: expected a group of settings")
@@ -163,6 +175,7 @@ def _fill(cls: type, given: Any, where: str, wrong: list[str]) -> Any:
     hints = get_type_hints(cls)
     names = [field.name for field in fields(cls)]
     prefix = f"{where}." if where else ""
+    before = len(wrong)
     wrong += [f"{prefix}{name}: no such setting" for name in given if name not in names]
     values = {}
     for name in names:
@@ -177,8 +190,36 @@ def _fill(cls: type, given: Any, where: str, wrong: list[str]) -> Any:
             value = float(value)
         elif kind in (int, float, str, bool) and type(value) is not kind:
             wrong.append(f"{prefix}{name}: {value!r} is not of type {kind.__name__}")
+        elif get_origin(kind) is list and not _numbers(value):
+            wrong.append(f"{prefix}{name}: {value!r} is not a list of numbers")
+        elif get_origin(kind) is Mapping and not isinstance(value, Mapping):
+            wrong.append(f"{prefix}{name}: expected a group of settings")
         values[name] = value
-    return None if wrong else cls(**values)
+    if len(wrong) > before:
+        return None
+    filled = cls(**values)
+    if isinstance(filled, ModelConfig):
+        try:
+            check_config(filled)
+        except ConfigurationError as error:
+            wrong.append(str(error))
+    return filled
+
+
+def _out_of_range(config: TrainConfig) -> list[str]:
+    wrong = []
+    for group in ("data", "optimizer", "spectral", "run"):
+        for name, value in vars(getattr(config, group)).items():
+            least = 1 if name in POSITIVE else 0
+            if isinstance(value, int | float) and not value >= least:
+                wrong.append(f"{group}.{name}: {value!r} is less than {least}")
+    if len(config.optimizer.betas) != 2 or not all(0 <= b < 1 for b in config.optimizer.betas):
+        wrong.append(f"optimizer.betas: {config.optimizer.betas} are not two numbers in [0, 1)")
+    shares = {"jitter": config.jitter, "optimizer.average": config.optimizer.average}
+    wrong += [f"{k}: {v!r} is not in [0, 1]" for k, v in shares.items() if not 0 <= v <= 1]
+    if config.resume not in ("auto", "never"):
+        wrong.append(f"resume: {config.resume!r} is neither auto nor never")
+    return wrong
 
 
 def from_mapping(given: Mapping[str, Any]) -> TrainConfig:
@@ -187,15 +228,19 @@ def from_mapping(given: Mapping[str, Any]) -> TrainConfig:
     Raises
     ------
     ConfigurationError
-        With every unknown, missing or mistyped setting at once.
+        With every unknown, missing or mistyped setting at once, then every impossible value.
     """
     wrong: list[str] = []
     config = _fill(TrainConfig, given, "", wrong)
+    wrong = wrong or _out_of_range(config)
     if wrong:
         raise ConfigurationError("; ".join(wrong))
-    check_config(config.model)
-    if config.resume not in ("auto", "never"):
-        raise ConfigurationError(f"resume: {config.resume!r} is neither auto nor never")
+    try:
+        # nothing is allocated: it is the shapes that may not fit one another
+        with torch.device("meta"):
+            Autoencoder(config.model, ["somebody"])
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"model: {' '.join(str(error).split())}") from None
     return config
 
 
@@ -209,6 +254,9 @@ def read_config(path: str | Path) -> TrainConfig:
     """
     try:
         given = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: not a readable JSON file ({error})") from None
-    return from_mapping(given)
+    try:
+        return from_mapping(given)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None

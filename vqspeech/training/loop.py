@@ -9,13 +9,15 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
@@ -24,14 +26,15 @@ from torch.utils.tensorboard import SummaryWriter
 from vqspeech.checkpoint import save_model, write_atomically
 from vqspeech.corpus.segments import Batch, Segments
 from vqspeech.corpus.store import PackedStore
-from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError
 from vqspeech.model import Autoencoder
 from vqspeech.progress import Progress
 from vqspeech.training.config import TrainConfig
+from vqspeech.training.memory import keep_freed_memory
 from vqspeech.training.objective import Losses, Objective
 from vqspeech.training.schedule import average_decay, learning_rate
 from vqspeech.training.state import State, load_state, save_state
-from vqspeech.training.validate import HeldOut, held_out
+from vqspeech.training.validate import HeldOut, held_out, scorable
 
 BAD_STEPS_IN_A_ROW = 5
 """Steps without a finite gradient, one after another, after which a run gives up."""
@@ -40,7 +43,7 @@ FRAMES_PER_CODE = 32
 """Encoder outputs a code that the codebook is started from."""
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig) -> Path | None:
     """Train a model, or go on training it, and write its model file.
 
     Writes into ``config.run.dir``: ``config.json``, ``state.pt``, ``model.safetensors``, ``metrics.json`` when training
@@ -53,48 +56,43 @@ def train(config: TrainConfig) -> Path:
 
     Returns
     -------
-    Path
-        The model file.
+    Path or None
+        The model file; None when a signal ended the run before its last step.
 
     Raises
     ------
     VqspeechError
         Settings, store or state are not usable, or the loss has stopped being finite.
     """
-    fabric = Fabric(
-        accelerator=config.run.accelerator,
-        devices=config.run.devices,
-        precision=config.run.precision,  # type: ignore[arg-type]
-        strategy=config.run.strategy,
-    )
-    fabric.launch()
-    torch.set_num_threads(config.run.threads)
     folder = Path(config.run.dir)
     state_file, model_file = folder / "state.pt", folder / "model.safetensors"
-
-    store = PackedStore(config.data.store)
+    if config.resume == "never" and state_file.exists():
+        raise ConfigurationError(f"{state_file}: there is a run already; use resume=auto")
+    store = PackedStore(Path(config.data.store))
     if store.sample_rate != config.model.sample_rate:
         raise ConfigurationError(
             f"{store.path}: recordings at {store.sample_rate} Hz, the model's sample_rate is"
             f" {config.model.sample_rate}"
         )
-    torch.manual_seed(config.run.seed)
-    state = _start(config, store.speakers)
-    model = state.objective.model
+    if not scorable(store, "valid", store.speakers):
+        raise CorpusError(
+            f"{store.path}: no speaker of split 'train' is in split 'valid', by which training is"
+            " judged; prepare a corpus with validation utterances"
+        )
+    fabric = _launch(config)
+    state = _start(config, store.speakers, fabric.device)
+    model, averaged = state.objective.model, _averaged(state)
     segments = Segments(store, config.phases(), model.hop, config.run.seed, fabric.global_rank)
     if state_file.exists():
-        if config.resume == "never":
-            raise ConfigurationError(f"{state_file}: there is a run already; use resume=auto")
         load_state(state, state_file)
-    elif fabric.global_rank == 0:
-        text = json.dumps(asdict(config), indent=1, default=dict)
-        write_atomically(folder / "config.json", lambda file: file.write_text(text))
-
-    averaged = _averaged(state)
-    state.objective.to(fabric.device)
-    averaged.to(fabric.device)
-    if state.step == 0:
+        if _is_finished(state, len(segments), model_file):
+            return model_file
+    else:
         _start_codebook(config, store, model)
+    if fabric.is_global_zero:
+        settings = json.dumps(asdict(config), indent=1, default=dict)
+        write_atomically(folder / "config.json", lambda file: file.write_text(settings))
+
     objective, optimizer = fabric.setup(state.objective, state.optimizer)
     if config.run.compile:
         objective.compile()
@@ -104,13 +102,18 @@ def train(config: TrainConfig) -> Path:
         sampler=range(state.step, len(segments)),
         num_workers=config.data.workers,
         pin_memory=fabric.device.type == "cuda",
+        worker_init_fn=_leave_signals_to_the_main_process,
     )
-    writer = SummaryWriter(str(folder), purge_step=state.step) if fabric.is_global_zero else None
+    joint = config.spectral.steps
 
     bad_steps, saved_at = 0, time.monotonic()
-    progress = Progress(len(segments), "steps", "training")
-    progress.update(state.step)
-    with _stop_signal() as stop:
+    # one process speaks for all
+    events: Any = nullcontext()
+    counter: Any = nullcontext()
+    if fabric.is_global_zero:
+        events = SummaryWriter(str(folder), purge_step=state.step + 1)
+        counter = Progress(len(segments), "steps", "training", initial=state.step)
+    with _stop_signal() as stop, events as writer, counter as progress:
         for batch in loader:
             began = time.monotonic()
             batch = Batch(*(tensor.to(fabric.device, non_blocking=True) for tensor in batch))
@@ -120,7 +123,7 @@ def train(config: TrainConfig) -> Path:
             if _all(fabric, finite):
                 optimizer.step()
                 model.bottleneck.update(losses.output)
-                if losses.nll:
+                if state.step >= joint:
                     state.average.update_parameters(model.decoder)
                 bad_steps = 0
             else:
@@ -131,18 +134,20 @@ def train(config: TrainConfig) -> Path:
             spent_s = time.monotonic() - began
             state.seconds += spent_s
             rate = batch.pcm.numel() * fabric.world_size / spent_s
-            progress.update(
-                1,
-                f"nll {float(losses.nll):.3f}, spectral {float(losses.spectral):.3f},"
-                f" {rate:.3g} samples/s, {rate / model.sample_rate:.3g} x real time",
-            )
+            if progress:
+                progress.update(
+                    1,
+                    f"nll {float(losses.nll):.3f}, spectral {float(losses.spectral):.3f},"
+                    f" {rate:.3g} samples/s, {rate / model.sample_rate:.3g} x real time",
+                )
             if writer and state.step % config.run.log_every == 0:
                 _log(writer, state, losses, norm, rate)
 
             stopping = not _all(fabric, torch.tensor(not stop.requested, device=fabric.device))
             hopeless = bad_steps >= BAD_STEPS_IN_A_ROW
             due = time.monotonic() - saved_at > config.run.save_every_s
-            validating = state.step % config.run.validate_every == 0
+            # before the WaveNet has learned anything its likelihood says nothing
+            validating = state.step % config.run.validate_every == 0 and state.step > joint
             if validating and not (stopping or hopeless) and fabric.is_global_zero:
                 _validate(config, state, averaged, store, writer)
                 _export(config, state, averaged, model_file, {})
@@ -157,22 +162,42 @@ def train(config: TrainConfig) -> Path:
                     " Lower optimizer.learning_rate or look for broken recordings."
                 )
             if stopping:
-                print(f"stopped at step {state.step}; resume=auto goes on from there", flush=True)
-                return model_file
-    progress.close()
+                fabric.print(
+                    f"stopped at step {state.step}; resume=auto goes on from there", flush=True
+                )
+                return None
     if fabric.is_global_zero:
         _finish(config, state, averaged, store, state_file, model_file)
-    if writer:
-        writer.close()
     fabric.barrier()
     return model_file
 
 
-def _start(config: TrainConfig, speakers: list[str]) -> State:
+def _launch(config: TrainConfig) -> Fabric:
+    strategy = config.run.strategy
+    if strategy == "auto" and config.run.devices > 1:
+        # the warm start leaves the WaveNet without a gradient
+        strategy = "ddp_find_unused_parameters_true"
+    try:
+        fabric = Fabric(
+            accelerator=config.run.accelerator,
+            devices=config.run.devices,
+            precision=config.run.precision,  # type: ignore[arg-type]
+            strategy=strategy,
+        )
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigurationError(f"run: {' '.join(str(error).split())}") from None
+    fabric.launch()
+    torch.set_num_threads(config.run.threads)
+    keep_freed_memory()
+    return fabric
+
+
+def _start(config: TrainConfig, speakers: list[str], device: torch.device) -> State:
+    torch.manual_seed(config.run.seed)
     spectral = config.spectral
     head = spectral.channels if spectral.weight or spectral.steps else 0
     model = Autoencoder(config.model, speakers)
-    objective = Objective(model, config.jitter, spectral.weight, head)
+    objective = Objective(model, config.jitter, spectral.weight, head).to(device)
     optimizer = torch.optim.Adam(
         objective.parameters(), lr=0.0, betas=(config.optimizer.betas[0], config.optimizer.betas[1])
     )
@@ -193,14 +218,14 @@ def _averaged(state: State) -> Autoencoder:
     model = state.objective.model
     averaged = Autoencoder(model.config, model.speakers).eval()
     averaged.encoder, averaged.bottleneck = model.encoder, model.bottleneck
-    averaged.decoder = state.average.module
+    averaged.decoder = state.average.module  # type: ignore[assignment]
     return averaged
 
 
 @torch.no_grad()
 def _start_codebook(config: TrainConfig, store: PackedStore, model: Autoencoder) -> None:
     """Put the codebook among outputs of the untrained encoder; every worker uses the same ones."""
-    sample = Segments(store, config.phases(), model.hop, config.run.seed + 1)
+    sample = Segments(store, config.phases()[:1], model.hop, config.run.seed + 1)
     outputs: list[Tensor] = []
     while sum(z.shape[0] * z.shape[2] for z in outputs) < FRAMES_PER_CODE * model.codebook_size:
         pcm = sample[len(outputs)].pcm.to(model.device)
@@ -227,7 +252,9 @@ def _step(
     state: State,
 ) -> tuple[Losses, Tensor]:
     """Loss and gradient of a batch; the weights are not moved yet."""
-    torch.manual_seed(hash((config.run.seed, fabric.global_rank, state.step)) % 2**63)
+    # jitter draws from torch's generator; a seed of its own makes it a function of the step as well
+    own = np.random.SeedSequence([config.run.seed, fabric.global_rank, state.step])
+    torch.manual_seed(int(own.generate_state(1)[0]))
     crop = 0 if state.step < config.spectral.steps else config.data.crop
     optimizer.zero_grad()
     losses = objective(batch, crop)
@@ -248,15 +275,25 @@ def _all(fabric: Fabric, condition: Tensor) -> bool:
 class _Stop:
     requested = False
 
-    def request(self, *_: object) -> None:
+    def request(self, number: int, _: object) -> None:
         self.requested = True
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave_signals_to_the_main_process(_: int) -> None:
+    """Keep a loader process at work when a signal goes to the whole group, as from `timeout` or a terminal."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def _stop_signal() -> Iterator[_Stop]:
     """Turn SIGTERM and the first Ctrl-C into a request that the loop reads between steps."""
     stop = _Stop()
-    before = {number: signal.signal(number, stop.request) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {
+        number: signal.signal(number, stop.request) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield stop
     finally:
@@ -296,8 +333,8 @@ def _validate(
         return
     for name, value in entry.items():
         writer.add_scalar(f"valid/{name}", value, state.step)
-    if config.run.listen_s and state.step > config.spectral.steps:
-        chosen = store.indices("valid")[0]
+    if config.run.listen_s:
+        chosen = scorable(store, "valid", averaged.speakers)[0]
         wav = store.wav(chosen)[: int(config.run.listen_s * store.sample_rate)]
         heard = averaged.convert(wav, store.utterances[chosen].speaker)
         for name, sound in (("original", torch.from_numpy(wav)), ("reconstructed", heard)):
@@ -333,6 +370,14 @@ def _export(
     save_model(averaged, model_file, json.loads(json.dumps(training, default=dict)), scores)
 
 
+def _is_finished(state: State, steps: int, model_file: Path) -> bool:
+    """Whether an earlier start has written all that a run writes; the metrics come last."""
+    metrics = model_file.with_name("metrics.json")
+    if state.step < steps or not (model_file.is_file() and metrics.is_file()):
+        return False
+    return bool(json.loads(metrics.read_text())["steps"] == state.step)
+
+
 def _finish(
     config: TrainConfig,
     state: State,
@@ -343,7 +388,7 @@ def _finish(
 ) -> None:
     """Score the finished model on the test split, once, and write what is left to write."""
     save_state(state, state_file)
-    split = "test" if len(store.indices("test")) else "valid"
+    split = "test" if scorable(store, "test", averaged.speakers) else "valid"
     scores = held_out(averaged, store, split, math.inf)
     print(describe(scores), flush=True)
     _export(config, state, averaged, model_file, {"held_out": asdict(scores)})

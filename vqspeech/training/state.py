@@ -17,6 +17,8 @@ from vqspeech.errors import ModelFileError
 from vqspeech.training.objective import Objective
 
 FORMAT, VERSION = "vqspeech-state", 1
+COUNTS = ("step", "skipped", "samples", "seconds", "curve")
+"""Entries of a state that are plain values."""
 
 
 @dataclass
@@ -54,20 +56,27 @@ class State:
 
 
 def save_state(state: State, path: Path) -> None:
-    """Write a state; the one before it stays whole until the new one is on disk."""
+    """Write a state; the one before it stays whole until the new one is on disk.
+
+    Raises
+    ------
+    ModelFileError
+        The file cannot be written, for want of space for example.
+    """
     content = {
         "format": FORMAT,
         "version": VERSION,
         "objective": state.objective.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "average": state.average.state_dict(),
-        "step": state.step,
-        "skipped": state.skipped,
-        "samples": state.samples,
-        "seconds": state.seconds,
-        "curve": state.curve,
+        **{name: getattr(state, name) for name in COUNTS},
     }
-    write_atomically(path, lambda file: torch.save(content, file))
+    try:
+        write_atomically(path, lambda file: torch.save(content, file))
+    except RuntimeError as error:
+        # what torch makes of a full disk
+        reason = " ".join(str(error).split())
+        raise ModelFileError(f"{path}: could not be written ({reason})") from None
 
 
 def _first_misfit(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
@@ -106,11 +115,14 @@ def load_state(state: State, path: Path) -> None:
         raise ModelFileError(
             f"{path}: state version {content.get('version')!r} found, {VERSION} expected"
         )
+    missing = [key for key in ("objective", "optimizer", "average", *COUNTS) if key not in content]
+    if missing:
+        raise ModelFileError(f"{path}: a training state without {', '.join(missing)}")
     misfit = _first_misfit(content["objective"], state.objective.state_dict())
     if misfit:
         raise ModelFileError(f"{path}: {misfit}; use another run.dir for another model")
     state.objective.load_state_dict(content["objective"])
     state.optimizer.load_state_dict(content["optimizer"])
     state.average.load_state_dict(content["average"])
-    for name in ("step", "skipped", "samples", "seconds", "curve"):
+    for name in COUNTS:
         setattr(state, name, content[name])

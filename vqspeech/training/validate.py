@@ -1,6 +1,7 @@
 """Judging a model on a held-out split: evaluation mode, whole recordings, every figure beside its baseline."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,11 @@ def entropy_bits(counts: np.ndarray) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
+def scorable(store: PackedStore, split: str, speakers: Sequence[str]) -> list[int]:
+    """Places of those utterances of a split whose speaker is one of `speakers`."""
+    return [i for i in store.indices(split) if store.utterances[i].speaker in speakers]
+
+
 def held_out(
     model: Autoencoder, store: PackedStore, split: str, limit_s: float = math.inf
 ) -> HeldOut:
@@ -79,7 +85,7 @@ def held_out(
     CorpusError
         The split has no recording of a speaker that the model knows.
     """
-    known = [i for i in store.indices(split) if store.utterances[i].speaker in model.speakers]
+    known = scorable(store, split, model.speakers)
     if not known:
         raise CorpusError(
             f"{store.path}: split {split!r} has no utterance of a speaker that the model knows"
@@ -87,9 +93,7 @@ def held_out(
     draw = np.random.default_rng(0)
     order = draw.permutation(known)
     codes = {i: model.encode(store.wav(i)) for i in order}
-    used = np.bincount(
-        torch.cat(list(codes.values())).numpy(), minlength=model.codebook_size
-    )
+    used = np.bincount(torch.cat(list(codes.values())).numpy(), minlength=model.codebook_size)
 
     total = sum(store.utterances[i].samples for i in order)
     limit = min(total, int(min(limit_s, total) * store.sample_rate))

@@ -1,0 +1,108 @@
+"""``vqspeech train``: how settings are composed, shown and refused; one short run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from labelled_store import Spoken, write_store
+
+from vqspeech.checkpoint import read_header
+
+Run = Callable[..., Any]
+
+HERE = ("data.store=store", "run.dir=run")
+
+TINY = (
+    *("data.batch=2", "data.segment=640", "data.crop=640", "data.workers=0"),
+    *("model.encoder.strides=[8,8]", "model.encoder.channels=[8,8]", "model.encoder.dilations=[1]"),
+    *("model.dim=8", "model.bottleneck.codebook_size=8", "model.decoder.dilations=[1,2]"),
+    *("model.decoder.residual_channels=8", "model.decoder.gate_channels=8"),
+    *("model.decoder.skip_channels=8", "model.decoder.condition_channels=8"),
+    *("optimizer.steps=3", "run.accelerator=cpu", "run.threads=1"),
+)
+
+
+def test_show_prints_the_resolved_settings_and_trains_nothing(run: Run, tmp_path: Path) -> None:
+    """Groups and overrides are in what is shown, as YAML; no folder is made."""
+    done = run("train", "--show", "experiment=mini", *HERE, "optimizer.steps=7")
+    assert (done.status, done.err) == (0, "")
+    shown = yaml.safe_load(done.out)
+    assert shown["optimizer"]["steps"] == 7
+    assert shown["data"]["store"] == "store"
+    assert shown["model"]["encoder"]["strides"] == [5, 4, 4, 4]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shown_settings_are_a_configuration(run: Run, tmp_path: Path) -> None:
+    """What ``--show`` prints, as JSON, is a file that ``--config`` takes, and shows again as it is."""
+    first = run("train", "--show", *HERE)
+    (tmp_path / "config.json").write_text(json.dumps(yaml.safe_load(first.out)))
+    second = run("train", "--show", "--config", "config.json")
+    assert (second.status, second.err) == (0, "")
+    assert second.out == first.out
+
+
+def test_config_takes_no_settings(run: Run) -> None:
+    """Settings beside a resolved file would be ignored, so they are refused."""
+    assert "--config takes no key=value" in run("train", "--config", "a.json", "run.seed=1").error
+
+
+def test_missing_config_is_named(run: Run) -> None:
+    """A file that is not there is told by name."""
+    assert run("train", "--config", "nowhere.json").error.startswith("nowhere.json: ")
+
+
+def test_all_missing_settings_are_named(run: Run) -> None:
+    """Everything without a default is asked for at once."""
+    assert run("train").error == "no value for data.store, run.dir: give it as key=value"
+    assert run("train", HERE[0]).error == "no value for run.dir: give it as key=value"
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("optimizer.stepz=3", "optimizer.stepz"),
+        ("experiment=none", "experiment/none"),
+        ("colour=red", "colour"),
+        ("+optimizer.extra=3", "optimizer.extra: no such setting"),
+        ("steps", "steps"),
+        ("data.batch=[1", "data.batch=[1: not a setting as key=value"),
+        ("data.batch=many", "data.batch: 'many' is not of type int"),
+        ("~optimizer.clip", "optimizer.clip: missing"),
+        ("model.decoder.upsample=7", "upsample 7 does not divide the hop 64"),
+        ("data.store=${nowhere}", "nowhere"),
+    ],
+)
+def test_wrong_settings_are_one_line(
+    run: Run, tmp_path: Path, setting: str, complaint: str
+) -> None:
+    """A name, group, form or value that is not there is told in one line that has it."""
+    assert complaint in run("train", *HERE, setting).error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_store_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
+    """The store is looked for before the folder of the run is made."""
+    assert run("train", *HERE).error.startswith("store: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_ends_with_a_model_file(run: Run, tmp_path: Path) -> None:
+    """From settings on the command line to a model file; its config.json starts the same run elsewhere."""
+    splits = ("train", "train", "valid", "test")
+    write_store(tmp_path / "store", [Spoken(split, range(20), None) for split in splits])
+    done = run("train", *HERE, *TINY, "run.validate_every=2")
+    assert done.status == 0, done.err
+    assert done.out.splitlines()[-1] == "model file: run/model.safetensors"
+    assert "bits/sample" in done.out
+    assert read_header(tmp_path / "run/model.safetensors")["training"]["steps"] == 3
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    config["run"]["dir"] = "other"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert run("train", "--config", "config.json").status == 0
+    weights = [(tmp_path / name / "metrics.json").read_text() for name in ("run", "other")]
+    scores = [{k: v for k, v in json.loads(w).items() if k != "curve"} for w in weights]
+    assert scores[0] == scores[1]

@@ -1,0 +1,114 @@
+"""A prepared store of synthetic speech and the settings of a run that takes a second."""
+
+import fcntl
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vqspeech import audio
+from vqspeech.corpus.folder import list_folder
+from vqspeech.corpus.prepare import prepare
+from vqspeech.model import ModelConfig
+
+RATE = 16000
+Settings = dict[str, Any]
+
+
+def _sing(path: Path, pitch_hz: float, duration_s: float, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    phase = 2 * np.pi * pitch_hz * np.arange(round(duration_s * RATE)) / RATE
+    vowel = sum(draw.uniform(0.1, 1) / k * np.sin(k * phase) for k in range(1, 9))
+    noise = 0.01 * draw.normal(size=len(phase))
+    audio.write(path, 0.3 * vowel / np.abs(vowel).max() + noise, RATE)
+
+
+@pytest.fixture(scope="session")
+def sound_store(shared_folder: Path) -> Path:
+    """Return a store of three speakers who read eight sentences each, one of them very short."""
+    with (shared_folder / "training.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        store, people = shared_folder / "training-store", shared_folder / "training-people"
+        if (store / "store.json").is_file():
+            return store
+        for row, (speaker, pitch_hz) in enumerate({"ann": 220, "bob": 110, "eve": 180}.items()):
+            (people / speaker).mkdir(parents=True)
+            for number in range(8):
+                path = people / speaker / f"{number}.wav"
+                duration_s = 0.02 if number == 7 else 0.15 + 0.02 * number
+                _sing(path, pitch_hz, duration_s, 8 * row + number)
+                path.with_suffix(".txt").write_text(f"Sentence {number}.")
+        return prepare(list_folder(people), store, top_db=None, workers=1, progress=False)
+
+
+@pytest.fixture(scope="session")
+def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
+    """Return settings of 4 steps of warm start and 8 of joint training, with jitter; not to be changed."""
+    return {
+        "model": asdict(tiny_config),
+        "jitter": 0.3,
+        "resume": "auto",
+        "data": {
+            "store": str(sound_store),
+            "batch": 2,
+            "segment": 640,
+            "crop": 320,
+            "workers": 0,
+        },
+        "optimizer": {
+            "steps": 8,
+            "learning_rate": 1e-2,
+            "warmup": 2,
+            "betas": [0.9, 0.999],
+            "clip": 1.0,
+            "average": 0.9,
+        },
+        "spectral": {
+            "weight": 0.1,
+            "steps": 4,
+            "batch": 2,
+            "segment": 640,
+            "learning_rate": 1e-3,
+            "channels": 8,
+        },
+        "run": {
+            "dir": "run",
+            "seed": 0,
+            "validate_every": 1000,
+            "save_every_s": 1000,
+            "log_every": 1,
+            "validate_s": 0.1,
+            "listen_s": 0.0,
+            "accelerator": "cpu",
+            "precision": "32-true",
+            "strategy": "auto",
+            "devices": 1,
+            "threads": 1,
+            "compile": False,
+        },
+    }
+
+
+@pytest.fixture
+def settings(plain_settings: Settings, tmp_path: Path) -> Settings:
+    """Return settings for one test, which may change them; the run goes into the test's folder."""
+    own = deepcopy(plain_settings)
+    own["run"]["dir"] = str(tmp_path / "run")
+    return own
+
+
+@pytest.fixture
+def write_settings(tmp_path: Path) -> Callable[[Settings], Path]:
+    """Return a function that writes settings as a resolved JSON configuration."""
+
+    def write(settings: Settings) -> Path:
+        path = tmp_path / f"{Path(settings['run']['dir']).name}.json"
+        path.write_text(json.dumps(settings))
+        return path
+
+    return write

@@ -1,0 +1,164 @@
+"""The loss of a batch against the exact likelihood, its masks, and what it leaves without a gradient."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from vqspeech.audio import mulaw_encode
+from vqspeech.corpus.segments import Batch
+from vqspeech.model import Autoencoder, ModelConfig
+from vqspeech.training.objective import Objective
+
+HOP, FRAMES = 16, 12
+SAMPLES = HOP * FRAMES
+
+Make = Callable[..., Objective]
+
+
+@pytest.fixture
+def make(tiny_config: ModelConfig) -> Make:
+    """Return a function that makes an objective with random weights, always the same."""
+
+    def build(jitter: float = 0.0, weight: float = 0.0, channels: int = 0) -> Objective:
+        torch.manual_seed(3)
+        return Objective(Autoencoder(tiny_config, ["ann", "bob"]), jitter, weight, channels)
+
+    return build
+
+
+def _batch(valid: list[int], crop: list[int] | None = None) -> Batch:
+    draw = torch.Generator().manual_seed(5)
+    pcm = torch.randint(-20000, 20000, (len(valid), SAMPLES), generator=draw).to(torch.int16)
+    for row, length in enumerate(valid):
+        pcm[row, length:] = 0
+    return Batch(
+        pcm,
+        torch.arange(len(valid)) % 2,
+        torch.tensor(valid),
+        torch.tensor(crop or [0] * len(valid)),
+    )
+
+
+def _exact(model: Autoencoder, batch: Batch) -> torch.Tensor:
+    """Sum of the exact likelihood over all valid samples, by their number."""
+    losses = []
+    for pcm, speaker, valid in zip(batch.pcm, batch.speaker, batch.valid, strict=True):
+        wav = pcm.float() / 32768
+        levels = mulaw_encode(wav, model.config.levels)
+        nll = model.nll(levels, model.encode(wav), model.speakers[int(speaker)])
+        losses.append(nll[:valid])
+    return torch.cat(losses).mean()
+
+
+def test_nll_of_whole_segments_is_the_exact_likelihood(make: Make) -> None:
+    """With a crop as long as the segment and no jitter, training minimises what evaluation reports."""
+    objective = make()
+    batch = _batch([SAMPLES, SAMPLES, SAMPLES])
+    nll = objective(batch, SAMPLES).nll
+    assert float(nll) == pytest.approx(float(_exact(objective.model, batch)), abs=1e-5)
+
+
+def test_nll_counts_recorded_samples_alone(make: Make) -> None:
+    """The mean is over the samples up to `valid`, whichever segment they are in."""
+    objective = make()
+    batch = _batch([SAMPLES, 77, 1])
+    nll = objective(batch, SAMPLES).nll
+    assert float(nll) == pytest.approx(float(_exact(objective.model, batch)), abs=1e-5)
+
+
+def test_padding_has_no_part_in_the_gradient_of_the_wavenet(make: Make) -> None:
+    """Other samples after the end of a recording change what the encoder reads at most, not the targets."""
+    objective = make()
+    batch = _batch([100])
+    louder = batch.pcm.clone()
+    # past the end of the frame in which the recording ends, and of all that the encoder reads for it
+    louder[0, 176:] = 9000
+    assert objective.model.encoder.context[1] <= 176 - 112
+    quiet, loud = (objective(b, SAMPLES).nll for b in (batch, batch._replace(pcm=louder)))
+    assert float(quiet) == float(loud)
+
+
+def test_crop_sees_its_own_samples_frames_and_speaker(make: Make) -> None:
+    """A crop at frame 4 gives the likelihood of samples from 64 on, as a recording cut there would have it."""
+    objective = make()
+    model, batch = objective.model, _batch([SAMPLES], [4])
+    nll = objective(batch, 4 * HOP).nll
+
+    wav = batch.pcm[0].float() / 32768
+    levels = mulaw_encode(wav, model.config.levels)
+    z_q = model.bottleneck.dequantize(model.encode(wav)[None])
+    parts = HOP // model.decoder.condition_hop
+    condition = model.decoder.conditioner(z_q, batch.speaker)[:, 4 * parts : 8 * parts]
+    logits = model.decoder.wavenet(levels[None, 63:127], condition)
+    expected = torch.nn.functional.cross_entropy(logits[0].detach(), levels[64:128])
+    assert float(nll) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_warm_start_leaves_the_wavenet_without_gradient(make: Make) -> None:
+    """Without a crop encoder and head learn, and the decoder has no gradient at all, not one of zeros."""
+    objective = make(weight=0.0, channels=8)
+    losses = objective(_batch([SAMPLES, 50]), 0)
+    losses.total.backward()
+    assert float(losses.nll) == 0
+    assert float(losses.spectral) > 0
+    assert all(p.grad is None for p in objective.model.decoder.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in objective.model.encoder.parameters())
+    assert all(p.grad is not None for p in objective.head.parameters())
+
+
+def test_warm_start_weighs_the_spectral_loss_fully(make: Make) -> None:
+    """The weight is for the loss beside the WaveNet's; alone the spectral loss counts once."""
+    objective = make(weight=0.25, channels=8)
+    batch = _batch([SAMPLES])
+    with torch.no_grad():
+        warm, joint = objective(batch, 0), objective(batch, SAMPLES)
+    assert float(warm.total) == pytest.approx(float(warm.spectral + warm.output.loss))
+    expected = joint.nll + 0.25 * joint.spectral + joint.output.loss
+    assert float(joint.total) == pytest.approx(float(expected))
+
+
+def test_no_head_without_channels(make: Make) -> None:
+    """The paper's own objective has no spectral head among its weights and no such loss."""
+    objective = make()
+    assert objective.head is None
+    assert all(name.startswith("model.") for name in objective.state_dict())
+    with torch.no_grad():
+        losses = objective(_batch([SAMPLES]), SAMPLES)
+    assert float(losses.spectral) == 0
+    assert float(losses.total) == pytest.approx(float(losses.nll + losses.output.loss))
+
+
+def test_spectral_loss_stops_where_the_recording_does(make: Make) -> None:
+    """What the head predicts for frames after the end costs nothing."""
+    objective = make(weight=1.0, channels=8)
+    head = objective.head
+    batch = _batch([5 * HOP])
+    wav = batch.pcm.float() / 32768
+    z_q = objective.model.bottleneck(objective.model.encoder(wav)).z_q
+    starts = torch.arange(FRAMES) * HOP < 5 * HOP
+    expected = head(z_q, batch.speaker, wav, starts[None]).detach()
+    everywhere = head(z_q, batch.speaker, wav, torch.ones_like(starts)[None]).detach()
+    spectral = objective(batch, 0).spectral
+    assert float(spectral) == float(expected)
+    assert float(spectral) != float(everywhere)
+
+
+def test_jitter_follows_the_seed_and_reaches_the_loss(make: Make) -> None:
+    """The same seed draws the same frames; another seed, or no jitter, gives another loss."""
+    objective, calm = make(jitter=0.5), make()
+    batch = _batch([SAMPLES, SAMPLES])
+    seen = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        seen.append(float(objective(batch, SAMPLES).nll))
+    assert seen[0] == seen[1] != seen[2]
+    assert float(calm(batch, SAMPLES).nll) not in seen
+
+
+def test_gradient_passes_straight_through_to_the_encoder(make: Make) -> None:
+    """The likelihood alone, without the commitment term, moves the encoder."""
+    objective = make()
+    losses = objective(_batch([SAMPLES]), SAMPLES)
+    (losses.total - losses.output.loss).backward()
+    assert all(p.grad.abs().sum() > 0 for p in objective.model.encoder.parameters())

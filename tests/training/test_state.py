@@ -1,0 +1,167 @@
+"""The state of a run: whole or not at all, plain values only, and for the model it was made with."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vqspeech.errors import ModelFileError
+from vqspeech.training import loop
+from vqspeech.training.config import from_mapping
+from vqspeech.training.state import State, load_state, save_state
+
+Make = Callable[..., State]
+
+
+@pytest.fixture
+def make(settings: dict[str, Any]) -> Make:
+    """Return a function that makes the state before the first step; decoder settings may be changed."""
+
+    def build(seed: int = 0, **decoder: Any) -> State:
+        settings["run"]["seed"] = seed
+        settings["model"]["decoder"] |= decoder
+        return loop._start(from_mapping(settings), ["ann", "bob"], torch.device("cpu"))
+
+    return build
+
+
+def _move(state: State) -> None:
+    """Take a step with made-up gradients, so that the optimizer has moments."""
+    for number, parameter in enumerate(state.objective.parameters()):
+        parameter.grad = torch.full_like(parameter, 0.1 * number)
+    state.optimizer.step()
+    state.average.update_parameters(state.objective.model.decoder)
+    state.step, state.skipped, state.samples, state.seconds = 7, 1, 4480, 1.5
+    state.curve.append({"step": 5, "bits_per_sample": 7.5})
+
+
+def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+
+
+def test_there_and_back(make: Make, tmp_path: Path) -> None:
+    """Weights, moments, average and counts come back bitwise, into a state of another seed."""
+    saved, loaded = make(), make(seed=1)
+    _move(saved)
+    save_state(saved, tmp_path / "state.pt")
+    load_state(loaded, tmp_path / "state.pt")
+    for part in ("objective", "average"):
+        found, expected = getattr(loaded, part).state_dict(), getattr(saved, part).state_dict()
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[k], expected[k]) for k in expected)
+    found, expected = loaded.optimizer.state_dict()["state"], saved.optimizer.state_dict()["state"]
+    assert len(found) == len(expected) > 0
+    for i, moments in expected.items():
+        assert all(torch.equal(found[i][k], moments[k]) for k in moments)
+    assert (loaded.step, loaded.skipped, loaded.samples, loaded.seconds) == (7, 1, 4480, 1.5)
+    assert loaded.curve == saved.curve
+
+
+class Evil:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (os.mkdir, (str(self.path),))
+
+
+def test_state_that_would_run_code_is_refused_and_nothing_run(make: Make, tmp_path: Path) -> None:
+    """A pickle that calls a function is refused in one line, and the function is not called."""
+    path, trace = tmp_path / "state.pt", tmp_path / "trace"
+    torch.save({"format": "vqspeech-state", "version": 1, "step": Evil(trace)}, path)
+    with pytest.raises(ModelFileError, match=r"state\.pt: not a training state.*safely") as error:
+        load_state(make(), path)
+    assert "\n" not in str(error.value)
+    assert not trace.exists()
+    torch.load(path, weights_only=False)
+    assert trace.exists(), "the file was harmless, so the test shows nothing"
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text"])
+def test_damaged_files_are_told_in_one_line(make: Make, tmp_path: Path, damage: str) -> None:
+    """An empty file, the first half of a state and a text are each refused by name."""
+    path, state = tmp_path / "state.pt", make()
+    save_state(state, path)
+    whole = path.read_bytes()
+    path.write_bytes(
+        {"empty": b"", "cut": whole[: len(whole) // 2], "text": b"hello\n" * 9}[damage]
+    )
+    with pytest.raises(ModelFileError, match=r"state\.pt: not a training state") as error:
+        load_state(state, path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda c: c.update(format="other"), "not a vqspeech training state"),
+        (lambda c: c.pop("format"), "not a vqspeech training state"),
+        (lambda c: c.update(version=9), "state version 9 found, 1 expected"),
+        (lambda c: c.pop("optimizer"), "without optimizer"),
+        (lambda c: c.pop("step"), "without step"),
+        (lambda c: c["objective"].pop("model.encoder.output.bias"), "output.bias missing"),
+        (
+            lambda c: c["objective"].update(extra=torch.zeros(1)),
+            "extra found, the configured model has none",
+        ),
+    ],
+)
+def test_foreign_states_are_refused_by_what_is_wrong(
+    make: Make, tmp_path: Path, change: Callable[[dict[str, Any]], None], complaint: str
+) -> None:
+    """Another format, version or set of entries is named, and the state at hand stays as it was."""
+    path, state = tmp_path / "state.pt", make()
+    save_state(state, path)
+    _edit(path, change)
+    other = make(seed=1)
+    before = other.objective.model.encoder.output.weight.clone()
+    with pytest.raises(ModelFileError, match=complaint) as error:
+        load_state(other, path)
+    assert str(error.value).startswith(str(path))
+    assert torch.equal(other.objective.model.encoder.output.weight, before)
+    assert other.step == 0
+
+
+def test_another_model_is_refused_by_key_and_both_shapes(make: Make, tmp_path: Path) -> None:
+    """The first weight that does not fit is named with what was found and what is configured."""
+    path = tmp_path / "state.pt"
+    save_state(make(), path)
+    with pytest.raises(
+        ModelFileError,
+        match=r"model\.decoder\.wavenet\.hidden\.bias has shape \(16,\).* has \(32,\); use another",
+    ):
+        load_state(make(skip_channels=32), path)
+
+
+def test_list_is_no_state(make: Make, tmp_path: Path) -> None:
+    """Plain values that are not a state are refused too."""
+    torch.save([1, 2], tmp_path / "state.pt")
+    with pytest.raises(ModelFileError, match="not a vqspeech training state"):
+        load_state(make(), tmp_path / "state.pt")
+
+
+def test_failed_save_leaves_the_state_before_it(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up half way costs nothing: the old state is whole, nothing else is left."""
+    path, state = tmp_path / "state.pt", make()
+    save_state(state, path)
+    before = path.read_bytes()
+
+    def full(_: object, file: Path) -> None:
+        file.write_bytes(b"half of a state")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    state.step = 1
+    with pytest.raises(OSError, match="No space left"):
+        save_state(state, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
