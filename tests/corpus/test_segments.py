@@ -49,6 +49,7 @@ STORE = Counted(
         ("ann", "train", 33),
         ("bob", "test", 60),
         ("ann", "train", 1),
+        ("eve", "train", 18),
     ]
 )
 WARM, JOINT = Phase(5, 3, 24, 0), Phase(20, 2, 32, 8)
@@ -161,7 +162,7 @@ def test_every_training_sample_is_reached_and_no_other() -> None:
 
 
 def test_samples_inside_a_long_recording_are_seen_equally_often() -> None:
-    """Away from its ends every sample of a long recording is as likely as any other."""
+    """Away from its ends every sample of a long recording is as likely as any other, and there not much less."""
     store = Counted([("ann", "train", 4000)])
     seen = np.zeros(4000, int)
     segments = Segments(store, [Phase(1, 64, 100, 0)], HOP, 0)
@@ -170,8 +171,8 @@ def test_samples_inside_a_long_recording_are_seen_equally_often() -> None:
         for start in starts:
             seen[start : start + 100] += 1
     inside = seen[200:-200].reshape(-1, 300).mean(1)
-    assert inside == pytest.approx(400 * 64 * 100 / 4000, rel=0.15)
-    assert seen.min() > 0
+    assert inside == pytest.approx(seen.mean(), rel=0.15)
+    assert 0.3 * seen.mean() < seen.min() <= seen.max() < 2 * seen.mean()
 
 
 def test_crop_as_long_as_the_segment_starts_at_its_start() -> None:

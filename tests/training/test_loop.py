@@ -208,6 +208,22 @@ def test_resumed_run_keeps_the_events_of_the_step_it_stopped_at(
     assert [e.step for e in logged] == [*range(1, WARM + JOINT + 1)]
 
 
+def test_signals_ask_once_and_a_second_interrupt_insists() -> None:
+    """SIGTERM may come twice, as from `timeout`; a second Ctrl-C ends even a long validation."""
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with loop._stop_signal() as stop:
+        assert not stop.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+    with loop._stop_signal() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
 Poison = Callable[[Losses, Objective], Losses]
 
 

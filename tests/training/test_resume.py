@@ -53,7 +53,7 @@ def long_settings(plain_settings: Settings) -> Settings:
     own["spectral"]["steps"], own["optimizer"]["steps"] = WARM, STEPS - WARM
     own["run"]["save_every_s"] = 0
     # Codes die and are revived on the way, so that revival is part of what must come out the same.
-    own["model"]["bottleneck"]["dead_below"] = 0.3
+    own["model"]["bottleneck"]["dead_below"] = 0.5
     return own
 
 

@@ -59,7 +59,7 @@ class Segments(Dataset[Batch]):
     """Batches of the training split, by step.
 
     A point is drawn uniformly over all samples of the split; the segment is the one around it, as far as the
-    recording goes, so that every sample of a long recording is seen equally often.
+    recording goes, so that the samples of a long recording are seen equally often, but for its two ends.
 
     Parameters
     ----------
