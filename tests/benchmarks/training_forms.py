@@ -1,7 +1,8 @@
-"""How fast the WaveNet trains, beside a plain Conv1d one of the same weights: ``python tests/benchmarks/training_forms.py``.
+"""How fast the WaveNet trains, beside a plain Conv1d one of the same weights.
 
-Forward and backward of the reference network (residual 64, gate 128, skip 256, 2 x dilation 1 ... 512), in interleaved
-rounds; prints medians, the ratio, and the share of what large matrix products reach in the same run.
+``python tests/benchmarks/training_forms.py`` runs forward and backward of the reference network (residual 64, gate
+128, skip 256, 2 x dilation 1 ... 512) in interleaved rounds and prints medians, the ratio, and the share of what large
+matrix products reach in the same run.
 """
 
 import argparse

@@ -63,6 +63,7 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
         "optimizer": {
             "steps": 8,
             "learning_rate": 1e-2,
+            "encoder_learning_rate": 1e-2,
             "warmup": 2,
             "betas": [0.9, 0.999],
             "clip": 1.0,

@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where VCTK 0.92 is, or is fetched to (11 GB, then 11 GB unpacked)",
     )
     parser.add_argument("--mic", choices=("mic1", "mic2"), default="mic1", help="of VCTK 0.92")
+    parser.add_argument(
+        "--sample-rate", type=int, default=16000, metavar="HZ", help="of the store (default: 16000)"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument(
         "--no-trim", action="store_true", help="keep the silence before and after the speech"
@@ -55,6 +58,8 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigurationError("--download goes with --corpus vctk only")
     if args.workers < 0:
         raise ConfigurationError(f"--workers is {args.workers}; 0 or more is possible")
+    if args.sample_rate < 1:
+        raise ConfigurationError(f"--sample-rate is {args.sample_rate}; 1 or more is possible")
     listing: Listing
     if args.corpus == "mini":
         raw = args.out.with_name(f"{args.out.name}-recordings")
@@ -70,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
     out = prepare(
         listing,
         args.out,
+        sample_rate=args.sample_rate,
         top_db=None if args.no_trim else 40.0,
         workers=args.workers,
         force=args.force,

@@ -49,7 +49,9 @@ class OptimizerConfig:
     steps : int
         Steps of joint training, after the warm start.
     learning_rate : float
-        Highest rate, reached after `warmup` steps; then it falls as a cosine to a hundredth of it.
+        Highest rate of the decoder, reached after `warmup` steps; then it falls as a cosine to a hundredth of it.
+    encoder_learning_rate : float
+        The same for encoder, codebook and spectral head. After a warm start they need less than a new decoder.
     warmup : int
         Steps of linear rise.
     betas : list of float
@@ -62,6 +64,7 @@ class OptimizerConfig:
 
     steps: int
     learning_rate: float
+    encoder_learning_rate: float
     warmup: int
     betas: list[float]
     clip: float

@@ -198,8 +198,11 @@ def _start(config: TrainConfig, speakers: list[str], device: torch.device) -> St
     head = spectral.channels if spectral.weight or spectral.steps else 0
     model = Autoencoder(config.model, speakers)
     objective = Objective(model, config.jitter, spectral.weight, head).to(device)
+    decoder = list(model.decoder.parameters())
+    others = [p for n, p in objective.named_parameters() if not n.startswith("model.decoder.")]
+    first, second = config.optimizer.betas
     optimizer = torch.optim.Adam(
-        objective.parameters(), lr=0.0, betas=(config.optimizer.betas[0], config.optimizer.betas[1])
+        [{"params": decoder}, {"params": others}], lr=0.0, betas=(first, second)
     )
 
     def follow(averages: Any, weights: Any, count: Tensor | int) -> None:
@@ -236,11 +239,12 @@ def _start_codebook(config: TrainConfig, store: PackedStore, model: Autoencoder)
 def _set_rate(optimizer: Any, config: TrainConfig, step: int) -> None:
     warm, joint = config.spectral, config.optimizer
     if step < warm.steps:
-        rate = learning_rate(step, warm.steps, warm.learning_rate, joint.warmup)
+        steps, highest = warm.steps, (0.0, warm.learning_rate)
     else:
-        rate = learning_rate(step - warm.steps, joint.steps, joint.learning_rate, joint.warmup)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+        step -= warm.steps
+        steps, highest = joint.steps, (joint.learning_rate, joint.encoder_learning_rate)
+    for group, rate in zip(optimizer.param_groups, highest, strict=True):
+        group["lr"] = learning_rate(step, steps, rate, joint.warmup)
 
 
 def _step(
