@@ -31,6 +31,9 @@ UTTERANCES_FOR_F0 = 6
 LENGTH_S = 2.0
 """Utterances nearest to this length are taken: long enough for a phrase, quick to sample."""
 
+TEMPERATURE = 0.8
+"""Of the sampler: a decoder that has trained for minutes spreads its guesses, and at 1 it whispers."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -153,6 +156,7 @@ def convert(
             [pair.target for pair in pairs],
             [len(wav) for wav in sources],
             seeds=list(range(len(pairs))),
+            temperature=TEMPERATURE,
             progress=lambda done, _total: bar.update(done - bar.done),
         )
     out.mkdir(parents=True, exist_ok=True)
