@@ -26,10 +26,10 @@ MARKER = "mini.json"
 # None of espeak-ng's voices with an echo, which would sound on into pauses and closures. Narrow pitch ranges: a small
 # decoder learns in minutes how high each voice is, not how its melody goes.
 VOICES = (
-    Voice("m1", "en-us+m1", pitch=52, pitch_range=10, words_per_minute=170),
-    Voice("m2", "en-us+m3", pitch=60, pitch_range=10, words_per_minute=185),
-    Voice("m3", "en-us+m7", pitch=58, pitch_range=10, words_per_minute=175),
-    Voice("m4", "en-us+m4", pitch=56, pitch_range=10, words_per_minute=160),
+    Voice("m1", "en-us+m1", pitch=64, pitch_range=10, words_per_minute=170),
+    Voice("m2", "en-us+m3", pitch=64, pitch_range=10, words_per_minute=185),
+    Voice("m3", "en-us+m7", pitch=66, pitch_range=10, words_per_minute=175),
+    Voice("m4", "en-us+m4", pitch=70, pitch_range=10, words_per_minute=160),
     Voice("f1", "en-us+f1", pitch=62, pitch_range=10, words_per_minute=170),
     Voice("f2", "en-us+steph2", pitch=60, pitch_range=10, words_per_minute=180),
     Voice("f3", "en-us+linda", pitch=60, pitch_range=10, words_per_minute=165),

@@ -52,15 +52,21 @@ class LogMel(nn.Module):
     hop : int
         Samples a frame.
     n_fft : int
-        Window (Hann) and transform length in samples.
+        Transform length in samples.
     n_mels : int
         Number of bands.
+
+    Notes
+    -----
+    The Hann window is half as long as the transform, 16 ms at 16 kHz and 512 samples: too short to show the harmonics
+    of most voices, so that a code is not spent on a pitch that the speaker already tells.
     """
 
     def __init__(self, sample_rate: int, hop: int, n_fft: int = 512, n_mels: int = 64) -> None:
         super().__init__()
         self.hop, self.n_fft, self.n_mels = hop, n_fft, n_mels
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        window = F.pad(torch.hann_window(n_fft // 2), (n_fft // 4, n_fft // 4))
+        self.register_buffer("window", window, persistent=False)
         self.register_buffer(
             "filters", mel_filterbank(sample_rate, n_fft, n_mels), persistent=False
         )
@@ -98,11 +104,12 @@ class SpectralHead(nn.Module):
         sample_rate: int,
         *,
         channels: int = 256,
-        frame_hop: int = 160,
+        frame_hop: int = 80,
     ) -> None:
         super().__init__()
         parts = next(n for n in range(1, hop + 1) if hop % n == 0 and hop // n <= frame_hop)
-        self.log_mel = LogMel(sample_rate, hop // parts)
+        n_fft = 2 ** round(math.log2(0.032 * sample_rate))
+        self.log_mel = LogMel(sample_rate, hop // parts, n_fft, n_mels=n_fft // 8)
         self.conditioner = Conditioner(dim, speakers, 64, channels, 2, parts)
         self.hidden = nn.Conv1d(channels, channels, 5, padding=2)
         self.output = nn.Conv1d(channels, self.log_mel.n_mels, 1)

@@ -1,6 +1,7 @@
 """The reference engine: cached, plain torch, any device. Others are checked against it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -82,6 +83,18 @@ def choose(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
     return (cumulative[:, :-1] <= uniform[:, None] * cumulative[:, -1:]).sum(1)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep torch to one CPU thread: the products of a step are too small to share between cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 @torch.inference_mode()
 def sample(
     wavenet: WaveNet,
