@@ -18,7 +18,7 @@ def test_filters_are_those_of_torchaudio(rate: int, n_fft: int, n_mels: int) -> 
     torch.testing.assert_close(mel_filterbank(rate, n_fft, n_mels), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("hop", [16, 128, 160, 511])
+@pytest.mark.parametrize("hop", [16, 80, 160, 255])
 def test_frame_j_is_centred_on_its_span(hop: int) -> None:
     """An impulse anywhere in span j is loudest in frame j."""
     log_mel = LogMel(16000, hop)
@@ -42,9 +42,9 @@ def test_a_tone_is_in_its_band_and_silence_is_at_the_floor() -> None:
     assert torch.equal(log_mel(torch.zeros(1, 320)), torch.full((1, 64, 2), math.log(FLOOR)))
 
 
-@pytest.mark.parametrize(("hop", "frame_hop"), [(64, 64), (640, 160), (320, 160), (200, 100)])
+@pytest.mark.parametrize(("hop", "frame_hop"), [(64, 64), (640, 80), (320, 80), (200, 50)])
 def test_frames_are_not_longer_than_allowed(hop: int, frame_hop: int) -> None:
-    """A latent is split into the fewest spectral frames of at most 160 samples."""
+    """A latent is split into the fewest spectral frames of at most 80 samples."""
     assert SpectralHead(4, 2, hop, 16000, channels=8).log_mel.hop == frame_hop
 
 
@@ -61,7 +61,7 @@ def test_loss_is_the_mean_error_of_the_frames_that_count(head: SpectralHead) -> 
     wav, mask = 0.1 * torch.randn(2, 5 * 640), torch.ones(2, 5, dtype=torch.bool)
     mask[0, 2:] = False
     error = (head.log_mel(wav) + 3).abs()
-    expected = torch.cat([error[0, :, :8].flatten(), error[1].flatten()]).mean()
+    expected = torch.cat([error[0, :, :16].flatten(), error[1].flatten()]).mean()
     found = head(torch.randn(2, 4, 5), torch.tensor([0, 1]), wav, mask)
     torch.testing.assert_close(found, expected)
 
