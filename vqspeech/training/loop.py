@@ -331,7 +331,7 @@ def _validate(
 ) -> None:
     scores = held_out(averaged, store, "valid", config.run.validate_s)
     entry = {k: v for k, v in asdict(scores).items() if k != "split"}
-    state.curve.append({"step": state.step, "seconds": round(state.seconds, 1), **entry})
+    state.curve.append({"step": state.step, "training_s": round(state.seconds, 1), **entry})
     print(f"step {state.step}: {describe(scores)}", flush=True)
     if writer is None:
         return
