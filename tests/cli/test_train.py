@@ -32,7 +32,7 @@ def test_show_prints_the_resolved_settings_and_trains_nothing(run: Run, tmp_path
     shown = yaml.safe_load(done.out)
     assert shown["optimizer"]["steps"] == 7
     assert shown["data"]["store"] == "store"
-    assert shown["model"]["encoder"]["strides"] == [5, 4, 4, 4]
+    assert shown["model"]["encoder"]["strides"] == [5, 4, 4, 2]
     assert list(tmp_path.iterdir()) == []
 
 
