@@ -35,9 +35,10 @@ def random_model(experiment: str) -> Autoencoder:
 def noise(samples: int) -> np.ndarray:
     """Noise whose level changes twice a second, float32."""
     draw = np.random.default_rng(0)
-    level = np.exp(draw.uniform(-5, -1, samples // 8000 + 2))
+    level = np.exp(draw.uniform(-5, -1, samples // 8000 + 2)).astype(np.float32)
     wav = draw.standard_normal(samples, dtype=np.float32)
-    return wav * np.repeat(level, 8000)[:samples].astype(np.float32)
+    wav *= np.repeat(level, 8000)[:samples]
+    return wav
 
 
 def pieces(wav: np.ndarray, seconds: int = 10) -> Iterator[np.ndarray]:
