@@ -1,8 +1,10 @@
 """Sound files, resampling and µ-law: what comes out is what went in, and what is broken is refused by name."""
 
+import io
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -331,6 +333,83 @@ def test_loud_samples_are_clipped_with_a_warning(
         audio.write(path, np.array([-3.0, 0.25, 2.0]), RATE)
     np.testing.assert_array_equal(audio.read(path), np.float32([-1, 0.25, 32767 / 32768]))
     assert "clipped" in caplog.text
+
+
+class Pipe(io.RawIOBase):
+    """What cannot be sought in and keeps, for each flush, the bytes that came before it."""
+
+    def __init__(self) -> None:
+        self.flushed: list[bytes] = []
+        self.waiting = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:
+        self.waiting += bytes(data)
+        return len(data)
+
+    def flush(self) -> None:
+        if self.waiting:
+            self.flushed.append(self.waiting)
+        self.waiting = b""
+
+
+@given(lengths=st.lists(st.integers(0, 50), min_size=1, max_size=6), rate=st.integers(8000, 48000))
+def test_a_stream_has_the_bytes_of_the_file(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], rate: int
+) -> None:
+    """However a recording is cut, header and samples are those of the wav file, clipping included."""
+    wav = np.random.default_rng(sum(lengths)).normal(size=sum(lengths) + 1).astype(np.float32)
+    blocks = np.split(wav, np.cumsum(lengths))
+    path = tmp_path_factory.mktemp("stream") / "a.wav"
+    audio.write(path, wav, rate)
+    pipe = Pipe()
+    audio.write_stream(pipe, blocks, len(wav), rate)
+    assert b"".join(pipe.flushed) == path.read_bytes()
+
+
+def test_a_stream_sends_each_block_before_it_asks_for_the_next() -> None:
+    """The header goes out before any sample is there, and every block at once."""
+    pipe = Pipe()
+
+    def blocks() -> Iterator[np.ndarray]:
+        for i in range(3):
+            assert len(pipe.flushed) == i + 1
+            yield _tone(0.01)
+        assert len(pipe.flushed) == 4
+
+    audio.write_stream(pipe, blocks(), 480, RATE)
+    assert [len(data) for data in pipe.flushed] == [44, 320, 320, 320]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "expected"),
+    [
+        ([np.zeros(5)], "5 samples came where the header says 10"),
+        ([np.zeros(5), np.zeros(6)], "11 samples came where the header says 10"),
+        ([], "0 samples came"),
+        ([np.array([np.nan])], "refused to write NaN"),
+    ],
+)
+def test_a_stream_that_is_not_as_long_as_its_header_says_is_an_error(
+    blocks: list[np.ndarray], expected: str
+) -> None:
+    """Its reader has the header already, so the writer must not end as if all were well."""
+    pipe = Pipe()
+    with pytest.raises(AudioError, match=expected):
+        audio.write_stream(pipe, [block.astype(np.float32) for block in blocks], 10, RATE)
+    assert sum(map(len, pipe.flushed)) <= 44 + 20
+
+
+def test_a_stream_longer_than_a_header_can_say_is_refused_before_its_first_byte() -> None:
+    """Sizes in a wav header have 32 bits."""
+    pipe = Pipe()
+    with pytest.raises(AudioError, match="2147483630 samples are more"):
+        audio.write_stream(pipe, [], 2**31 - 18, RATE)
+    assert pipe.flushed == []
+    with pytest.raises(AudioError, match="0 samples came"):
+        audio.write_stream(pipe, [], 2**31 - 19, RATE)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The autoencoder as a whole: lengths, blocks, speakers, likelihood."""
 
+import gc
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +17,9 @@ from vqspeech import model as module
 from vqspeech.audio import mulaw_decode, mulaw_encode
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.model import Autoencoder, ModelConfig, check_config
+from vqspeech.sampling import Sampling, reference
+
+REFERENCE = Sampling(engine="reference")
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -180,6 +185,113 @@ def test_a_batch_is_decoded_as_each_alone(tiny_model: Autoencoder) -> None:
     ):
         assert torch.equal(tiny_model.decode(row, speaker, length, seed=seed), found)
     assert tiny_model.decode_batch([], [], [], seeds=[]) == []
+
+
+def test_blocks_joined_are_what_is_decoded_at_once(
+    tiny_model: Autoencoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of a batch and of a stream give the bits of decode, whatever their length."""
+    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 30)
+    codes = [tiny_model.encode(noise(n, seed=n)) for n in (40, 100, 16)]
+    speakers, samples, seeds = ["p226", "p225", "p227"], [33, None, 1], [1, 2, 3]
+    whole = tiny_model.decode_batch(codes, speakers, samples, seeds=seeds, sampling=REFERENCE)
+    yielded = list(
+        tiny_model.decode_blocks(codes, speakers, samples, seeds=seeds, sampling=REFERENCE)
+    )
+    assert [[len(block) for block in blocks] for blocks in yielded] == [
+        [30, 30, 1],
+        [3, 30, 0],
+        [0, 30, 0],
+        [0, 22, 0],
+    ]
+    assert all(block.dtype == torch.float32 for blocks in yielded for block in blocks)
+    for blocks, expected in zip(zip(*yielded, strict=True), whole, strict=True):
+        assert torch.equal(torch.cat(blocks), expected)
+    streamed = list(tiny_model.stream(codes[1], "p225", seed=2, sampling=REFERENCE))
+    assert [len(block) for block in streamed] == [30, 30, 30, 22]
+    assert torch.equal(torch.cat(streamed), whole[1])
+    assert list(tiny_model.decode_blocks([], [], [], seeds=[])) == []
+
+
+@pytest.mark.parametrize("end", ["close", "delete"])
+def test_a_stream_that_is_left_computes_no_more(
+    tiny_model: Autoencoder, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Steps are made for the blocks that are taken and for no others; what the engine holds is let go."""
+    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 10)
+    steps, ended = 0, []
+    step, advance = reference.Cache.step, reference.draw
+
+    def counted(*args: object) -> Tensor:
+        nonlocal steps
+        steps += 1
+        return step(*args)
+
+    def watched(*args: object) -> Iterator[list[Tensor]]:
+        try:
+            yield from advance(*args)
+        finally:
+            ended.append(steps)
+
+    monkeypatch.setattr(reference.Cache, "step", counted)
+    monkeypatch.setattr(reference, "draw", watched)
+    codes = tiny_model.encode(noise(1000))
+    stream = tiny_model.stream(codes, "p225", sampling=REFERENCE)
+    assert steps == 0
+    for block in stream:
+        assert len(block) == 10
+        if steps >= 20:
+            break
+    if end == "close":
+        stream.close()
+        assert list(stream) == []
+    del stream
+    gc.collect()
+    assert steps == 20
+    assert ended == [20]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"speaker": "nobody"}, "'nobody'"),
+        ({"codes": [99]}, "from 99 to 99"),
+        ({"samples": 10**6}, "1000000 samples asked"),
+        ({"sampling": Sampling(engine="warp")}, "engine 'warp'"),
+        ({"sampling": Sampling(engine="reference", mode="int3")}, "mode 'int3'"),
+    ],
+)
+def test_a_stream_refuses_its_arguments_at_once(
+    tiny_model: Autoencoder, arguments: dict, expected: str
+) -> None:
+    """What is wrong is told when the stream is asked for, not when its first block is."""
+    with pytest.raises(VqspeechError, match=expected):
+        tiny_model.stream(**({"codes": [1, 2], "speaker": "p225"} | arguments))
+
+
+def test_sampling_decides_what_is_heard(tiny_model: Autoencoder) -> None:
+    """Temperature and top_p reach the draw, by decode and by convert."""
+    wav = noise(200)
+    codes = tiny_model.encode(wav)
+    likeliest = tiny_model.decode(codes, "p225", 200, sampling=Sampling(temperature=0))
+    for how in (Sampling(temperature=0), Sampling(top_p=1e-6)):
+        assert torch.equal(tiny_model.convert(wav, "p225", sampling=how), likeliest)
+    half = tiny_model.decode(codes, "p225", 200, sampling=Sampling(top_p=0.5))
+    assert torch.equal(tiny_model.convert(wav, "p225", sampling=Sampling(top_p=0.5)), half)
+    assert not torch.equal(half, tiny_model.decode(codes, "p225", 200))
+
+
+def test_progress_of_decoding(tiny_model: Autoencoder) -> None:
+    """It ends with all samples of all recordings."""
+    calls: list[tuple[int, int]] = []
+    tiny_model.decode_batch(
+        [[1, 2], [3]],
+        ["p225", "p226"],
+        [None, 7],
+        seeds=[0, 0],
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert calls[-1] == (39, 39)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,19 @@
 """vqspeech: discrete units from raw speech with a VQ-VAE, and speech from the units with a WaveNet.
 
 ``model = vqspeech.load("model.safetensors")`` gives an `Autoencoder`: ``model.encode(wav)``,
-``model.decode(codes, speaker)``, ``model.convert(wav, speaker)``.
+``model.decode(codes, speaker)``, ``model.stream(codes, speaker)``, ``model.convert(wav, speaker)``.
 """
 
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Autoencoder", "VqspeechError", "__version__", "load"]
+__all__ = ["Autoencoder", "Sampling", "VqspeechError", "__version__", "load"]
 
 if TYPE_CHECKING:
     from vqspeech.checkpoint import load_model as load
     from vqspeech.errors import VqspeechError
     from vqspeech.model import Autoencoder
+    from vqspeech.sampling.engine import Sampling
 
 
 def __getattr__(name: str) -> Any:
@@ -25,6 +26,10 @@ def __getattr__(name: str) -> Any:
         from vqspeech.model import Autoencoder
 
         return Autoencoder
+    if name == "Sampling":
+        from vqspeech.sampling.engine import Sampling
+
+        return Sampling
     if name == "VqspeechError":
         from vqspeech.errors import VqspeechError
 

@@ -8,11 +8,12 @@ that have neither.
 import logging
 import math
 import os
+import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -239,16 +240,12 @@ def write(
     wav = np.asarray(wav, dtype=np.float32)
     if wav.ndim != 1 or len(wav) == 0:
         raise AudioError(f"{path}: expected mono samples of shape (samples,), found {wav.shape}")
-    if not np.isfinite(wav).all():
-        raise AudioError(f"{path}: refused to write NaN or infinite samples")
     rates = _CODEC_RATES.get(suffix)
     if rates is not None and sample_rate not in rates:
         rate = min((r for r in rates if r >= sample_rate), default=max(rates))
         wav, sample_rate = resample(wav, sample_rate, rate), rate
-    if (peak := float(np.abs(wav).max())) > 1:
-        _logger.warning("%s: peak of %.3g clipped to 1", path, peak)
     # Scaled here because libsndfile multiplies by 32767 but divides by 32768.
-    pcm = to_int16(wav)
+    pcm = _checked_int16(str(path), wav)
     container, subtype = _FORMATS[suffix]
     temporary: Path | None = None
     try:
@@ -275,6 +272,59 @@ def write(
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_stream(
+    file: BinaryIO, blocks: Iterable[np.ndarray], samples: int, sample_rate: int
+) -> None:
+    """Write a mono recording to a pipe while it is made: a wav header, then 16-bit PCM, block by block.
+
+    The bytes are those of the wav file that `write` makes of all blocks joined. Each block is on its way before the
+    next is asked for.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for writing; need not be seekable, and stays open.
+    blocks : iterable of ndarray, shape (n,)
+        Values in [-1, 1]; what lies outside is clipped, with a warning for each such block.
+    samples : int
+        Of all blocks together: the header comes first and says it.
+    sample_rate : int
+        Hz.
+
+    Raises
+    ------
+    AudioError
+        If there are more samples than a wav header can state, another number than `samples`, or NaN or infinite
+        values among them.
+    """
+    size = 2 * samples
+    if size + 36 >= 1 << 32:
+        raise AudioError(f"wav stream: {samples} samples are more than a wav header can state")
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+    file.write(struct.pack("<4sI4s", b"RIFF", size + 36, b"WAVE") + form)
+    file.write(struct.pack("<4sI", b"data", size))
+    file.flush()
+    done = 0
+    for block in blocks:
+        done += len(block)
+        if done > samples:
+            break
+        file.write(_checked_int16("wav stream", block).astype("<i2").tobytes())
+        file.flush()
+    if done != samples:
+        raise AudioError(f"wav stream: {done} samples came where the header says {samples}")
+
+
+def _checked_int16(where: str, wav: np.ndarray) -> np.ndarray:
+    """Round to 16 bits; NaN and infinity are refused, clipping is warned about."""
+    peak = float(np.abs(wav).max(initial=0))
+    if not math.isfinite(peak):
+        raise AudioError(f"{where}: refused to write NaN or infinite samples")
+    if peak > 1:
+        _logger.warning("%s: peak of %.3g clipped to 1", where, peak)
+    return to_int16(wav)
 
 
 def to_int16(wav: np.ndarray) -> np.ndarray:

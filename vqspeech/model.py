@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqspeech import sampling
 from vqspeech.audio import mulaw_decode
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.nn.bottleneck import Bottleneck
@@ -23,6 +22,7 @@ from vqspeech.nn.decoder import Decoder
 from vqspeech.nn.encoder import Encoder
 from vqspeech.nn.vq import VectorQuantizer
 from vqspeech.nn.vq_ema import EMAVectorQuantizer
+from vqspeech.sampling import DEFAULT, Sampling, draw, sample
 
 BOTTLENECKS: dict[str, Callable[..., Any]] = {"vq": VectorQuantizer, "vq_ema": EMAVectorQuantizer}
 """Bottlenecks by the name that configurations and model files use."""
@@ -234,19 +234,18 @@ class Autoencoder(nn.Module):
         codes = self.bottleneck.encode(self.encoder(batch)).cpu()
         return codes.view(*wav.shape[:-1], -1)
 
-    @torch.inference_mode()
-    def decode_batch(
+    def decode_blocks(
         self,
         codes: Sequence[Tensor | np.ndarray],
         speakers: Sequence[str],
         samples: Sequence[int | None],
         *,
         seeds: Sequence[int],
-        temperature: float = 1.0,
-        engine: str = "auto",
-        progress: Callable[[int, int], None] | None = None,
-    ) -> list[Tensor]:
-        """Decode several code sequences, of any lengths, in lockstep.
+        sampling: Sampling = DEFAULT,
+    ) -> Iterator[list[Tensor]]:
+        """Decode several code sequences, of any lengths, together, and hand out blocks as they are made.
+
+        Arguments are checked at once, not when the first block is asked for. Closing the iterator ends the work.
 
         Parameters
         ----------
@@ -258,8 +257,52 @@ class Autoencoder(nn.Module):
             Length of each in samples; None for frames * hop.
         seeds : sequence of int
             Seed of each.
-        temperature, engine, progress
-            See `vqspeech.sampling.sample`.
+        sampling : Sampling
+            How levels are drawn, and by what.
+
+        Returns
+        -------
+        iterator of list of Tensor
+            For each sequence, what follows of it: float32 in [-1, 1], on the CPU, none where it is finished or
+            has not begun. Joined, the blocks are what `decode_batch` returns.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such engine or mode, or the engine cannot run here.
+        VqspeechError
+            Unknown speaker, or codes or lengths that cannot belong to this model.
+        """
+        conditions, lengths = self._conditions(codes, speakers, samples)
+        blocks = draw(
+            self.decoder.wavenet,
+            conditions,
+            self.decoder.condition_hop,
+            lengths,
+            seeds=seeds,
+            sampling=sampling,
+        )
+        values = self._values()
+        return ([values[row] for row in rows] for rows in blocks)
+
+    def decode_batch(
+        self,
+        codes: Sequence[Tensor | np.ndarray],
+        speakers: Sequence[str],
+        samples: Sequence[int | None],
+        *,
+        seeds: Sequence[int],
+        sampling: Sampling = DEFAULT,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Tensor]:
+        """Decode several code sequences, of any lengths, together.
+
+        Parameters
+        ----------
+        codes, speakers, samples, seeds, sampling
+            See `decode_blocks`.
+        progress : callable, optional
+            Called with samples done and samples in all, now and then.
 
         Returns
         -------
@@ -269,8 +312,29 @@ class Autoencoder(nn.Module):
         Raises
         ------
         VqspeechError
-            Unknown speaker, or codes or lengths that cannot belong to this model.
+            See `decode_blocks`.
         """
+        conditions, lengths = self._conditions(codes, speakers, samples)
+        levels = sample(
+            self.decoder.wavenet,
+            conditions,
+            self.decoder.condition_hop,
+            lengths,
+            seeds=seeds,
+            sampling=sampling,
+            progress=progress,
+        )
+        values = self._values()
+        return [values[row] for row in levels]
+
+    @torch.inference_mode()
+    def _conditions(
+        self,
+        codes: Sequence[Tensor | np.ndarray],
+        speakers: Sequence[str],
+        samples: Sequence[int | None],
+    ) -> tuple[list[Tensor], list[int]]:
+        """Check what is to be decoded; the condition (frames, channels) and the length of each."""
         conditions, lengths = [], []
         for sequence, speaker, length in zip(codes, speakers, samples, strict=True):
             index = torch.tensor([self.speaker_index(speaker)], device=self.device)
@@ -279,17 +343,11 @@ class Autoencoder(nn.Module):
             z_q = self.bottleneck.dequantize(row[None].to(self.device))
             conditions.append(self.decoder.conditioner(z_q, index)[0])
             lengths.append(len(row) * self.hop if length is None else length)
-        levels = sampling.sample(
-            self.decoder.wavenet,
-            conditions,
-            self.decoder.condition_hop,
-            lengths,
-            seeds=seeds,
-            temperature=temperature,
-            engine=engine,
-            progress=progress,
-        )
-        return [mulaw_decode(row, self.config.levels) for row in levels]
+        return conditions, lengths
+
+    def _values(self) -> Tensor:
+        """Sample value of every level: looked up, it is the same bits in whatever blocks levels come."""
+        return mulaw_decode(torch.arange(self.config.levels), self.config.levels)
 
     def _check_codes(self, codes: Tensor, samples: int | None) -> None:
         if codes.ndim != 1 or len(codes) == 0:
@@ -304,6 +362,25 @@ class Autoencoder(nn.Module):
                 f"{samples} samples asked of {len(codes)} codes of {self.hop} samples each"
             )
 
+    def stream(
+        self,
+        codes: Tensor | np.ndarray,
+        speaker: str,
+        samples: int | None = None,
+        *,
+        seed: int = 0,
+        sampling: Sampling = DEFAULT,
+    ) -> Iterator[Tensor]:
+        """Decode one code sequence and hand out the recording as it is made; see `decode_blocks`.
+
+        Returns
+        -------
+        iterator of Tensor
+            float32 in [-1, 1], on the CPU, at least one sample each. Joined, they are what `decode` returns.
+        """
+        blocks = self.decode_blocks([codes], [speaker], [samples], seeds=[seed], sampling=sampling)
+        return (block for (block,) in blocks if len(block))
+
     def decode(
         self,
         codes: Tensor | np.ndarray,
@@ -311,8 +388,7 @@ class Autoencoder(nn.Module):
         samples: int | None = None,
         *,
         seed: int = 0,
-        temperature: float = 1.0,
-        engine: str = "auto",
+        sampling: Sampling = DEFAULT,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
         """Decode one code sequence; see `decode_batch`.
@@ -323,13 +399,7 @@ class Autoencoder(nn.Module):
             float32 in [-1, 1], (samples,), on the CPU.
         """
         return self.decode_batch(
-            [codes],
-            [speaker],
-            [samples],
-            seeds=[seed],
-            temperature=temperature,
-            engine=engine,
-            progress=progress,
+            [codes], [speaker], [samples], seeds=[seed], sampling=sampling, progress=progress
         )[0]
 
     def convert(
@@ -338,8 +408,7 @@ class Autoencoder(nn.Module):
         speaker: str,
         *,
         seed: int = 0,
-        temperature: float = 1.0,
-        engine: str = "auto",
+        sampling: Sampling = DEFAULT,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
         """Say a recording (samples,) again in the voice of `speaker`, at the same length.
@@ -349,14 +418,9 @@ class Autoencoder(nn.Module):
         Tensor
             float32 in [-1, 1], (samples,), on the CPU.
         """
+        codes = self.encode(wav)
         return self.decode(
-            self.encode(wav),
-            speaker,
-            len(wav),
-            seed=seed,
-            temperature=temperature,
-            engine=engine,
-            progress=progress,
+            codes, speaker, len(wav), seed=seed, sampling=sampling, progress=progress
         )
 
     @torch.inference_mode()

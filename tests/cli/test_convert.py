@@ -1,12 +1,19 @@
+import io
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 import vqspeech
-from vqspeech import audio
+from vqspeech import audio, sampling
 from vqspeech.checkpoint import save_model
+from vqspeech.cli import render
+from vqspeech.cli.render import engine_note
+from vqspeech.sampling import Sampling, reference
 
 
 def names_below(folder: Path) -> set[str]:
@@ -32,7 +39,7 @@ def test_default_output_is_source_and_speaker_in_this_folder(
 def test_conversion_is_what_the_python_interface_gives(
     run, tone, tmp_path: Path, tiny_model
 ) -> None:
-    """The file holds model.convert with the same seed and temperature, to 16 bits."""
+    """The file holds model.convert with the same seed, temperature and top-p, to 16 bits."""
     speaker = tiny_model.speakers[1]
     path = tone("a.wav")
     run(
@@ -47,8 +54,13 @@ def test_conversion_is_what_the_python_interface_gives(
         7,
         "--temperature",
         0.5,
+        "--top-p",
+        0.7,
+        "--threads",
+        1,
     )
-    expected = tiny_model.convert(audio.read(path), speaker, seed=7, temperature=0.5).numpy()
+    how = Sampling(temperature=0.5, top_p=0.7)
+    expected = tiny_model.convert(audio.read(path), speaker, seed=7, sampling=how).numpy()
     found, _ = soundfile.read(tmp_path / "b.wav", dtype="float32")
     np.testing.assert_allclose(found, expected, atol=1 / 32768)
 
@@ -177,6 +189,13 @@ def test_bad_files_do_not_stop_the_others(run, tone, tmp_path: Path, first_two, 
         (["--out", "a.wav/deep"], "a.wav is not a folder"),
         (["--speaker", ","], "--speaker names nobody"),
         (["--src", "missing.wav"], "missing.wav: no such file"),
+        (["--src", "b.wav", "--out", "-"], "--out - is one recording, not 2"),
+        (["--top-p", "0"], "'0' is not a number above 0 and at most 1"),
+        (["--top-p", "nan"], "'nan' is not a number above 0"),
+        (["--top-p", "1.5"], "'1.5' is not a number above 0"),
+        (["--threads", "0"], "'0' is not a whole number from 1"),
+        (["--threads", "two"], "'two' is not a whole number from 1"),
+        (["--engine", "reference", "--mode", "int3"], "mode 'int3': engine reference has fp32"),
     ],
 )
 def test_refusals(run, tone, tmp_path: Path, first_two, extra: list[str], expected: str) -> None:
@@ -197,18 +216,175 @@ def test_unusual_names(run, tone, tmp_path: Path, first_two, name: str) -> None:
     assert (tmp_path / name / "deep" / f"{name}-{first_two[0]}.wav").is_file()
 
 
+@pytest.mark.parametrize(("name", "value"), [("LOCKSTEP", 2), ("LOCKSTEP_SAMPLES", 700)])
 def test_more_recordings_than_fit_in_one_lockstep(
-    run, tone, tmp_path: Path, first_two, monkeypatch
+    run, tone, tmp_path: Path, first_two, monkeypatch, name: str, value: int
 ) -> None:
     """Batches change nothing: the same files, with the same bytes."""
-    from vqspeech.cli import render
-
     for i in range(5):
         tone(f"in/{i}.wav", 0.01 + 0.003 * i)
     argv = ["convert", "--src", "in", "--speaker", first_two[0], "--out"]
     assert run(*argv, "one").status == 0
-    monkeypatch.setattr(render, "LOCKSTEP", 2)
+    monkeypatch.setattr(render, name, value)
+    groups = []
+    decode_blocks = vqspeech.Autoencoder.decode_blocks
+
+    def watched(self, codes, speakers, samples, **rest):
+        groups.append(samples)
+        return decode_blocks(self, codes, speakers, samples, **rest)
+
+    monkeypatch.setattr(vqspeech.Autoencoder, "decode_blocks", watched)
     assert run(*argv, "two").status == 0
+    expected = {
+        "LOCKSTEP": [[352, 304], [256, 208], [160]],
+        "LOCKSTEP_SAMPLES": [[352, 304], [256, 208, 160]],
+    }
+    assert groups == expected[name]
     assert len(names_below(tmp_path / "one")) == 5
-    for name in names_below(tmp_path / "one"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    for path in names_below(tmp_path / "one"):
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+
+
+def test_a_file_is_written_when_it_is_whole(run, tone, monkeypatch, first_two) -> None:
+    """The short recording is there while the long one goes on."""
+    tone("in/long.wav", 0.02)
+    tone("in/short.wav", 0.005)
+    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 50)
+    steps, written = 0, []
+    step, write = reference.Cache.step, audio.write
+
+    def counted(*args):
+        nonlocal steps
+        steps += 1
+        return step(*args)
+
+    def watched(path: Path, *args, **rest) -> None:
+        written.append((path.name.split("-")[0], steps))
+        write(path, *args, **rest)
+
+    monkeypatch.setattr(reference.Cache, "step", counted)
+    monkeypatch.setattr(audio, "write", watched)
+    argv = ["convert", "--src", "in", "--speaker", first_two[0], "--engine", "reference"]
+    assert run(*argv).status == 0
+    assert written == [("short", 100), ("long", 320)]
+
+
+def test_the_engine_is_told_once(run, tone, first_two, caplog) -> None:
+    """One line for all recordings says what decodes, on standard error."""
+    tone("in/a.wav", 0.01)
+    tone("in/b.wav", 0.01)
+    outcome = run(
+        "convert", "--src", "in", "--speaker", ",".join(first_two), "--engine", "reference"
+    )
+    assert [line for line in caplog.messages if "engine" in line] == [
+        "decoding with engine reference, mode fp32"
+    ]
+    assert len(outcome.out.splitlines()) == 4
+
+
+def test_the_engine_that_is_missing_is_told_with_its_reason(monkeypatch, tiny_model) -> None:
+    """A faster engine that cannot run here is named, unless it is only that the model is elsewhere."""
+    engines = {
+        "far": SimpleNamespace(MODES=("x",), missing=lambda device: f"the model is on {device}"),
+        "near": SimpleNamespace(MODES=("x",), missing=lambda device: "not built, no compiler"),
+        "here": SimpleNamespace(MODES=("x", "y"), missing=lambda device: None),
+        "slow": SimpleNamespace(MODES=("x",), missing=lambda device: "never asked"),
+    }
+    monkeypatch.setattr(sampling, "ENGINES", engines)
+    note = engine_note(tiny_model, Sampling())
+    assert note == "decoding with engine here, mode x; near: not built, no compiler"
+    note = engine_note(tiny_model, Sampling(engine="here", mode="y"))
+    assert note == "decoding with engine here, mode y"
+
+
+class Output(io.TextIOWrapper):
+    """A standard output that keeps bytes."""
+
+    def __init__(self, terminal: bool = False) -> None:
+        super().__init__(io.BytesIO())
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def content(self) -> bytes:
+        self.flush()
+        return self.buffer.getvalue()
+
+
+def test_standard_output_gets_the_bytes_of_the_file(
+    run, tone, tmp_path: Path, first_two, monkeypatch
+) -> None:
+    """--out - writes what --out FILE writes, in several blocks, and nothing else anywhere."""
+    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 100)
+    tone("a.wav")
+    argv = ["convert", "--src", "a.wav", "--speaker", first_two[0], "--seed", 3]
+    argv += ["--engine", "reference", "--out"]
+    assert run(*argv, "b.wav").status == 0
+    output = Output()
+    monkeypatch.setattr(sys, "stdout", output)
+    assert run(*argv, "-").status == 0
+    assert output.content() == (tmp_path / "b.wav").read_bytes()
+    assert names_below(tmp_path) == {"a.wav", "b.wav"}
+
+
+def test_sound_is_not_written_to_a_terminal(run, tone, first_two, monkeypatch) -> None:
+    """What a terminal would make of it helps nobody."""
+    tone("a.wav")
+    output = Output(terminal=True)
+    monkeypatch.setattr(sys, "stdout", output)
+    error = run("convert", "--src", "a.wav", "--speaker", first_two[0], "--out", "-").error
+    assert "standard output is a terminal" in error
+    assert output.content() == b""
+
+
+def test_a_stream_that_ends_early_is_an_error(run, tone, first_two, monkeypatch) -> None:
+    """When the decoder gives fewer samples than the header says, a line and the status say so."""
+    tone("a.wav")
+    stream = vqspeech.Autoencoder.stream
+    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 100)
+    monkeypatch.setattr(
+        vqspeech.Autoencoder, "stream", lambda *args, **rest: [next(stream(*args, **rest))]
+    )
+    monkeypatch.setattr(sys, "stdout", Output())
+    argv = ["convert", "--src", "a.wav", "--speaker", first_two[0], "--engine", "reference"]
+    assert "100 samples came where the header says 800" in run(*argv, "--out", "-").error
+
+
+def test_a_source_that_cannot_be_read_gives_no_sound(
+    run, tmp_path: Path, first_two, monkeypatch
+) -> None:
+    """Not even a header goes to standard output."""
+    (tmp_path / "a.wav").write_text("no sound")
+    output = Output()
+    monkeypatch.setattr(sys, "stdout", output)
+    error = run("convert", "--src", "a.wav", "--speaker", first_two[0], "--out", "-").error
+    assert "a.wav" in error
+    assert output.content() == b""
+
+
+def test_a_reader_that_goes_away_ends_the_work(tone, tmp_path: Path, tiny_model_file: Path) -> None:
+    """Sound comes while minutes of it are still to be drawn; when nobody listens any more, the work ends."""
+    tone("a.wav", 300)
+    argv = ["convert", "--src", "a.wav", "--speaker", "p225", "--engine", "reference"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "vqspeech", *argv, "--model", tiny_model_file, "--out", "-"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            start = process.stdout.read(44 + 2000)
+            process.stdout.close()
+            status = process.wait(timeout=60)
+        finally:
+            process.kill()
+        error = process.stderr.read().decode()
+    assert status == 141
+    assert start[:4] == b"RIFF"
+    assert int.from_bytes(start[40:44], "little") == 2 * 300 * 16000
+    assert "vqspeech: decoding with engine reference, mode fp32\n" in error
+    assert "Traceback" not in error
+    assert "rror" not in error

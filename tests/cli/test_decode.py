@@ -1,5 +1,6 @@
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -155,3 +156,27 @@ def test_missing_file_and_unknown_speaker(run, record, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(record))
     assert "none.json: No such file" in run("decode", "none.json", "--speaker", "x").error
     assert "'nobody'" in run("decode", "a.json", "--speaker", "nobody").error
+
+
+def test_from_pipe_to_pipe(record, speaker, tiny_model_file: Path, tmp_path: Path, run) -> None:
+    """``decode - --out -`` gives the bytes of the file, and says on standard error what works."""
+    run("convert", "--src", "a.wav", "--speaker", speaker, "--out", "expected.wav")
+    done = subprocess.run(
+        [sys.executable, "-m", "vqspeech", "decode", "-", "--speaker", speaker, "--out", "-"],
+        input=json.dumps(record).encode(),
+        capture_output=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert done.stdout == (tmp_path / "expected.wav").read_bytes()
+    assert done.stderr.startswith(b"vqspeech: decoding with engine ")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_one_stream_is_one_recording(run, tone, speaker, tmp_path: Path) -> None:
+    """Several records, or several speakers, do not follow one another on standard output."""
+    tone("x.wav", 0.02)
+    tone("y.wav", 0.03)
+    (tmp_path / "all.jsonl").write_text(run("codes", "x.wav", "y.wav").out)
+    error = run("decode", "all.jsonl", "--speaker", speaker, "--out", "-").error
+    assert "--out - is one recording, not 2" in error

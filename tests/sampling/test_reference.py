@@ -1,4 +1,8 @@
-"""The reference engine against the parallel pass, and what any engine must keep to."""
+"""The reference engine against the parallel pass, and what drawing by it keeps to."""
+
+import gc
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -6,12 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from vqspeech import sampling
 from vqspeech.errors import ConfigurationError
 from vqspeech.nn.wavenet import WaveNet
-from vqspeech.sampling import COLDEST, ENGINES, sample, uniforms
-from vqspeech.sampling.reference import Cache, choose
+from vqspeech.sampling import COLDEST, ENGINES, Sampling, reference, uniforms
+from vqspeech.sampling.reference import Cache, choose, nucleus
 
 LEVELS = 16
+
+REFERENCE = Sampling(engine="reference")
+draw = partial(sampling.draw, sampling=REFERENCE)
+sample = partial(sampling.sample, sampling=REFERENCE)
 
 
 def make(dilations: list[int], levels: int = LEVELS, spread: float = 4.0) -> WaveNet:
@@ -76,7 +85,9 @@ def test_samples_are_the_draws_from_the_parallel_pass(
     (condition,) = conditions(frames)
     condition = condition.double()
     samples = max(1, frames * hop - dropped)
-    (drawn,) = sample(net, [condition], hop, [samples], seeds=[3], temperature=0.7)
+    (drawn,) = sample(
+        net, [condition], hop, [samples], seeds=[3], sampling=replace(REFERENCE, temperature=0.7)
+    )
     assert drawn.shape == (samples,)
     padded = torch.nn.functional.pad(drawn, (0, frames * hop - samples))[None]
     logits = net(net.previous(padded), condition[None])[0, :samples]
@@ -120,7 +131,8 @@ def test_without_temperature_the_most_likely_level_is_taken(
     net: WaveNet, temperature: float
 ) -> None:
     """At 0 and at any temperature too low to divide by, each level is the argmax of its logits."""
-    (found,) = sample(net, conditions(6), 4, [24], seeds=[1], temperature=temperature)
+    coldest = replace(REFERENCE, temperature=temperature)
+    (found,) = sample(net, conditions(6), 4, [24], seeds=[1], sampling=coldest)
     logits = net(net.previous(found[None]), torch.stack(conditions(6)))
     assert torch.equal(logits[0].argmax(1), found)
 
@@ -165,7 +177,7 @@ def test_draws_follow_the_distribution(temperature: float) -> None:
         2,
         [2] * streams,
         seeds=list(range(streams)),
-        temperature=temperature,
+        sampling=replace(REFERENCE, temperature=temperature),
     )
     first, second = torch.stack(drawn).T
     seen = torch.bincount(first * levels + second, minlength=levels**2)
@@ -178,8 +190,9 @@ def test_draws_follow_the_distribution(temperature: float) -> None:
     assert ((seen - expected).square() / expected).sum() < 37.7
 
 
-def test_progress_counts_every_sample(net: WaveNet) -> None:
+def test_progress_counts_every_sample(net: WaveNet, monkeypatch: pytest.MonkeyPatch) -> None:
     """It rises to the total of all streams and says the total each time."""
+    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 6)
     calls: list[tuple[int, int]] = []
     sample(
         net,
@@ -196,32 +209,212 @@ def test_progress_counts_every_sample(net: WaveNet) -> None:
     assert {call[1] for call in calls} == {46}
 
 
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=5),
+    hop=st.integers(1, 7),
+    block=st.integers(1, 50),
+)
+def test_blocks_joined_do_not_depend_on_their_size(
+    net: WaveNet, lengths: list[int], hop: int, block: int
+) -> None:
+    """No yield brings a stream more than a block, and joined they are the draw in one block."""
+    given_conditions = conditions(*[-(-length // hop) for length in lengths])
+    seeds = list(range(len(lengths)))
+    whole = sample(net, given_conditions, hop, lengths, seeds=seeds)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference, "BLOCK_SAMPLES", block)
+        yielded = list(draw(net, given_conditions, hop, lengths, seeds=seeds))
+    assert len(yielded) == -(-max(lengths) // block)
+    for i, expected in enumerate(whole):
+        blocks = [blocks[i] for blocks in yielded]
+        assert all(len(b) <= block and b.dtype == torch.int64 for b in blocks)
+        assert torch.equal(torch.cat([*blocks, torch.empty(0, dtype=torch.int64)]), expected)
+
+
+def test_conditions_are_projected_a_block_at_a_time(
+    net: WaveNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is projected at once is the frames of a block, however long the recording is."""
+    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 8)
+    seen: list[int] = []
+    handle = net.condition.register_forward_pre_hook(
+        lambda _module, args: seen.append(args[0].shape[0])
+    )
+    try:
+        sample(net, conditions(50, 20), 3, [150, 60], seeds=[0, 1])
+    finally:
+        handle.remove()
+    assert len(seen) == 19
+    assert max(seen) <= 4
+
+
+@pytest.mark.parametrize("end", ["close", "delete"])
+def test_a_draw_that_is_closed_computes_no_more(
+    net: WaveNet, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Steps are made when blocks are asked for, and none after the end."""
+    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 8)
+    steps = 0
+    step = Cache.step
+
+    def counted(*args: object) -> Tensor:
+        nonlocal steps
+        steps += 1
+        return step(*args)
+
+    monkeypatch.setattr(Cache, "step", counted)
+    blocks = draw(net, conditions(10), 4, [40], seeds=[0])
+    assert steps == 0
+    next(blocks)
+    assert steps == 8
+    if end == "close":
+        blocks.close()
+        assert list(blocks) == []
+    else:
+        del blocks
+        gc.collect()
+    assert steps == 8
+
+
+def test_the_caller_keeps_its_threads_and_its_gradients(
+    net: WaveNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between blocks torch is as the caller had it; within, it has one thread and inference mode."""
+    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 8)
+    within: list[tuple[int, bool]] = []
+    step = Cache.step
+
+    def watched(*args: object) -> Tensor:
+        within.append((torch.get_num_threads(), torch.is_inference_mode_enabled()))
+        return step(*args)
+
+    monkeypatch.setattr(Cache, "step", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        for _ in draw(net, conditions(10), 4, [40], seeds=[0]):
+            assert (torch.get_num_threads(), torch.is_inference_mode_enabled()) == (3, False)
+    finally:
+        torch.set_num_threads(before)
+    assert set(within) == {(1, True)}
+
+
+@pytest.mark.parametrize(
+    ("probability", "top_p", "kept"),
+    [
+        ([0.5, 0.25, 0.125, 0.125], 0.5, [0]),
+        ([0.5, 0.25, 0.125, 0.125], 0.51, [0, 1]),
+        ([0.5, 0.25, 0.125, 0.125], 0.75, [0, 1]),
+        ([0.125, 0.25, 0.125, 0.5], 0.8, [0, 1, 3]),
+        ([0.125, 0.25, 0.125, 0.5], 0.9, [0, 1, 2, 3]),
+        ([0.25, 0.25, 0.25, 0.25], 0.5, [0, 1]),
+        ([0.25, 0.25, 0.25, 0.25], 0.51, [0, 1, 2]),
+        ([0.0, 0.5, 0.0, 0.5], 1e-9, [1]),
+        ([0.0, 0.5, 0.0, 0.5], 0.99, [1, 3]),
+    ],
+)
+def test_nucleus_by_hand(probability: list[float], top_p: float, kept: list[int]) -> None:
+    """The likeliest come first, the one that reaches top_p is kept, ties go to the lower level."""
+    found = nucleus(torch.tensor([probability]), top_p)[0]
+    assert found.nonzero().flatten().tolist() == kept
+
+
+def test_the_nucleus_is_of_the_probabilities_at_the_temperature() -> None:
+    """Colder, fewer levels hold the same probability; those kept are drawn in order of level, renormalised."""
+    logits = torch.tensor([[0.1, 0.6, 0.1, 0.2]]).log().expand(8, -1)
+    uniform = (torch.arange(8) + 0.5) / 8
+    assert choose(logits, uniform, 1.0, 0.75).tolist() == [1, 1, 1, 1, 1, 1, 3, 3]
+    assert choose(logits, uniform, 0.5, 0.75).tolist() == [1] * 8
+    assert choose(logits, uniform, 100.0, 0.76).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+@given(
+    logits=st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=9),
+    top_p=st.floats(1e-6, 1),
+    uniform=st.floats(0, 1, exclude_max=True, width=32),
+    warmth=st.floats(0.1, 5),
+)
+def test_no_draw_leaves_the_nucleus(
+    logits: list[float], top_p: float, uniform: float, warmth: float
+) -> None:
+    """Whatever the distribution and the number, the level is one of those kept."""
+    row = torch.tensor([logits])
+    (level,) = choose(row, torch.tensor([uniform]), warmth, top_p).tolist()
+    kept = nucleus(torch.softmax(row / warmth, 1), top_p)[0]
+    assert kept[level]
+
+
+@given(seed=st.integers(0, 100))
+def test_the_ends_of_top_p(seed: int) -> None:
+    """At 1 the draw is that of the whole distribution bit for bit; next to 0 it is the argmax."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(20, 256, generator=generator)
+    uniform = torch.rand(20, generator=generator)
+    whole = choose(logits, uniform, 0.9)
+    assert torch.equal(choose(logits, uniform, 0.9, 1.0), whole)
+    assert torch.equal(choose(logits, uniform, 0.9, 1e-6), logits.argmax(1))
+    assert not torch.equal(choose(logits, uniform, 0.9, 0.3), whole)
+
+
+def test_top_p_reaches_the_draw(net: WaveNet) -> None:
+    """Next to 0 it gives the levels of temperature 0, at 1 those without it, and between others."""
+    colder, none, tiny, half = (
+        sample(net, conditions(10), 4, [40], seeds=[1], sampling=how)[0]
+        for how in (
+            replace(REFERENCE, temperature=0),
+            REFERENCE,
+            replace(REFERENCE, top_p=1e-6),
+            replace(REFERENCE, top_p=0.5),
+        )
+    )
+    assert torch.equal(tiny, colder)
+    assert not torch.equal(half, none)
+    assert not torch.equal(half, colder)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("samples", [0, 1, 22, 24])
+def test_logits_are_those_of_the_parallel_pass(samples: int, dtype: torch.dtype) -> None:
+    """Given the levels, the engine's own steps lead to the logits of the parallel pass, in float32."""
+    net = make([1, 2, 4]).to(dtype)
+    (condition,) = conditions(6)
+    condition = condition.to(dtype)
+    previous = torch.randint(LEVELS, (24,))
+    found = reference.logits(net, condition, 4, previous[:samples], "fp32")
+    assert (found.shape, found.dtype) == ((samples, LEVELS), torch.float32)
+    expected = net(previous[None], condition[None])[0, :samples].float()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
+
+
 def test_auto_is_an_engine_that_runs_here(net: WaveNet) -> None:
-    """The default draws what the reference engine draws."""
+    """The default is the first of the engines that runs where the model is."""
+    first = next(n for n, e in ENGINES.items() if e.missing(torch.device("cpu")) is None)
     one, other = (
-        sample(net, conditions(5), 4, [20], seeds=[0], engine=engine)[0]
-        for engine in ("auto", "reference")
+        sample(net, conditions(5), 4, [20], seeds=[0], sampling=Sampling(engine=engine))[0]
+        for engine in ("auto", first)
     )
     assert torch.equal(one, other)
 
 
-def test_unknown_engine(net: WaveNet) -> None:
-    """The error names what was asked for and what there is."""
-    with pytest.raises(ConfigurationError, match="'warp'") as error:
-        sample(net, conditions(1), 4, [4], seeds=[0], engine="warp")
-    assert all(name in str(error.value) for name in ("auto", *ENGINES))
-
-
-@pytest.mark.parametrize("temperature", [-1.0, float("nan")])
-def test_temperatures_that_mean_nothing(net: WaveNet, temperature: float) -> None:
-    """Negative ones and NaN are refused."""
-    with pytest.raises(ConfigurationError, match="temperature"):
-        sample(net, conditions(1), 4, [4], seeds=[0], temperature=temperature)
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        (Sampling(engine="warp"), "engine 'warp'"),
+        (Sampling(engine="reference", mode="int3"), "mode 'int3': engine reference has fp32"),
+    ],
+)
+def test_errors_come_when_a_draw_is_asked_for(net: WaveNet, how: Sampling, expected: str) -> None:
+    """An engine or mode that is not there is refused before the first block, with no stream too."""
+    with pytest.raises(ConfigurationError, match=expected):
+        draw(net, conditions(1), 4, [4], seeds=[0], sampling=how)
+    with pytest.raises(ConfigurationError, match=expected):
+        sample(net, [], 4, [], seeds=[], sampling=how)
 
 
 def test_lengths_that_the_conditions_do_not_cover(net: WaveNet) -> None:
     """No stream is longer than its condition, and there are as many of all."""
     with pytest.raises(ValueError, match="5 samples asked of 1 frames of 4 samples"):
-        sample(net, conditions(1), 4, [5], seeds=[0])
+        draw(net, conditions(1), 4, [5], seeds=[0])
     with pytest.raises(ValueError, match="as many"):
-        sample(net, conditions(1), 4, [4], seeds=[0, 1])
+        draw(net, conditions(1), 4, [4], seeds=[0, 1])

@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from vqspeech.cli.files import Failures, Source, check_outputs, find_sources, plan_sounds
+from vqspeech.cli.files import Failures, Source, find_sources, sound_outputs
 from vqspeech.cli.options import (
     add_model_arguments,
     add_sampling_arguments,
     model_name,
     open_model,
+    sampling_of,
 )
 
 HELP = "recordings in another speaker's voice"
@@ -34,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="FILE|FOLDER",
-        help="a sound file for one conversion, else a folder, mirrored from the sources"
-        " (default: SOURCE-SPEAKER.wav in this folder)",
+        help="a sound file for one conversion, else a folder, mirrored from the sources; - writes wav to"
+        " standard output as it is made (default: SOURCE-SPEAKER.wav in this folder)",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     add_sampling_arguments(parser)
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     Raises
     ------
     ConfigurationError
-        When the outputs have no place, or exist.
+        When the outputs have no place, or exist, or the engine cannot run.
     VqspeechError
         When the model does not know a speaker; after all other files are done, when some could not be read.
     """
@@ -58,12 +59,14 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from vqspeech.cli.codes import encode_all
-    from vqspeech.cli.render import Job, render, speakers_named
+    from vqspeech.cli.render import Job, engine_note, render, speakers_named
 
     speakers = speakers_named(args.speaker, model)
     stems = [Path(source.mirror.with_suffix("")) for source in sources]
-    outputs = plan_sounds(stems, speakers, args.out)
-    check_outputs(outputs, force=args.force, sources=[source.path for source in sources])
+    own = [source.path for source in sources]
+    outputs = sound_outputs(stems, speakers, args.out, force=args.force, sources=own)
+    sampling = sampling_of(args)
+    note = engine_note(model, sampling)
     places: dict[Source, list[Path]] = {
         source: outputs[i * len(speakers) : (i + 1) * len(speakers)]
         for i, source in enumerate(sources)
@@ -74,5 +77,5 @@ def run(args: argparse.Namespace) -> None:
         for source, record in encode_all(model, sources, model_name(args), failures)
         for speaker, path in zip(speakers, places[source], strict=True)
     ]
-    render(model, jobs, args)
+    render(model, jobs, sampling, args.seed, note)
     failures.finish("converted")

@@ -4,8 +4,13 @@ import argparse
 import sys
 from pathlib import Path, PurePath
 
-from vqspeech.cli.files import check_outputs, plan_sounds
-from vqspeech.cli.options import add_model_arguments, add_sampling_arguments, open_model
+from vqspeech.cli.files import sound_outputs
+from vqspeech.cli.options import (
+    add_model_arguments,
+    add_sampling_arguments,
+    open_model,
+    sampling_of,
+)
 
 HELP = "codes to recordings"
 
@@ -28,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="FILE|FOLDER",
-        help="a sound file for one recording, else a folder"
+        help="a sound file for one recording, else a folder; - writes wav to standard output as it is made"
         " (default: RECORDING-SPEAKER.wav in this folder)",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
@@ -44,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     CodesError
         When a file is no file of codes, or its codes are another model's.
     ConfigurationError
-        When the outputs have no place, or exist.
+        When the outputs have no place, or exist, or the engine cannot run.
     VqspeechError
         When the model does not know a speaker.
     """
@@ -65,16 +70,17 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
-    from vqspeech.cli.render import Job, render, speakers_named
+    from vqspeech.cli.render import Job, engine_note, render, speakers_named
 
     speakers = speakers_named(args.speaker, model)
     # What a record calls its recording came from elsewhere: only the last part of that path names a file here.
     stems = [Path(PurePath(record.file).stem or "recording") for record in records]
-    outputs = plan_sounds(stems, speakers, args.out)
-    check_outputs(outputs, force=args.force)
+    outputs = sound_outputs(stems, speakers, args.out, force=args.force)
+    sampling = sampling_of(args)
+    note = engine_note(model, sampling)
     pairs = [(record, speaker) for record in records for speaker in speakers]
     jobs = [
         Job(torch.tensor(record.codes), speaker, record.samples, path)
         for (record, speaker), path in zip(pairs, outputs, strict=True)
     ]
-    render(model, jobs, args)
+    render(model, jobs, sampling, args.seed, note)

@@ -5,6 +5,7 @@ A file given by itself is written by its name; a file found in a given folder ke
 
 import logging
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -12,6 +13,9 @@ from pathlib import Path, PurePath
 from vqspeech.errors import ConfigurationError, VqspeechError
 
 log = logging.getLogger("vqspeech")
+
+STANDARD_OUTPUT = Path("/dev/stdout")
+"""Where sound goes for ``--out -``; no sound file is called that, for want of a suffix."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,36 @@ def plan_sounds(stems: Sequence[Path], speakers: Sequence[str], out: str | None)
         return [place]
     check_folder(place)
     return [inside(place, f"{stem}-{speaker}.wav") for stem in stems for speaker in speakers]
+
+
+def sound_outputs(
+    stems: Sequence[Path],
+    speakers: Sequence[str],
+    out: str | None,
+    *,
+    force: bool,
+    sources: Iterable[Path] = (),
+) -> list[Path]:
+    """Decide where the sound goes: `STANDARD_OUTPUT` for ``--out -``, else what `plan_sounds` plans.
+
+    Raises
+    ------
+    ConfigurationError
+        When standard output would get several recordings or is a terminal; else as `plan_sounds` and `check_outputs`.
+    """
+    if out != "-":
+        outputs = plan_sounds(stems, speakers, out)
+        check_outputs(outputs, force=force, sources=sources)
+        return outputs
+    if len(stems) * len(speakers) != 1:
+        raise ConfigurationError(
+            f"--out - is one recording, not {len(stems) * len(speakers)}: name a folder"
+        )
+    if sys.stdout.isatty():
+        raise ConfigurationError(
+            "--out -: standard output is a terminal; lead it into a player or a file"
+        )
+    return [STANDARD_OUTPUT]
 
 
 def check_outputs(outputs: Sequence[Path], *, force: bool, sources: Iterable[Path] = ()) -> None:

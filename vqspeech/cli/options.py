@@ -9,8 +9,12 @@ from vqspeech.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from vqspeech.model import Autoencoder
+    from vqspeech.sampling.engine import Sampling
 
 MODEL_VARIABLE = "VQSPEECH_MODEL"
+
+ENGINE_CHOICES = ("auto", "reference")
+"""What ``--engine`` takes: auto and the names in `vqspeech.sampling.ENGINES`, whose import would bring in torch."""
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +28,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--seed``, ``--temperature`` and ``--engine``."""
+    """Add ``--seed`` and what `sampling_of` reads."""
     parser.add_argument("--seed", type=_seed, default=0, help="of the sampler (default: 0)")
     parser.add_argument(
         "--temperature",
@@ -33,10 +37,43 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         help="below 1 likely samples become likelier; 0 always takes the likeliest (default: 1)",
     )
     parser.add_argument(
+        "--top-p",
+        type=_top_p,
+        default=1.0,
+        metavar="P",
+        help="draw from the fewest levels that hold this much probability, above 0 and at most 1"
+        " (default: 1, all levels)",
+    )
+    parser.add_argument(
         "--engine",
-        choices=("auto", "reference"),
+        choices=ENGINE_CHOICES,
         default="auto",
         help="what runs the decoder one sample at a time (default: auto, the fastest here)",
+    )
+    parser.add_argument(
+        "--mode",
+        default="auto",
+        help="arithmetic of the engine: fp32, bf16, int8, graph; which of them depends on the engine"
+        " (default: auto, the first it has)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=_threads,
+        metavar="N",
+        help="CPU threads of the engine; they change no sample (default: as many as may be used)",
+    )
+
+
+def sampling_of(args: argparse.Namespace) -> "Sampling":
+    """Return how `args` want levels to be drawn."""
+    from vqspeech.sampling.engine import Sampling
+
+    return Sampling(
+        temperature=args.temperature,
+        top_p=args.top_p,
+        engine=args.engine,
+        mode=args.mode,
+        threads=args.threads,
     )
 
 
@@ -48,6 +85,22 @@ def _temperature(text: str) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
     return value
+
+
+def _top_p(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most 1")
+    return value
+
+
+def _threads(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**15):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 2^15 - 1")
+    return int(text)
 
 
 def _seed(text: str) -> int:

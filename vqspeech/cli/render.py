@@ -1,25 +1,35 @@
-"""Codes to sound files: several recordings advance together, sample by sample; each is written when it is whole."""
+"""Codes to sound: several recordings advance together; each file is written when it is whole, a pipe as it grows."""
 
-import argparse
-from collections.abc import Sequence
+import logging
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vqspeech.cli.files import STANDARD_OUTPUT
 from vqspeech.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from vqspeech.model import Autoencoder
+    from vqspeech.progress import Progress
+    from vqspeech.sampling.engine import Sampling
 
-LOCKSTEP = 32
-"""Recordings decoded together: a step costs little more for all of them than for one."""
+log = logging.getLogger("vqspeech")
+
+LOCKSTEP = 256
+"""Most recordings decoded together: a step costs little more for many of them than for one."""
+
+LOCKSTEP_SAMPLES = 2**28
+"""Most samples decoded together, where it is more than one recording: 1 GiB of them, 4.7 hours at 16 kHz."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One sound file to make.
+    """One recording to make.
 
     Attributes
     ----------
@@ -30,7 +40,7 @@ class Job:
     samples : int
         Length at the model's rate.
     path : Path
-        Where it is written.
+        The file, or `STANDARD_OUTPUT`.
     """
 
     codes: "torch.Tensor"
@@ -59,41 +69,112 @@ def speakers_named(values: Sequence[str], model: "Autoencoder") -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def render(model: "Autoencoder", jobs: Sequence[Job], args: argparse.Namespace) -> None:
-    """Decode `jobs`, longest first, `LOCKSTEP` at a time, and print each path once its file is there.
+def engine_note(model: "Autoencoder", sampling: "Sampling") -> str:
+    """Say which engine decodes, and why none that is faster does.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is no such engine or mode, or the engine cannot run here.
+    """
+    from vqspeech.sampling import ENGINES, resolve
+
+    name, mode = resolve(ENGINES, sampling, model.device)
+    note = f"decoding with engine {name}, mode {mode}"
+    if sampling.engine == "auto":
+        faster = list(ENGINES)[: list(ENGINES).index(name)]
+        reasons = ((other, ENGINES[other].missing(model.device)) for other in faster)
+        # where the model is was the person's choice and is no news
+        missing = [f"{o}: {r}" for o, r in reasons if r and not r.startswith("the model is on")]
+        note += "".join(f"; {reason}" for reason in missing)
+    return note
+
+
+def render(
+    model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", seed: int, note: str
+) -> None:
+    """Decode `jobs`, longest first, and print the path of each file once it is there.
 
     Parameters
     ----------
     model : Autoencoder
         The model.
     jobs : sequence of Job
-        What to make; the folders are made where missing, existing files are replaced.
-    args : Namespace
-        With ``seed``, ``temperature`` and ``engine``. Every job has the same seed, so that a recording sounds the
-        same whatever it is converted together with.
+        What to make: files, or one recording for standard output. Folders are made where missing, existing files
+        are replaced.
+    sampling : Sampling
+        How levels are drawn, and by what.
+    seed : int
+        Of every job, so that a recording sounds the same whatever it is converted together with.
+    note : str
+        Said before the work begins.
     """
-    from vqspeech import audio
     from vqspeech.progress import Progress
 
-    ordered = sorted(jobs, key=lambda job: -job.samples)
+    if not jobs:
+        return
+    log.warning("%s", note)
     with Progress(sum(job.samples for job in jobs), "samples", "decoding") as bar:
-        for start in range(0, len(ordered), LOCKSTEP):
-            batch = ordered[start : start + LOCKSTEP]
-            before = bar.done
+        if jobs[0].path == STANDARD_OUTPUT:
+            _render_stream(model, jobs[0], sampling, seed, bar)
+        else:
+            for group in _groups(jobs):
+                _render_files(model, group, sampling, seed, bar)
 
-            def report(done: int, _total: int, before: int = before) -> None:
-                bar.update(before + done - bar.done)
 
-            wavs = model.decode_batch(
-                [job.codes for job in batch],
-                [job.speaker for job in batch],
-                [job.samples for job in batch],
-                seeds=[args.seed] * len(batch),
-                temperature=args.temperature,
-                engine=args.engine,
-                progress=report,
-            )
-            for job, wav in zip(batch, wavs, strict=True):
+def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """Deal out jobs, longest first, as many together as memory allows."""
+    group: list[Job] = []
+    for job in sorted(jobs, key=lambda job: -job.samples):
+        samples = sum(other.samples for other in group) + job.samples
+        if group and (len(group) == LOCKSTEP or samples > LOCKSTEP_SAMPLES):
+            yield group
+            group = []
+        group.append(job)
+    if group:
+        yield group
+
+
+def _render_files(
+    model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", seed: int, bar: "Progress"
+) -> None:
+    import torch
+
+    from vqspeech import audio
+
+    parts: list[list[torch.Tensor]] = [[] for _ in jobs]
+    left = [job.samples for job in jobs]
+    for blocks in model.decode_blocks(
+        [job.codes for job in jobs],
+        [job.speaker for job in jobs],
+        [job.samples for job in jobs],
+        seeds=[seed] * len(jobs),
+        sampling=sampling,
+    ):
+        for i, (job, block) in enumerate(zip(jobs, blocks, strict=True)):
+            if len(block) == 0:
+                continue
+            parts[i].append(block)
+            left[i] -= len(block)
+            if left[i] == 0:
                 job.path.parent.mkdir(parents=True, exist_ok=True)
-                audio.write(job.path, wav.numpy(), model.sample_rate, force=True)
+                wav = torch.cat(parts[i]).numpy()
+                audio.write(job.path, wav, model.sample_rate, force=True)
                 print(job.path, flush=True)
+                parts[i] = []
+        bar.update(sum(map(len, blocks)))
+
+
+def _render_stream(
+    model: "Autoencoder", job: Job, sampling: "Sampling", seed: int, bar: "Progress"
+) -> None:
+    from vqspeech import audio
+
+    def blocks() -> "Iterator[np.ndarray]":
+        for block in model.stream(
+            job.codes, job.speaker, job.samples, seed=seed, sampling=sampling
+        ):
+            yield block.numpy()
+            bar.update(len(block))
+
+    audio.write_stream(sys.stdout.buffer, blocks(), job.samples, model.sample_rate)

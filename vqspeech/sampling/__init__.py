@@ -1,45 +1,60 @@
-"""Engines that run a WaveNet one sample at a time, behind one function.
+"""Engines that run a WaveNet one sample at a time, behind two functions: `draw` in blocks and `sample` at once.
 
 All engines draw level t by inverting the cumulative distribution at a uniform number that comes from the
 stream's own seed, so a stream's draw does not depend on its company.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from vqspeech.errors import ConfigurationError
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling import reference
+from vqspeech.sampling.engine import (
+    BLOCK_SAMPLES,
+    COLDEST,
+    DEFAULT,
+    Engine,
+    Sampling,
+    Stream,
+    resolve,
+    uniforms,
+    usable_threads,
+)
 
-Sampler = Callable[
-    [WaveNet, list[Tensor], int, list[Tensor], float, Callable[[int], None]], list[Tensor]
+__all__ = [
+    "BLOCK_SAMPLES",
+    "COLDEST",
+    "DEFAULT",
+    "ENGINES",
+    "Engine",
+    "Sampling",
+    "Stream",
+    "draw",
+    "resolve",
+    "sample",
+    "uniforms",
+    "usable_threads",
 ]
-ENGINES: dict[str, Sampler] = {"reference": reference.sample}
-"""Engines by name; the fastest that runs everywhere is what ``auto`` means."""
 
-COLDEST = 1e-6
-"""Temperatures below this count as 0: the most likely level, before logits over the temperature overflow."""
+ENGINES: dict[str, Engine] = {"reference": reference}
+"""Engines by name, the fastest first; the first that can run is what ``auto`` means."""
 
 
-def uniforms(samples: int, seed: int) -> Tensor:
-    """Uniform numbers in [0, 1) that decide a stream, float32, (samples,), on the CPU."""
-    return torch.rand(samples, generator=torch.Generator().manual_seed(seed))
-
-
-def sample(
+def draw(
     wavenet: WaveNet,
     conditions: Sequence[Tensor],
     hop: int,
     samples: Sequence[int],
     *,
     seeds: Sequence[int],
-    temperature: float = 1.0,
-    engine: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Tensor]:
-    """Draw several streams of levels in lockstep.
+    sampling: Sampling = DEFAULT,
+) -> Iterator[list[Tensor]]:
+    """Draw several streams of levels together, in blocks as they are made.
+
+    Arguments are checked at once, not when the first block is asked for. Closing the iterator ends the work.
 
     Parameters
     ----------
@@ -53,12 +68,56 @@ def sample(
         Length of each stream; at most ``hop * frames`` of it.
     seeds : sequence of int
         Seed of each stream.
-    temperature : float
-        Divides the logits; 0, like anything below `COLDEST`, takes the most likely level.
-    engine : str
-        A name in `ENGINES` or ``auto``.
+    sampling : Sampling
+        How levels are drawn, and by what.
+
+    Returns
+    -------
+    iterator of list of Tensor
+        For each stream in the order given, the levels that follow: int64, on the CPU, at most `BLOCK_SAMPLES`
+        of them, none for a stream that is finished or has not begun.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such engine or mode, or the engine cannot run here.
+    ValueError
+        Numbers of conditions, lengths and seeds differ, or a condition does not cover its stream.
+    """
+    if not len(conditions) == len(samples) == len(seeds):
+        raise ValueError("as many conditions as lengths and seeds are needed")
+    for condition, length in zip(conditions, samples, strict=True):
+        if length > hop * len(condition):
+            raise ValueError(f"{length} samples asked of {len(condition)} frames of {hop} samples")
+    device = wavenet.gate_weight.device
+    name, mode = resolve(ENGINES, sampling, device)
+    if not samples:
+        return iter(())
+    streams = [
+        Stream(condition.to(device), uniforms(length, seed))
+        for condition, length, seed in zip(conditions, samples, seeds, strict=True)
+    ]
+    return ENGINES[name].draw(wavenet, streams, hop, replace(sampling, engine=name, mode=mode))
+
+
+def sample(
+    wavenet: WaveNet,
+    conditions: Sequence[Tensor],
+    hop: int,
+    samples: Sequence[int],
+    *,
+    seeds: Sequence[int],
+    sampling: Sampling = DEFAULT,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Tensor]:
+    """Draw several streams of levels whole: the blocks of `draw`, joined.
+
+    Parameters
+    ----------
+    wavenet, conditions, hop, samples, seeds, sampling
+        See `draw`.
     progress : callable, optional
-        Called with samples done and samples in all, now and then.
+        Called with samples done and samples in all, after every block.
 
     Returns
     -------
@@ -67,31 +126,16 @@ def sample(
 
     Raises
     ------
-    ConfigurationError
-        Unknown engine or negative temperature.
+    ConfigurationError, ValueError
+        See `draw`.
     """
-    if engine not in ("auto", *ENGINES):
-        raise ConfigurationError(
-            f"engine {engine!r}: there is no such engine, choose one of auto, {', '.join(ENGINES)}"
-        )
-    if not temperature >= 0:
-        raise ConfigurationError(f"temperature {temperature}: must be 0 or more")
-    if not len(conditions) == len(samples) == len(seeds):
-        raise ValueError("as many conditions as lengths and seeds are needed")
-    for condition, length in zip(conditions, samples, strict=True):
-        if length > hop * len(condition):
-            raise ValueError(f"{length} samples asked of {len(condition)} frames of {hop} samples")
-    if not samples:
-        return []
-    total, done = sum(samples), 0
-
-    def count(n: int) -> None:
-        nonlocal done
-        done += n
+    parts: list[list[Tensor]] = [[torch.empty(0, dtype=torch.int64)] for _ in samples]
+    done, total = 0, sum(samples)
+    for blocks in draw(wavenet, conditions, hop, samples, seeds=seeds, sampling=sampling):
+        for part, block in zip(parts, blocks, strict=True):
+            if len(block):
+                part.append(block)
+                done += len(block)
         if progress is not None:
             progress(done, total)
-
-    draw = ENGINES["reference" if engine == "auto" else engine]
-    numbers = [uniforms(n, seed) for n, seed in zip(samples, seeds, strict=True)]
-    warmth = temperature if temperature >= COLDEST else 0.0
-    return draw(wavenet, list(conditions), hop, numbers, warmth, count)
+    return [torch.cat(part) for part in parts]

@@ -1,13 +1,23 @@
 """The reference engine: cached, plain torch, any device. Others are checked against it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from vqspeech.nn.wavenet import WaveNet
+from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream
+
+MODES = ("fp32",)
+"""Arithmetics: that of the weights."""
+
+
+def missing(device: torch.device) -> str | None:
+    """Nothing: it runs wherever the model is."""
+    return None
 
 
 class Cache:
@@ -74,13 +84,53 @@ class Cache:
         return net.output(hidden)
 
 
-def choose(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-    """Invert the cumulative distribution of logits (streams, levels) at uniform numbers (streams,)."""
-    if temperature == 0:
+def choose(logits: Tensor, uniform: Tensor, warmth: float, top_p: float = 1.0) -> Tensor:
+    """Invert the cumulative distribution of logits at uniform numbers.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (streams, levels).
+    uniform : Tensor
+        (streams,), in [0, 1).
+    warmth : float
+        Divides the logits; 0 takes the likeliest level.
+    top_p : float
+        In (0, 1]: only the levels of the `nucleus` can be drawn.
+
+    Returns
+    -------
+    Tensor
+        int64, (streams,).
+    """
+    if warmth == 0:
         return logits.argmax(1)
-    cumulative = torch.softmax(logits / temperature, 1).cumsum(1)
-    # the last cumulative value can fall short of 1 by rounding
+    probability = torch.softmax(logits / warmth, 1)
+    if top_p < 1:
+        probability = torch.where(nucleus(probability, top_p), probability, 0)
+    cumulative = probability.cumsum(1)
+    # the last cumulative value can fall short of 1 by rounding, and does so when levels are left out
     return (cumulative[:, :-1] <= uniform[:, None] * cumulative[:, -1:]).sum(1)
+
+
+def nucleus(probability: Tensor, top_p: float) -> Tensor:
+    """Find the fewest levels that hold `top_p`, the likeliest first; ties go to the lower level.
+
+    Parameters
+    ----------
+    probability : Tensor
+        (streams, levels).
+    top_p : float
+        In (0, 1]. The level with which the sum reaches it is one of them.
+
+    Returns
+    -------
+    Tensor
+        bool, (streams, levels).
+    """
+    ranked, order = probability.sort(dim=1, descending=True, stable=True)
+    likelier = F.pad(ranked.cumsum(1)[:, :-1], (1, 0))
+    return torch.zeros_like(probability, dtype=torch.bool).scatter(1, order, likelier < top_p)
 
 
 @contextmanager
@@ -94,54 +144,103 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@one_thread()
-@torch.inference_mode()
-def sample(
-    wavenet: WaveNet,
-    conditions: list[Tensor],
-    hop: int,
-    uniforms: list[Tensor],
-    temperature: float,
-    progress: Callable[[int], None],
-) -> list[Tensor]:
-    """Draw streams in lockstep, longest first, so that finished ones leave at the end of the batch.
+class Lockstep:
+    """Streams that advance together, longest first, so that finished ones leave at the end of the batch.
 
-    Parameters as in `vqspeech.sampling.sample`, with the uniform numbers that decide each stream.
-
-    Returns
-    -------
-    list of Tensor
-        int64, (samples,) for each stream, on the CPU, in the order given.
+    Parameters
+    ----------
+    wavenet : WaveNet
+        The model.
+    streams : sequence of Stream
+        At least one, none longer than the one before.
+    hop : int
+        Samples a condition frame.
+    sampling : Sampling
+        How levels are chosen.
     """
-    order = sorted(range(len(uniforms)), key=lambda i: -len(uniforms[i]))
-    lengths = [len(uniforms[i]) for i in order]
-    device = wavenet.gate_weight.device
-    numbers = torch.nn.utils.rnn.pad_sequence([uniforms[i] for i in order]).to(device)
-    frames = torch.nn.utils.rnn.pad_sequence([conditions[i].to(device) for i in order])
-    projected = wavenet.project(frames.transpose(0, 1)).permute(1, 2, 0, 3).contiguous()
-    drawn = torch.zeros(lengths[0], len(order), dtype=torch.int64, device=device)
-    previous = torch.full((len(order),), wavenet.silence, device=device)
-    active = len(order)
-    cache = Cache(wavenet, active)
-    layers: list[Tensor] = []
-    unreported = 0
-    for time in range(lengths[0]):
-        alive = sum(length > time for length in lengths[:active])
-        if alive < active:
-            active = alive
-            cache.keep(active)
-            previous = previous[:active]
-            layers = [layer[:active] for layer in layers]
-        if time % hop == 0:
-            layers = list(projected[time // hop, :, :active].unbind())
-            progress(unreported)
-            unreported = 0
-        logits = cache.step(previous, layers)
-        previous = choose(logits, numbers[time, :active], temperature)
-        drawn[time, :active] = previous
-        unreported += active
-    progress(unreported)
-    result: list[Tensor] = [torch.empty(0)] * len(order)
-    for column, (position, length) in enumerate(zip(order, lengths, strict=True)):
-        result[position] = drawn[:length, column].cpu()
-    return result
+
+    def __init__(
+        self, wavenet: WaveNet, streams: Sequence[Stream], hop: int, sampling: Sampling
+    ) -> None:
+        self.wavenet, self.streams, self.hop, self.sampling = wavenet, streams, hop, sampling
+        self.lengths = [len(stream.uniforms) for stream in streams]
+        self.cache = Cache(wavenet, len(streams))
+        device = wavenet.gate_weight.device
+        self.previous = torch.full((len(streams),), wavenet.silence, device=device)
+
+    def advance(self, samples: int) -> list[Tensor]:
+        """Draw what follows.
+
+        Parameters
+        ----------
+        samples : int
+            Most samples that a stream advances.
+
+        Returns
+        -------
+        list of Tensor
+            int64, at most (samples,), on the CPU, for each stream that was not finished before.
+        """
+        device = self.previous.device
+        start = self.cache.time
+        stop = min(start + samples, self.lengths[0])
+        begun = [stream for stream in self.streams if len(stream.uniforms) > start]
+        numbers = pad_sequence([stream.uniforms[start:stop] for stream in begun]).to(device)
+        # projected for this block alone: of a long recording the projection takes gigabytes
+        first, last = start // self.hop, -(-stop // self.hop)
+        frames = pad_sequence([stream.condition[first:last] for stream in begun])
+        projected = self.wavenet.project(frames).transpose(1, 2).contiguous()
+        drawn = torch.zeros(stop - start, len(begun), dtype=torch.int64, device=device)
+        layers: list[Tensor] = []
+        for time in range(start, stop):
+            active = len(self.previous)
+            while self.lengths[active - 1] <= time:
+                active -= 1
+            if active < len(self.previous):
+                self.cache.keep(active)
+                self.previous = self.previous[:active]
+                layers = [layer[:active] for layer in layers]
+            if not layers or time % self.hop == 0:
+                layers = list(projected[time // self.hop - first, :, :active].unbind())
+            logits = self.cache.step(self.previous, layers)
+            self.previous = choose(
+                logits, numbers[time - start, :active], self.sampling.warmth, self.sampling.top_p
+            )
+            drawn[time - start, :active] = self.previous
+        ends = [len(stream.uniforms) - start for stream in begun]
+        return [row[:end].clone() for row, end in zip(drawn.T.cpu(), ends, strict=True)]
+
+
+@torch.inference_mode()
+def draw(
+    wavenet: WaveNet, streams: Sequence[Stream], hop: int, sampling: Sampling
+) -> Iterator[list[Tensor]]:
+    """Draw streams in lockstep, a block at a time; see `vqspeech.sampling.engine.Engine.draw`.
+
+    The number of threads that is asked for is not used, see `one_thread`.
+    """
+    order = sorted(range(len(streams)), key=lambda i: -len(streams[i].uniforms))
+    lockstep = Lockstep(wavenet, [streams[i] for i in order], hop, sampling)
+    nothing = torch.empty(0, dtype=torch.int64)
+    while lockstep.cache.time < lockstep.lengths[0]:
+        # not around the yield: the caller's own work keeps its threads
+        with one_thread():
+            drawn = lockstep.advance(BLOCK_SAMPLES)
+        blocks = [nothing] * len(streams)
+        for position, block in zip(order, drawn, strict=False):
+            blocks[position] = block
+        yield blocks
+
+
+@torch.inference_mode()
+def logits(wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor, mode: str) -> Tensor:
+    """Logits from cached steps, those that `draw` takes; see `vqspeech.sampling.engine.Engine.logits`."""
+    cache = Cache(wavenet, 1)
+    previous = previous.to(condition.device)
+    found = torch.empty(len(previous), wavenet.levels)
+    with one_thread():
+        projected = wavenet.project(condition)
+        for time in range(len(previous)):
+            layers = list(projected[time // hop, :, None].unbind())
+            found[time] = cache.step(previous[time : time + 1], layers)[0]
+    return found

@@ -24,6 +24,7 @@ from vqspeech.errors import CorpusError, VqspeechError
 from vqspeech.evaluation.pitch import median_f0_hz, moved_towards
 from vqspeech.model import Autoencoder
 from vqspeech.progress import Progress
+from vqspeech.sampling import Sampling
 
 UTTERANCES_FOR_F0 = 6
 """Utterances that decide the median F0 of a speaker."""
@@ -156,7 +157,7 @@ def convert(
             [pair.target for pair in pairs],
             [len(wav) for wav in sources],
             seeds=list(range(len(pairs))),
-            temperature=TEMPERATURE,
+            sampling=Sampling(temperature=TEMPERATURE),
             progress=lambda done, _total: bar.update(done - bar.done),
         )
     out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,204 @@
+"""What an engine is, what it is asked, and which one is taken.
+
+An engine is a module that runs a WaveNet one sample at a time. It draws level t of a stream by inverting the
+cumulative distribution at the stream's own t-th uniform number, so a draw does not depend on its company.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vqspeech.errors import ConfigurationError
+from vqspeech.nn.wavenet import WaveNet
+
+COLDEST = 1e-6
+"""Temperatures below this count as 0: the most likely level, before logits over the temperature overflow."""
+
+BLOCK_SAMPLES = 1_024
+"""Most samples that a stream advances between two yields of an engine: 64 ms at 16 kHz."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How levels are drawn, and by what.
+
+    Attributes
+    ----------
+    temperature : float
+        Divides the logits; 0, like anything below `COLDEST`, takes the most likely level.
+    top_p : float
+        In (0, 1]: levels are drawn from the fewest that hold this much probability, the likeliest first
+        (Holtzman et al. 2020, section 3.1); ties go to the lower level.
+    engine : str
+        Name of an engine, or ``auto`` for the fastest that runs here.
+    mode : str
+        Arithmetic of the engine, one of its ``MODES``, or ``auto`` for the first of them.
+    threads : int or None
+        CPU threads; None for as many as this process may use. It does not change what is drawn.
+
+    Raises
+    ------
+    ConfigurationError
+        When a number is out of range.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    engine: str = "auto"
+    mode: str = "auto"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        if not self.temperature >= 0:
+            raise ConfigurationError(f"temperature {self.temperature}: must be 0 or more")
+        if not 0 < self.top_p <= 1:
+            raise ConfigurationError(f"top_p {self.top_p}: must be above 0 and at most 1")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigurationError(f"threads {self.threads}: must be 1 or more")
+
+    @property
+    def warmth(self) -> float:
+        """The temperature, with 0 for anything below `COLDEST`; infinity is kept."""
+        return self.temperature if self.temperature >= COLDEST else 0.0
+
+
+DEFAULT = Sampling()
+"""How levels are drawn when nothing is said: from the whole distribution, by the fastest engine."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One sequence of levels to draw.
+
+    Attributes
+    ----------
+    condition : Tensor
+        (frames, condition_channels), on the device of the model.
+    uniforms : Tensor
+        float32, (samples,), in [0, 1), on the CPU: the numbers that decide each draw.
+    """
+
+    condition: Tensor
+    uniforms: Tensor
+
+
+def uniforms(samples: int, seed: int) -> Tensor:
+    """Uniform numbers in [0, 1) that decide a stream, float32, (samples,), on the CPU."""
+    return torch.rand(samples, generator=torch.Generator().manual_seed(seed))
+
+
+class Engine(Protocol):
+    """What the module of an engine offers.
+
+    Attributes
+    ----------
+    MODES : tuple of str
+        Arithmetics, the default first.
+    """
+
+    @property
+    def MODES(self) -> tuple[str, ...]:  # noqa: N802
+        """Arithmetics, the default first."""
+
+    def missing(self, device: torch.device) -> str | None:
+        """Why it cannot run a model that is on `device`, in a few words; None when it can."""
+
+    def draw(
+        self, wavenet: WaveNet, streams: Sequence[Stream], hop: int, sampling: Sampling
+    ) -> Iterator[list[Tensor]]:
+        """Draw streams of any lengths; closing the iterator ends the work.
+
+        Parameters
+        ----------
+        wavenet : WaveNet
+            The model.
+        streams : sequence of Stream
+            At least one; none is longer than ``hop`` times its frames, some may have no samples.
+        hop : int
+            Samples a condition frame.
+        sampling : Sampling
+            With the mode resolved to one of ``MODES``.
+
+        Yields
+        ------
+        list of Tensor
+            For each stream in the order given, the levels drawn since the last yield: int64, on the CPU, at most
+            `BLOCK_SAMPLES` of them, none for a stream that is finished or has not begun.
+        """
+
+    def logits(
+        self, wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor, mode: str
+    ) -> Tensor:
+        """Logits of one stream whose levels are given; what `draw` draws from.
+
+        Parameters
+        ----------
+        wavenet : WaveNet
+            The model.
+        condition : Tensor
+            (frames, condition_channels).
+        hop : int
+            Samples a condition frame.
+        previous : Tensor
+            int64, (time,): the level before each sample; at most ``hop * frames``.
+        mode : str
+            One of ``MODES``.
+
+        Returns
+        -------
+        Tensor
+            float32, (time, levels), on the CPU.
+        """
+
+
+def resolve(
+    engines: Mapping[str, Engine], sampling: Sampling, device: torch.device
+) -> tuple[str, str]:
+    """Decide which engine runs and in which mode.
+
+    Parameters
+    ----------
+    engines : mapping
+        Engines by name, the fastest first.
+    sampling : Sampling
+        What is asked.
+    device : torch.device
+        Where the model is.
+
+    Returns
+    -------
+    name, mode : str
+        Of the engine that runs.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is no such engine or mode, or the engine cannot run here.
+    """
+    name = sampling.engine
+    if name == "auto":
+        able = [name for name, engine in engines.items() if engine.missing(device) is None]
+        having = [name for name in able if sampling.mode in ("auto", *engines[name].MODES)]
+        name = (having or able)[0]
+    if name not in engines:
+        raise ConfigurationError(
+            f"engine {name!r}: there is no such engine, choose one of auto, {', '.join(engines)}"
+        )
+    engine = engines[name]
+    reason = engine.missing(device)
+    if reason is not None:
+        raise ConfigurationError(f"engine {name}: {reason}; choose another, or auto")
+    mode = engine.MODES[0] if sampling.mode == "auto" else sampling.mode
+    if mode not in engine.MODES:
+        raise ConfigurationError(f"mode {mode!r}: engine {name} has {', '.join(engine.MODES)}")
+    return name, mode
+
+
+def usable_threads() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
