@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types clean
+.PHONY: help demo test lint sanitize format types native clean
 
 # Each target makes .venv first when it is missing (recipes/venv.sh).
 PYTHON = .venv/bin/python
@@ -13,15 +13,23 @@ demo:  ## the whole recipe on speech made on the spot: about ten minutes
 test:  ## linters, types, shellcheck and tests, as CI runs them
 	bash tests/run.sh
 
-lint:  ## ruff, mypy and shellcheck
+lint:  ## ruff, mypy, clang-format and shellcheck
 	bash tests/lint.sh
+
+sanitize:  ## the C++ engine under the address and undefined-behaviour sanitizers
+	bash tests/sampling/sanitize.sh
 
 format: $(PYTHON)  ## rewrite the sources in the house format
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
+	.venv/bin/clang-format --style=file:vqspeech/sampling/cpp/.clang-format \
+		-i vqspeech/sampling/cpp/*.h vqspeech/sampling/cpp/*.cpp tests/sampling/*.cpp
 
 types: $(PYTHON)  ## mypy alone
 	$(PYTHON) -m mypy
+
+native: $(PYTHON)  ## build the C++ engine again, with what the compiler says
+	$(PYTHON) setup.py build_ext --inplace --force
 
 clean:  ## remove caches; .venv, data and exp stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

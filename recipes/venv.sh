@@ -32,8 +32,8 @@ venv_ensure() {
     return
   fi
   PYTHON=$venv/bin/python
-  # The folder is part of it: an editable installation points at where the tree was.
-  wanted="$(cksum <"$root/pyproject.toml") [$venv_extras] $root"
+  # The folder is part of it: an editable installation points at where the tree was. So are the sources of the C++ engine.
+  wanted="$(cat "$root"/{pyproject.toml,setup.py,vqspeech/sampling/cpp/*.{h,cpp}} | cksum) [$venv_extras] $root"
   if [[ -f $stamp && -x $PYTHON && $(<"$stamp") == "$wanted" ]]; then
     return
   fi
@@ -45,11 +45,18 @@ venv_ensure() {
       return
     fi
   fi
-  printf 'installing vqspeech[%s] into .venv: several GB, some minutes, once\n' "$venv_extras" >&2
+  if [[ -f $stamp ]]; then
+    printf 'installing vqspeech again: its requirements or its C++ sources have changed\n' >&2
+  else
+    printf 'installing vqspeech[%s] into .venv: several GB, some minutes, once\n' "$venv_extras" >&2
+  fi
   if ! "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-input \
     --editable "${root}[${venv_extras}]" </dev/null >"$log" 2>&1; then
     venv_fail "packages could not be installed into .venv (is there a network?): $(grep -m1 ERROR "$log"); see $log"
     return
+  fi
+  if ! "$PYTHON" -c 'import vqspeech.sampling._native' 2>/dev/null; then
+    printf 'the C++ engine is not built, and a slower one does its work: it needs g++ and the headers of Python\n' >&2
   fi
   printf '%s\n' "$wanted" >"$stamp"
 }

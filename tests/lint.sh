@@ -15,6 +15,9 @@ check() {
 check "ruff check" "$PYTHON" -m ruff check .
 check "ruff format" "$PYTHON" -m ruff format --check .
 check "mypy" "$PYTHON" -m mypy
-check "shellcheck" "$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/shellcheck" \
-  --external-sources .ci/run recipes/*.sh recipes/*/*.sh tests/*.sh
+scripts=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
+check "clang-format" "$scripts/clang-format" --style=file:vqspeech/sampling/cpp/.clang-format \
+  --dry-run --Werror vqspeech/sampling/cpp/*.{h,cpp} tests/sampling/*.cpp
+check "shellcheck" "$scripts/shellcheck" \
+  --external-sources .ci/run recipes/*.sh recipes/*/*.sh tests/*.sh tests/*/*.sh
 exit "$status"

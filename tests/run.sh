@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must pass: linters, types, shellcheck, then the tests. Arguments, if any, go to pytest, which then runs alone.
+# Everything that must pass: linters, types, shellcheck, the C++ engine under sanitizers, then the tests.
+# Arguments, if any, go to pytest, which then runs alone.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 # shellcheck source=recipes/venv.sh
@@ -13,5 +14,6 @@ if (($# > 0)); then
 fi
 status=0
 bash tests/lint.sh || status=1
+bash tests/sampling/sanitize.sh || status=1
 "$PYTHON" -m pytest -n 2 || status=1
 exit "$status"

@@ -1,20 +1,60 @@
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
+import soundfile
+import torch
 
 import vqspeech
+from vqspeech.sampling import native
 
 ROOT = Path(__file__).resolve().parents[1]
+CPP = ROOT / "vqspeech/sampling/cpp"
 
 
 @pytest.fixture(scope="module")
 def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@dataclass(frozen=True)
+class Built:
+    wheel: Path
+    sdist: Path
+    output: str
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Build from a copy of the tree, where there is no compiler."""
+    pytest.importorskip("pybind11", reason="needs pybind11 (the extra `dev`)")
+    tree = tmp_path_factory.mktemp("tree")
+    for name in ("vqspeech", "conf"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    code = "from setuptools import build_meta as b; print(b.build_sdist('.')); print(b.build_wheel('.'))"
+    nowhere = {"CC": "/nonexistent/cc", "CXX": "/nonexistent/c++"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tree,
+        env=os.environ | nowhere,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    (wheel,), (sdist,) = tree.glob("*.whl"), tree.glob("*.tar.gz")
+    return Built(wheel, sdist, done.stdout)
 
 
 def test_every_package_of_the_tree_is_installed(project: dict) -> None:
@@ -46,17 +86,9 @@ def test_torch_and_torchaudio_are_pinned_as_a_pair(project: dict) -> None:
     assert wanted["torch"] == wanted["torchaudio"]
 
 
-def test_the_wheel_holds_the_code_and_the_configurations(tmp_path: Path) -> None:
-    """Built from a copy of the tree, the wheel has every module, every YAML file and the command."""
-    for name in ("vqspeech", "conf"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path)
-    code = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    with ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
+def test_the_wheel_holds_the_code_and_the_configurations(built: Built) -> None:
+    """The wheel has every module, every YAML file and the command, and none of the C++."""
+    with ZipFile(built.wheel) as wheel:
         held = set(wheel.namelist())
         (entry_points,) = (name for name in held if name.endswith("entry_points.txt"))
         assert "vqspeech = vqspeech.cli:main" in wheel.read(entry_points).decode()
@@ -65,6 +97,66 @@ def test_the_wheel_holds_the_code_and_the_configurations(tmp_path: Path) -> None
     settings = {f"vqspeech/conf/{path.relative_to(conf)}" for path in conf.rglob("*.yaml")}
     assert settings
     assert modules | settings | {"vqspeech/conf/__init__.py", "vqspeech/py.typed"} <= held
+    assert not [name for name in held if name.endswith((".cpp", ".h"))]
+
+
+def test_the_sdist_holds_what_the_extension_is_built_from(built: Built) -> None:
+    """setup.py and every C++ source and header are in the sdist."""
+    with tarfile.open(built.sdist) as sdist:
+        held = {name.split("/", 1)[-1] for name in sdist.getnames()}
+    sources = {
+        str(path.relative_to(ROOT)) for path in CPP.iterdir() if path.suffix in (".cpp", ".h")
+    }
+    assert {"vqspeech/sampling/cpp/binding.cpp", "vqspeech/sampling/cpp/network.h"} <= sources
+    assert sources | {"setup.py"} <= held
+
+
+def test_without_a_compiler_one_line_says_so(built: Built) -> None:
+    """The build succeeds without the extension, and says once that it is missing."""
+    said = [line for line in built.output.splitlines() if "not built" in line]
+    assert len(said) == 1
+    assert "vqspeech.sampling._native is not built" in said[0]
+    assert "/nonexistent/c++" in said[0]
+
+
+def test_without_the_extension_it_converts(
+    built: Built, tiny_model_file: Path, tmp_path: Path
+) -> None:
+    """Installed without a compiler, the native engine gives its reason and another one works."""
+    site = tmp_path / "site"
+    with ZipFile(built.wheel) as wheel:
+        wheel.extractall(site)
+    assert not list(site.rglob("_native*.so"))
+    wav = np.random.default_rng(0).normal(scale=0.1, size=200)
+    soundfile.write(tmp_path / "a.wav", wav, 16000)
+    code = (
+        "import sys, torch; from vqspeech import cli; from vqspeech.sampling import native;"
+        "print(native.__file__); print(native.missing(torch.device('cpu')));"
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    words = ["convert", "--src", "a.wav", "--speaker", "p225", "--out", "b.wav"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site), "VQSPEECH_MODEL": str(tiny_model_file)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    file, reason = done.stdout.splitlines()[:2]
+    assert Path(file).is_relative_to(site)
+    assert reason.startswith("not built")
+    assert "reference" in done.stderr
+    assert soundfile.info(tmp_path / "b.wav").frames == 200
+
+
+@pytest.mark.skipif("VQSPEECH_PYTHON" in os.environ, reason="nothing is built for VQSPEECH_PYTHON")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_the_extension_is_built_where_it_can_be() -> None:
+    """With a compiler and Python's headers, a missing extension is an error, not a skipped test."""
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        pytest.skip("needs the headers of Python")
+    assert native.missing(torch.device("cpu")) is None
 
 
 def test_nothing_of_ours_imports_the_command_line() -> None:

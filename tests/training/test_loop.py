@@ -203,6 +203,10 @@ def test_resumed_run_keeps_the_events_of_the_step_it_stopped_at(
         assert _run(settings) is None
     # to the file before the process ends
     assert len(_events(Path(settings["run"]["dir"])).Scalars("train/bottleneck")) == 7
+    # TensorBoard reads files in the order of their names, which tell the time to the second.
+    stopped = int(time.time())
+    while int(time.time()) == stopped:
+        time.sleep(0.05)
     assert _run(settings) is not None
     logged = _events(Path(settings["run"]["dir"])).Scalars("train/bottleneck")
     assert [e.step for e in logged] == [*range(1, WARM + JOINT + 1)]

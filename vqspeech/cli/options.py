@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from vqspeech.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import torch
+
     from vqspeech.model import Autoencoder
     from vqspeech.sampling.engine import Sampling
 
 MODEL_VARIABLE = "VQSPEECH_MODEL"
 
-ENGINE_CHOICES = ("auto", "reference")
+ENGINE_CHOICES = ("auto", "cuda", "native", "reference")
 """What ``--engine`` takes: auto and the names in `vqspeech.sampling.ENGINES`, whose import would bring in torch."""
 
 
@@ -137,9 +139,22 @@ def open_model(args: argparse.Namespace) -> "Autoencoder":
         When the file is not a model.
     """
     name = model_name(args)
-    import torch
 
     import vqspeech
+
+    device = find_device(args)
+    return vqspeech.load(name).to(device)
+
+
+def find_device(args: argparse.Namespace) -> "torch.device":
+    """Return the device that `args` name, or the best there is.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is not there.
+    """
+    import torch
 
     available = torch.cuda.is_available()
     wanted = args.device or ("cuda" if available else "cpu")
@@ -152,4 +167,4 @@ def open_model(args: argparse.Namespace) -> "Autoencoder":
     ):
         count = torch.cuda.device_count() if available else 0
         raise ConfigurationError(f"--device {wanted}: {count} CUDA devices here; use --device cpu")
-    return vqspeech.load(name).to(device)
+    return device

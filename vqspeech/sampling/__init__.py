@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vqspeech.nn.wavenet import WaveNet
-from vqspeech.sampling import reference
+from vqspeech.sampling import cuda, native, reference
 from vqspeech.sampling.engine import (
     BLOCK_SAMPLES,
     COLDEST,
@@ -39,7 +39,7 @@ __all__ = [
     "usable_threads",
 ]
 
-ENGINES: dict[str, Engine] = {"reference": reference}
+ENGINES: dict[str, Engine] = {"cuda": cuda, "native": native, "reference": reference}
 """Engines by name, the fastest first; the first that can run is what ``auto`` means."""
 
 

@@ -1,0 +1,333 @@
+"""The native engine: against the parallel pass, and streams the same alone, in company, and on any threads."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from vqspeech.nn.wavenet import WaveNet
+from vqspeech.sampling import BLOCK_SAMPLES, Sampling, draw, native, reference, sample
+from vqspeech.sampling.engine import Stream, uniforms
+
+pytestmark = pytest.mark.skipif(
+    native.missing(torch.device("cpu")) is not None,
+    reason=f"native engine {native.missing(torch.device('cpu'))}",
+)
+
+INSTRUCTIONS = ["portable"]
+if native.missing(torch.device("cpu")) is None and native._native.has_avx2():
+    INSTRUCTIONS.append("avx2")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a WaveNet and of a frame."""
+
+    dilations: list[int]
+    levels: int
+    residual: int
+    gate: int
+    skip: int
+    condition: int
+    hop: int
+
+
+SHAPES = st.builds(
+    Shape,
+    dilations=st.lists(st.integers(1, 20), min_size=1, max_size=6),
+    levels=st.integers(2, 70),
+    residual=st.integers(1, 70),
+    gate=st.integers(1, 70).map(lambda half: 2 * half),
+    skip=st.integers(1, 140),
+    condition=st.integers(1, 40),
+    hop=st.integers(1, 12),
+)
+# two threads share one stream only where a step is worth it
+LARGE = Shape([1, 2, 4, 8, 16, 32, 1, 2, 4, 8], 256, 64, 128, 192, 20, 10)
+
+
+def make(shape: Shape, seed: int = 0) -> WaveNet:
+    """Return a net with clear preferences, whose every weight and bias matters."""
+    torch.manual_seed(seed)
+    net = WaveNet(
+        shape.levels, shape.dilations, shape.residual, shape.gate, shape.skip, shape.condition
+    ).eval()
+    torch.nn.init.normal_(net.residual_bias)
+    with torch.no_grad():
+        net.output.weight.mul_(4)
+    return net.requires_grad_(False)
+
+
+def condition(shape: Shape, frames: int, seed: int = 0) -> Tensor:
+    return torch.randn(frames, shape.condition, generator=torch.Generator().manual_seed(seed))
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """Largest difference over the spread of what is expected, at least 1."""
+    return float((found - expected).abs().max() / expected.std().clamp(min=1))
+
+
+def logits_with(
+    net: WaveNet, shape: Shape, frames: int, mode: str, instructions: str, threads: int
+) -> tuple[Tensor, Tensor]:
+    """Logits of the engine and of the parallel pass for one stream of random levels."""
+    given_levels = torch.randint(shape.levels, (1, frames * shape.hop))
+    previous, frames_condition = net.previous(given_levels), condition(shape, frames)
+    sampler = native._native.Sampler(
+        native.pack(net, mode, instructions), shape.hop, threads, -1.0, 1.0
+    )
+    sampler.add(
+        frames_condition.numpy(), torch.zeros(previous.shape[1]).numpy(), previous[0].numpy()
+    )
+    while sampler.time(0) < previous.shape[1]:
+        sampler.advance(7)
+    return torch.from_numpy(sampler.logits(0)), net(previous, frames_condition[None])[0]
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+@settings(max_examples=40)
+@given(shape=SHAPES, frames=st.integers(1, 8))
+def test_fp32_gives_the_logits_of_the_parallel_pass(
+    instructions: str, shape: Shape, frames: int
+) -> None:
+    """Any layers, dilations, channels and hop: rounding alone differs, 2e-5 of the spread of the logits."""
+    found, expected = logits_with(make(shape), shape, frames, "fp32", instructions, 1)
+    assert relative(found, expected) < 2e-5
+
+
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+@settings(max_examples=25)
+@given(shape=SHAPES, frames=st.integers(1, 8))
+def test_narrow_modes_stay_near_the_parallel_pass(
+    instructions: str, shape: Shape, frames: int
+) -> None:
+    """bf16 keeps 8 bits of a weight, int8 at least 7 of the largest in its row: 5 % of the spread."""
+    for mode in ("bf16", "int8"):
+        found, expected = logits_with(make(shape), shape, frames, mode, instructions, 1)
+        assert relative(found, expected) < 0.05, mode
+
+
+@pytest.mark.parametrize("mode", native.MODES)
+@pytest.mark.parametrize("instructions", INSTRUCTIONS)
+def test_two_threads_on_one_stream_give_the_same_logits(mode: str, instructions: str) -> None:
+    """Whoever adds up a row, it is added up in the same order: not a bit differs."""
+    net = make(LARGE)
+    results = []
+    for threads in (1, 2):
+        torch.manual_seed(1)
+        results.append(logits_with(net, LARGE, 30, mode, instructions, threads)[0])
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("mode", native.MODES)
+@settings(max_examples=20)
+@given(
+    shape=SHAPES,
+    lengths=st.lists(st.integers(0, 60), min_size=1, max_size=15),
+    threads=st.integers(1, 3),
+)
+def test_a_stream_is_the_same_alone_in_company_and_on_any_threads(
+    mode: str, shape: Shape, lengths: list[int], threads: int
+) -> None:
+    """More streams than lanes, of unequal lengths: each is what it is alone, and again the second time."""
+    net = make(shape)
+    given_conditions = [
+        condition(shape, max(1, -(-n // shape.hop)), i) for i, n in enumerate(lengths)
+    ]
+    seeds = list(range(len(lengths)))
+
+    def drawn(which: list[int], on: int) -> list[Tensor]:
+        return sample(
+            net,
+            [given_conditions[i] for i in which],
+            shape.hop,
+            [lengths[i] for i in which],
+            seeds=[seeds[i] for i in which],
+            sampling=Sampling(engine="native", mode=mode, threads=on),
+        )
+
+    together = drawn(seeds, threads)
+    assert [len(levels) for levels in together] == lengths
+    for again, levels in zip(drawn(seeds, 1), together, strict=True):
+        assert torch.equal(again, levels)
+    for i in seeds[:3]:
+        assert torch.equal(drawn([i], 1)[0], together[i])
+
+
+@pytest.mark.parametrize("mode", native.MODES)
+def test_one_stream_on_two_threads_is_the_same_stream(mode: str) -> None:
+    """Also when it has run in lockstep with others before they ended."""
+    net, seconds = make(LARGE), 40
+    conditions = [condition(LARGE, seconds, i) for i in range(3)]
+    lengths = [400, 55, 123]
+
+    def drawn(count: int, threads: int) -> Tensor:
+        return sample(
+            net,
+            conditions[:count],
+            LARGE.hop,
+            lengths[:count],
+            seeds=[1, 2, 3][:count],
+            sampling=Sampling(engine="native", mode=mode, threads=threads),
+        )[0]
+
+    alone = drawn(1, 1)
+    assert len(alone.unique()) > 20
+    assert torch.equal(alone, drawn(1, 2))
+    assert torch.equal(alone, drawn(3, 1))
+    assert torch.equal(alone, drawn(3, 2))
+
+
+@settings(max_examples=40)
+@given(
+    shape=SHAPES,
+    frames=st.integers(1, 6),
+    sampling=st.builds(
+        Sampling,
+        temperature=st.sampled_from([0.0, 1e-30, 0.5, 1.0, 3.0, float("inf")]),
+        top_p=st.sampled_from([1.0, 0.9, 0.5, 0.05, 1e-9]),
+        engine=st.just("native"),
+        mode=st.just("fp32"),
+    ),
+)
+def test_draws_are_those_of_the_parallel_logits(
+    shape: Shape, frames: int, sampling: Sampling
+) -> None:
+    """Given what was drawn before, choosing from the parallel pass leads to the same level.
+
+    Where it does not, the uniform number lies on the border of the two levels up to rounding: moving it by 1e-4
+    gives the engine's level.
+    """
+    net, samples = make(shape), frames * shape.hop
+    frames_condition = condition(shape, frames)
+    (drawn,) = sample(net, [frames_condition], shape.hop, [samples], seeds=[3], sampling=sampling)
+    logits = net(net.previous(drawn[None]), frames_condition[None])[0]
+    numbers = uniforms(samples, 3)
+
+    def chosen(shift: float) -> Tensor:
+        moved = (numbers + shift).clamp(0, 1 - 2**-24)
+        return reference.choose(logits, moved, sampling.warmth, sampling.top_p)
+
+    if sampling.warmth == 0 or sampling.top_p < 1:
+        # which levels are in the nucleus, or at the top, may itself turn on rounding
+        kept = logits.softmax(1) if sampling.warmth == 0 else (logits / sampling.warmth).softmax(1)
+        at_least = kept.gather(1, drawn[:, None])[:, 0]
+        agree = chosen(0.0) == drawn
+        assert (agree | (at_least >= kept.gather(1, chosen(0.0)[:, None])[:, 0] * 0.99)).all()
+        assert agree.float().mean() > 0.9
+    else:
+        low, high = chosen(-1e-4), chosen(1e-4)
+        assert ((low <= drawn) & (drawn <= high)).all()
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.8])
+def test_draws_stay_in_the_nucleus(top_p: float) -> None:
+    """No level is drawn that the likelier ones already make unnecessary."""
+    shape = Shape([1, 2], 24, 8, 16, 16, 4, 5)
+    net, frames = make(shape), 60
+    (drawn,) = sample(
+        net,
+        [condition(shape, frames)],
+        shape.hop,
+        [frames * shape.hop],
+        seeds=[0],
+        sampling=Sampling(engine="native", mode="fp32", top_p=top_p),
+    )
+    logits = net(net.previous(drawn[None]), condition(shape, frames)[None])[0]
+    assert reference.nucleus(logits.softmax(1), top_p).gather(1, drawn[:, None]).all()
+    assert len(drawn.unique()) > 2
+
+
+def test_seeds() -> None:
+    """The seed decides: the same gives the same levels, another gives others."""
+    net = make(LARGE)
+
+    def drawn(seed: int) -> Tensor:
+        return sample(
+            net,
+            [condition(LARGE, 20)],
+            LARGE.hop,
+            [200],
+            seeds=[seed],
+            sampling=Sampling(engine="native"),
+        )[0]
+
+    assert torch.equal(drawn(5), drawn(5))
+    assert not torch.equal(drawn(5), drawn(6))
+
+
+def test_blocks_are_short_and_closing_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block is at most BLOCK_SAMPLES long, the stream its sum; after close() nothing more is computed."""
+    shape = Shape([1, 2], 16, 8, 16, 16, 4, 100)
+    net, length = make(shape), 2 * BLOCK_SAMPLES + 100
+    frames_condition = condition(shape, -(-length // shape.hop))
+    sampling = Sampling(engine="native", mode="fp32")
+
+    def begun() -> Any:
+        return draw(net, [frames_condition], shape.hop, [length], seeds=[0], sampling=sampling)
+
+    lengths = [len(block) for (block,) in begun()]
+    assert lengths == [BLOCK_SAMPLES, BLOCK_SAMPLES, 100]
+
+    advanced = []
+
+    class Counting(native._native.Sampler):
+        def advance(self, samples: int) -> None:
+            advanced.append(samples)
+            super().advance(samples)
+
+    monkeypatch.setattr(native._native, "Sampler", Counting)
+    blocks = begun()
+    next(blocks)
+    blocks.close()
+    assert len(advanced) == 1
+
+
+def test_a_model_in_double_precision_or_with_gradients_is_packed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is packed is a copy in fp32."""
+    shape = Shape([1, 2], 16, 8, 16, 16, 4, 5)
+    net = make(shape)
+    expected = native.logits(net, condition(shape, 2), 5, torch.arange(10), "fp32")
+    again = make(shape).double().requires_grad_(True)
+    found = native.logits(again, condition(shape, 2).double(), 5, torch.arange(10), "fp32")
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("frames", "uniform", "given_levels", "message"),
+    [
+        (torch.zeros(2, 3), torch.zeros(4), None, "condition channels"),
+        (torch.zeros(2, 4), torch.zeros(11), None, "more samples"),
+        (torch.zeros(2, 4), torch.zeros(4), torch.tensor([0, 1, 2]), "not as many"),
+        (torch.zeros(2, 4), torch.zeros(2), torch.tensor([0, 16]), "out of range"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    frames: Tensor, uniform: Tensor, given_levels: Tensor | None, message: str
+) -> None:
+    """The binding checks every size and level before the loops, which do not, see them."""
+    packed = native.pack(make(Shape([1], 16, 8, 16, 16, 4, 5)), "fp32")
+    sampler = native._native.Sampler(packed, 5, 1, 1.0, 1.0)
+    with pytest.raises(ValueError, match=message):
+        sampler.add(
+            frames.numpy(),
+            uniform.numpy(),
+            None if given_levels is None else given_levels.numpy(),
+        )
+
+
+def test_stream_of_an_engine_on_its_own() -> None:
+    """The module offers what the protocol asks: draw and logits agree with one another."""
+    shape = Shape([1, 3], 16, 8, 16, 16, 4, 5)
+    net, frames_condition = make(shape), condition(shape, 10)
+    stream = Stream(frames_condition, uniforms(50, 0))
+    blocks = list(native.draw(net, [stream], 5, Sampling(mode="bf16", temperature=0.0)))
+    drawn = torch.cat([block for (block,) in blocks])
+    logits = native.logits(net, frames_condition, 5, net.previous(drawn[None])[0], "bf16")
+    assert torch.equal(logits.argmax(1), drawn)

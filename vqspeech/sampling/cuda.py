@@ -1,0 +1,451 @@
+"""The CUDA engine: a WaveNet one sample at a time on an NVIDIA GPU, many streams at once.
+
+In the modes ``bf16`` and ``fp32``, named for the weights, a Triton kernel takes up to `BLOCK_SAMPLES` steps a launch
+(`vqspeech.sampling.kernel`). Streams are dealt out to programs, one to a multiprocessor, and never meet. All else is
+float32, but where a program of several streams multiplies by bfloat16, what is multiplied has 16 bits. The mode
+``graph`` is the same step in plain torch and float32, captured as a CUDA graph: slower, with less that can go wrong.
+
+The same call gives the same bytes on the same kind of GPU. The kernel's arithmetic for a stream depends on how many
+streams its program has, see `SHAPES`, and on nothing else: up to as many streams as the GPU has multiprocessors, a
+stream's draws are the same alone and in company; beyond, and in the mode ``graph``, the same up to rounding.
+
+With ``TRITON_INTERPRET=1`` in the environment the engine runs on the CPU, for tests, very slowly.
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from vqspeech.nn.wavenet import WaveNet
+from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream
+from vqspeech.sampling.reference import choose
+
+MODES = ("bf16", "fp32", "graph")
+"""Arithmetics: the kernel with weights in bfloat16, the kernel in float32, a captured graph in float32."""
+
+PART = 64
+"""Channels of the hidden layer that the kernel works on at a time."""
+
+_OLDEST = (8, 0)
+# a product on tensor cores takes no less
+_NARROWEST = 16
+# shared memory for what is exchanged between threads, beside a vector of logits for each stream
+_SPARE_BYTES = 4 * 1024
+
+
+class Shape(NamedTuple):
+    """How the kernel is cut into programs.
+
+    Attributes
+    ----------
+    streams : int
+        Streams a program, a power of two.
+    warps : int
+        Warps a program.
+    """
+
+    streams: int
+    warps: int
+
+
+SHAPES = {
+    "bf16": (Shape(streams=1, warps=8), Shape(streams=16, warps=8)),
+    "fp32": (Shape(streams=1, warps=8), Shape(streams=4, warps=8)),
+}
+"""Shapes by mode: the first is taken that needs no more programs than there are multiprocessors, else the last."""
+
+
+def missing(device: torch.device) -> str | None:
+    """Why a model on `device` cannot be run, None when it can; see `vqspeech.sampling.engine.Engine.missing`."""
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if device.type != "cuda" and not (interpreted and device.type == "cpu"):
+        return f"the model is on the {device.type.upper()}, not on an NVIDIA GPU"
+    if torch.version.hip is not None:
+        return "the GPU is not one of NVIDIA's"
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    if interpreted:
+        return None
+    capability = torch.cuda.get_device_capability(device)
+    if capability < _OLDEST:
+        found, oldest = (".".join(map(str, version)) for version in (capability, _OLDEST))
+        return f"the GPU has compute capability {found}, {oldest} is the oldest that will do"
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        return "Triton needs a C compiler, and there is no gcc or clang"
+    return None
+
+
+class Block(NamedTuple):
+    """Consecutive steps of streams.
+
+    Attributes
+    ----------
+    begin, length : int
+        First step and number of steps.
+    hop : int
+        Samples a condition frame.
+    condition : Tensor
+        (streams, frames, layers, gate_channels), projected, from the frame that has the first step.
+    """
+
+    begin: int
+    length: int
+    hop: int
+    condition: Tensor
+
+
+class Runner(Protocol):
+    """Streams that advance together, block by block."""
+
+    def draw(self, block: Block, uniforms: Tensor) -> Tensor:
+        """Levels, (streams, length), on the device, drawn at uniform numbers (streams, length)."""
+
+    def force(self, block: Block, previous: Tensor) -> Tensor:
+        """Logits, (streams, length, levels), on the device, given the levels before each sample."""
+
+
+class Kernel:
+    """The Triton kernel with its weights and the state of its streams.
+
+    Parameters
+    ----------
+    wavenet : WaveNet
+        The model.
+    streams : int
+        Streams that advance together; later ones may drop out.
+    sampling : Sampling
+        How levels are drawn, with the mode ``bf16`` or ``fp32``.
+    """
+
+    def __init__(self, wavenet: WaveNet, streams: int, sampling: Sampling) -> None:
+        self.sampling, self.levels = sampling, wavenet.levels
+        dtype = torch.bfloat16 if sampling.mode == "bf16" else torch.float32
+        layers, inputs, gates = wavenet.gate_weight.shape
+        half, residual, skip, levels = (
+            max(_NARROWEST, _power_of_two(size))
+            for size in (gates // 2, inputs // 2, wavenet.skip.out_features, wavenet.levels)
+        )
+        part = min(PART, skip)
+        taps = wavenet.gate_weight.view(layers, 2, inputs // 2, 2, gates // 2)
+        taps = _pad(taps.permute(0, 1, 3, 4, 2), layers, 2, 2, half, residual)
+        skips = wavenet.skip.weight.view(-1, layers, gates // 2)
+        self.weights = {
+            "embedding": _pad(wavenet.embedding.weight, levels, residual),
+            "gate_weight": taps.to(dtype),
+            "residual_weight": _pad(wavenet.residual_weight.mT, layers, residual, half).to(dtype),
+            "residual_bias": _pad(wavenet.residual_bias, layers, residual),
+            "skip_weight": _pad(skips.transpose(0, 1), layers, skip, half).to(dtype),
+            "skip_bias": _pad(wavenet.skip.bias, skip),
+            "hidden_weight": _pad(wavenet.hidden.weight, skip, skip).to(dtype),
+            "hidden_bias": _pad(wavenet.hidden.bias, skip),
+            "output_weight": _pad(wavenet.output.weight, levels, skip).to(dtype),
+            "output_bias": _pad(wavenet.output.bias, levels),
+        }
+        device = wavenet.gate_weight.device
+        multiprocessors, shared = _resources(device)
+        # several streams a program need each tile of weights in shared memory, one stream does not
+        tile = half * max(residual, skip) * dtype.itemsize
+        shapes = [
+            shape
+            for shape in SHAPES[sampling.mode]
+            if shape.streams == 1 or tile + _SPARE_BYTES <= shared
+        ]
+        self.shape = next(
+            (shape for shape in shapes if -(-streams // shape.streams) <= multiprocessors),
+            shapes[-1],
+        )
+        rows = self._rows(streams)
+        sizes = torch.tensor(wavenet.dilations) + 1
+        self.slots = int(sizes.sum())
+        self.state = {
+            "rings": torch.stack([sizes.cumsum(0) - sizes, sizes], 1).int().to(device),
+            "past": torch.zeros(rows, self.slots, residual, device=device),
+            "newest": torch.full((rows,), wavenet.silence, dtype=torch.int32, device=device),
+        }
+        # as many layers on their way as fit: what is loaded n stages ahead needs n - 1 buffers
+        layer = (5 * residual + skip) * half * dtype.itemsize
+        layer += (residual + 2 * half) * self.shape.streams * 4
+        head = part * (skip + levels) * dtype.itemsize
+        spare = _SPARE_BYTES + max(skip, levels) * self.shape.streams * 4
+        buffers = (shared - spare) // max(layer, head)
+        self.constants = {
+            "streams": self.shape.streams,
+            "layers": layers,
+            "residual": residual,
+            "half": half,
+            "skip": skip,
+            "levels": levels,
+            "part": part,
+            "stages": max(1, min(3, buffers + 1)),
+        }
+
+    def draw(self, block: Block, uniforms: Tensor) -> Tensor:
+        """Levels, int32, (streams, length), on the device, drawn at uniform numbers (streams, length)."""
+        rows = self._rows(len(uniforms))
+        found = torch.empty(rows, block.length, dtype=torch.int32, device=uniforms.device)
+        given = _pad(uniforms, rows, block.length)
+        self._launch(self.arguments(block, given, found, forced=False))
+        return found[: len(uniforms)]
+
+    def force(self, block: Block, previous: Tensor) -> Tensor:
+        """Logits, (streams, length, levels), on the device, given the levels before each sample."""
+        rows = self._rows(len(previous))
+        found = torch.empty(rows, block.length, self.levels, device=previous.device)
+        given = torch.zeros(rows, block.length, dtype=torch.int32, device=previous.device)
+        given[: len(previous)] = previous
+        self._launch(self.arguments(block, given, found, forced=True))
+        return found[: len(previous)]
+
+    def arguments(
+        self, block: Block, given: Tensor, found: Tensor, *, forced: bool
+    ) -> dict[str, Any]:
+        """What the kernel takes, by name; see there."""
+        _, frames, layers, gates = block.condition.shape
+        condition = block.condition.unflatten(-1, (2, gates // 2))
+        half = self.constants["half"]
+        warmth, top_p = self.sampling.warmth, self.sampling.top_p
+        return {
+            **self.weights,
+            **self.state,
+            "condition": _pad(condition, len(found), frames, layers, 2, half),
+            "given": given,
+            "found": found,
+            "begin": block.begin,
+            "length": block.length,
+            "hop": block.hop,
+            "first_frame": block.begin // block.hop,
+            "frames": frames,
+            "slots": self.slots,
+            "count": self.levels,
+            "warmth": float(warmth),
+            "top_p": float(top_p),
+            "forced": forced,
+            "greedy": warmth == 0,
+            "narrow": top_p < 1,
+            **self.constants,
+        }
+
+    def _launch(self, arguments: dict[str, Any]) -> None:
+        # triton is optional and slow to import
+        from vqspeech.sampling.kernel import steps
+
+        found = arguments["found"]
+        with torch.cuda.device_of(found):
+            grid = (len(found) // self.shape.streams,)
+            steps[grid](**arguments, num_warps=self.shape.warps)
+
+    def _rows(self, streams: int) -> int:
+        """Round a number of streams up to whole programs."""
+        return -(-streams // self.shape.streams) * self.shape.streams
+
+
+class Graph:
+    """The step in plain torch on buffers that stay where they are, captured once and replayed.
+
+    Where there is no GPU the step is taken without being captured.
+
+    Parameters
+    ----------
+    wavenet : WaveNet
+        The model.
+    streams : int
+        Streams that advance together; later ones may drop out, which saves nothing.
+    sampling : Sampling
+        How levels are drawn.
+    """
+
+    def __init__(self, wavenet: WaveNet, streams: int, sampling: Sampling) -> None:
+        self.wavenet, self.sampling = wavenet, sampling
+        weight = wavenet.gate_weight
+        layers, inputs, gates = weight.shape
+        self.past_weight, self.now_weight = weight.chunk(2, 1)
+        self.dilations = torch.tensor(wavenet.dilations, device=weight.device)
+        self.starts = self.dilations.cumsum(0) - self.dilations
+        self.time = self.dilations.new_zeros(1)
+        self.column = self.dilations.new_zeros(1)
+        self.past = weight.new_zeros(sum(wavenet.dilations), streams, inputs // 2)
+        self.condition = weight.new_zeros(layers, streams, gates)
+        self.gates = weight.new_zeros(streams, wavenet.skip.in_features)
+        self.level = self.dilations.new_zeros(streams)
+        self.uniforms = weight.new_zeros(BLOCK_SAMPLES, streams)
+        self.levels = self.dilations.new_zeros(BLOCK_SAMPLES, streams)
+        self.logits = weight.new_zeros(streams, wavenet.levels)
+        self.replay = self._step if weight.device.type == "cpu" else self._captured()
+        self.past.zero_()
+        self.time.zero_()
+        self.level.fill_(wavenet.silence)
+
+    def draw(self, block: Block, uniforms: Tensor) -> Tensor:
+        """Levels, int64, (streams, length), on the device, drawn at uniform numbers (streams, length)."""
+        self.uniforms[: block.length, : len(uniforms)] = uniforms.T
+        self.column.zero_()
+        for time in range(block.begin, block.begin + block.length):
+            self._frame(block, time)
+            self.replay()
+        return self.levels[: block.length, : len(uniforms)].T.clone()
+
+    def force(self, block: Block, previous: Tensor) -> Tensor:
+        """Logits, (streams, length, levels), on the device, given the levels before each sample."""
+        found = self.logits.new_empty(*previous.shape, self.wavenet.levels)
+        self.column.zero_()
+        for step in range(block.length):
+            self._frame(block, block.begin + step)
+            self.level.copy_(previous[:, step])
+            self.replay()
+            found[:, step] = self.logits
+        return found
+
+    def _frame(self, block: Block, time: int) -> None:
+        """Put the condition of the frame in place at its first sample."""
+        if time == block.begin or time % block.hop == 0:
+            frame = block.condition[:, time // block.hop - block.begin // block.hop]
+            self.condition[:, : len(frame)] = frame.transpose(0, 1)
+
+    def _step(self) -> None:
+        net = self.wavenet
+        x = F.embedding(self.level, net.embedding.weight)
+        slots = self.starts + self.time % self.dilations
+        # all past taps at once: none depends on this step
+        past = self.past.index_select(0, slots)
+        pre = torch.baddbmm(self.condition, past, self.past_weight)
+        inputs = []
+        for layer, gate in enumerate(self.gates.chunk(len(pre), 1)):
+            inputs.append(x)
+            pre[layer].addmm_(x, self.now_weight[layer])
+            filtered, opened = pre[layer].chunk(2, 1)
+            torch.mul(filtered.tanh_(), opened.sigmoid_(), out=gate)
+            if layer < len(pre) - 1:
+                x = torch.addmm(net.residual_bias[layer], gate, net.residual_weight[layer]).add_(x)
+        self.past.index_copy_(0, slots, torch.stack(inputs))
+        hidden = F.relu(net.hidden(F.relu(net.skip(self.gates))))
+        self.logits.copy_(net.output(hidden))
+        uniform = self.uniforms.index_select(0, self.column)[0]
+        warmth, top_p = self.sampling.warmth, self.sampling.top_p
+        self.level.copy_(choose(self.logits, uniform, warmth, top_p))
+        self.levels.index_copy_(0, self.column, self.level[None])
+        self.time += 1
+        self.column += 1
+
+    def _captured(self) -> Callable[[], None]:
+        """Capture the step, after what libraries set up at first use."""
+        device = self.past.device
+        side = torch.cuda.Stream(device)
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):
+            self._step()
+        torch.cuda.current_stream(device).wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=side):
+            self._step()
+        return graph.replay
+
+
+class _Transfer:
+    """A tensor on its way to the CPU while the device works on."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor.to("cpu", non_blocking=True)
+        self.event: torch.cuda.Event | None = None
+        if tensor.is_cuda:
+            self.event = torch.cuda.current_stream(tensor.device).record_event()
+
+    def wait(self) -> Tensor:
+        """The tensor, arrived."""
+        if self.event is not None:
+            self.event.synchronize()
+        return self.tensor
+
+
+@torch.inference_mode()
+def draw(
+    wavenet: WaveNet, streams: Sequence[Stream], hop: int, sampling: Sampling
+) -> Iterator[list[Tensor]]:
+    """Draw streams, a launch a block; see `vqspeech.sampling.engine.Engine.draw`.
+
+    The next block is launched before the one before it is handed out. Threads are not used.
+    """
+    # longest first: finished streams are at the end, and whole programs of them are not launched
+    order = sorted(range(len(streams)), key=lambda i: -len(streams[i].uniforms))
+    ranked = [streams[i] for i in order]
+    runner = _runner(wavenet, len(streams), sampling)
+
+    def scatter(begin: int, transfer: _Transfer) -> list[Tensor]:
+        blocks = [torch.empty(0, dtype=torch.int64)] * len(streams)
+        for position, row in zip(order, transfer.wait().long(), strict=False):
+            # a copy, so that a short piece does not keep the whole block alive
+            blocks[position] = row[: len(streams[position].uniforms) - begin].clone()
+        return blocks
+
+    running: tuple[int, _Transfer] | None = None
+    for begin in range(0, len(ranked[0].uniforms), BLOCK_SAMPLES):
+        begun = [stream for stream in ranked if len(stream.uniforms) > begin]
+        length = min(BLOCK_SAMPLES, len(begun[0].uniforms) - begin)
+        block = _block(wavenet, [stream.condition for stream in begun], hop, begin, length)
+        numbers = torch.zeros(len(begun), length, pin_memory=block.condition.is_cuda)
+        for row, stream in zip(numbers, begun, strict=True):
+            piece = stream.uniforms[begin : begin + length]
+            row[: len(piece)] = piece
+        levels = runner.draw(block, numbers.to(block.condition.device, non_blocking=True))
+        following = begin, _Transfer(levels)
+        if running is not None:
+            yield scatter(*running)
+        running = following
+    if running is not None:
+        yield scatter(*running)
+
+
+@torch.inference_mode()
+def logits(wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor, mode: str) -> Tensor:
+    """Logits as `draw` finds them for a stream alone; see `vqspeech.sampling.engine.Engine.logits`."""
+    runner = _runner(wavenet, 1, Sampling(mode=mode))
+    previous = previous.to(condition.device)[None]
+    found = [torch.empty(0, wavenet.levels)]
+    for begin in range(0, previous.shape[1], BLOCK_SAMPLES):
+        piece = previous[:, begin : begin + BLOCK_SAMPLES]
+        block = _block(wavenet, [condition], hop, begin, piece.shape[1])
+        found.append(runner.force(block, piece)[0].float().cpu())
+    return torch.cat(found)
+
+
+def _runner(wavenet: WaveNet, streams: int, sampling: Sampling) -> Runner:
+    """What runs a mode."""
+    return (Graph if sampling.mode == "graph" else Kernel)(wavenet, streams, sampling)
+
+
+def _block(
+    wavenet: WaveNet, conditions: Sequence[Tensor], hop: int, begin: int, length: int
+) -> Block:
+    """Project what a block needs of the conditions: of a long recording the whole takes gigabytes."""
+    first, last = begin // hop, -(-(begin + length) // hop)
+    frames = pad_sequence([condition[first:last] for condition in conditions], batch_first=True)
+    return Block(begin, length, hop, wavenet.project(frames))
+
+
+def _resources(device: torch.device) -> tuple[int, int]:
+    """Multiprocessors, and bytes of shared memory that a program can have."""
+    if device.type == "cpu":
+        # one stream a program: the interpreter multiplies matrices of bfloat16 as if they were integers
+        return sys.maxsize, sys.maxsize
+    properties = torch.cuda.get_device_properties(device)
+    shared: int = properties.shared_memory_per_block_optin  # type: ignore[attr-defined]
+    return properties.multi_processor_count, shared
+
+
+def _power_of_two(size: int) -> int:
+    """The smallest power of two that is not below `size`."""
+    return 1 << (size - 1).bit_length()
+
+
+def _pad(tensor: Tensor, *shape: int) -> Tensor:
+    """Put a tensor at the beginning of zeros, float32, of a shape that is as large or larger."""
+    padded = tensor.new_zeros(shape, dtype=torch.float32)
+    padded[tuple(slice(size) for size in tensor.shape)] = tensor
+    return padded

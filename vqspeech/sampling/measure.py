@@ -1,0 +1,456 @@
+"""How fast the engines draw, and how far each is from the parallel pass.
+
+Speeds are samples a second over all streams of a row, medians over interleaved rounds. Differences are taken on
+levels that are given: of logits as they are, of distributions in nats, computed in float64.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vqspeech.errors import ConfigurationError
+from vqspeech.nn.wavenet import WaveNet
+from vqspeech.sampling import (
+    BLOCK_SAMPLES,
+    ENGINES,
+    Engine,
+    Sampling,
+    draw,
+    resolve,
+    sample,
+    usable_threads,
+)
+
+OWN_SAMPLES = 8_192
+"""Samples that a model draws to be measured on where there is no speech: four reference receptive fields."""
+
+WINDOW_SAMPLES = 8_000
+"""Samples that go through the parallel pass at a time, which bounds its memory."""
+
+
+class Case(NamedTuple):
+    """What is timed: a row of the table.
+
+    Attributes
+    ----------
+    engine, mode : str
+        Name of the engine, and its arithmetic.
+    streams : int
+        Streams that are drawn together.
+    threads : int
+        CPU threads that the engine may use.
+    """
+
+    engine: str
+    mode: str
+    streams: int
+    threads: int
+
+
+BASELINE = Case("reference", "fp32", 1, 1)
+"""What every speed is shown beside."""
+
+LOADS = {
+    "native": ((1, 1), (6, 1), (1, 2), (12, 2)),
+    "cuda": ((1, 1), (64, 1), (512, 1)),
+    "reference": ((1, 1), (16, 1)),
+}
+"""Streams and threads that an engine is timed with unless others are asked for."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The WaveNet that is measured.
+
+    Attributes
+    ----------
+    wavenet : WaveNet
+        The model; its device is where the work is done.
+    condition : Tensor
+        (frames, condition_channels), on that device; repeated for as long as it is needed.
+    hop : int
+        Samples a condition frame.
+    sample_rate : int
+        Hz.
+    """
+
+    wavenet: WaveNet
+    condition: Tensor
+    hop: int
+    sample_rate: int
+
+    def cover(self, samples: int) -> Tensor:
+        """The condition of as many frames as hold `samples` samples, (frames, condition_channels)."""
+        frames = torch.arange(-(-samples // self.hop)) % len(self.condition)
+        return self.condition[frames.to(self.condition.device)]
+
+
+class Passage(NamedTuple):
+    """Levels with their condition, on which engines are compared with the parallel pass.
+
+    Attributes
+    ----------
+    condition : Tensor
+        (frames, condition_channels), on the device of the model.
+    levels : Tensor
+        int64, (samples,): at least one and at most ``hop * frames``.
+    """
+
+    condition: Tensor
+    levels: Tensor
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How far an engine is from the parallel pass.
+
+    Attributes
+    ----------
+    max_abs_dlogit : float
+        Largest difference of a logit.
+    kl_nats : float
+        Mean over samples of KL(parallel || engine), in nats.
+    delta_nll_nats : float
+        Mean over samples of what the engine needs beyond the parallel pass for the true level, in nats.
+    """
+
+    max_abs_dlogit: float
+    kl_nats: float
+    delta_nll_nats: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found for one case.
+
+    Attributes
+    ----------
+    engine, mode, streams, threads
+        See `Case`.
+    samples_per_s : float
+        Of all streams together.
+    x_real_time : float
+        Seconds of sound a second, of all streams together.
+    x_reference : float
+        Times the speed of `BASELINE` in the same run.
+    max_abs_dlogit, kl_nats, delta_nll_nats : float
+        See `Accuracy`.
+    """
+
+    engine: str
+    mode: str
+    streams: int
+    threads: int
+    samples_per_s: float
+    x_real_time: float
+    x_reference: float
+    max_abs_dlogit: float
+    kl_nats: float
+    delta_nll_nats: float
+
+
+def reference_subject(device: torch.device | str = "cpu") -> Subject:
+    """Make a WaveNet of the reference size, with random weights that are always the same.
+
+    256 levels, 20 layers of dilations 2 x (1 ... 512), 64 residual, 128 gate, 256 skip and 128 condition channels,
+    100 frames a second at 16 kHz: 864,256 multiply-adds a sample, the condition's left out.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        wavenet = WaveNet(256, [2**i for i in range(10)] * 2, 64, 128, 256, 128).eval()
+        condition = torch.randn(256, 128)
+    with torch.no_grad():
+        # as sure of a sample as a trained one, 2.6 nats: nearly equal logits would be exact in any arithmetic
+        wavenet.output.weight.mul_(64)
+    return Subject(wavenet.to(device), condition.to(device), hop=160, sample_rate=16_000)
+
+
+def plan(
+    device: torch.device,
+    *,
+    engines: Sequence[str] = (),
+    modes: Sequence[str] = (),
+    streams: Sequence[int] = (),
+    threads: Sequence[int] = (),
+) -> list[Case]:
+    """List what is to be timed, `BASELINE` always among it.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the model is.
+    engines : sequence of str
+        Names; all that can run here by default.
+    modes : sequence of str
+        Arithmetics; all that an engine has by default.
+    streams, threads : sequence of int
+        Every pair of them is timed. Where neither is given it is the `LOADS` with as many threads as may be used;
+        where one is, the other takes the numbers that occur there. Threads are nothing to an engine whose
+        `LOADS` never have more than one.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is no such engine or mode, or an engine that was named cannot run here.
+    """
+    if engines:
+        names = [resolve(ENGINES, Sampling(engine=name), device)[0] for name in engines]
+    else:
+        names = [name for name, engine in ENGINES.items() if engine.missing(device) is None]
+    for mode in modes:
+        if not any(mode in ENGINES[name].MODES for name in names):
+            having = "; ".join(f"{name} has {', '.join(ENGINES[name].MODES)}" for name in names)
+            raise ConfigurationError(f"mode {mode!r}: {having}")
+    cases = [
+        Case(name, mode, *load)
+        for name in dict.fromkeys(names)
+        for mode in ENGINES[name].MODES
+        if not modes or mode in modes
+        for load in _loads(name, streams, threads)
+    ]
+    return cases if BASELINE in cases else [*cases, BASELINE]
+
+
+def _loads(
+    engine: str, streams: Sequence[int], threads: Sequence[int]
+) -> Sequence[tuple[int, int]]:
+    every = LOADS.get(engine, ((1, 1),))
+    usual = [load for load in every if load[1] <= usable_threads()]
+    if not streams and not threads:
+        return usual
+    if max(load[1] for load in every) == 1:
+        threads = (1,)
+    return [
+        (n, t)
+        for t in dict.fromkeys(threads or [load[1] for load in usual])
+        for n in dict.fromkeys(streams or [load[0] for load in usual])
+    ]
+
+
+def speed(subject: Subject, case: Case, samples: int) -> float:
+    """Draw once and time it.
+
+    What comes before the first block is not timed where there are several: an engine packs weights or captures a
+    graph then, which a long recording does not notice. A draw of one block is timed whole.
+
+    Parameters
+    ----------
+    subject : Subject
+        What is measured.
+    case : Case
+        How.
+    samples : int
+        Samples of each stream, at least 1.
+
+    Returns
+    -------
+    float
+        Samples a second, of all streams together.
+    """
+    sampling = Sampling(engine=case.engine, mode=case.mode, threads=case.threads)
+    conditions = [subject.cover(samples)] * case.streams
+    lengths, seeds = [samples] * case.streams, range(case.streams)
+    times, drawn = [time.perf_counter()], [0]
+    for blocks in draw(
+        subject.wavenet, conditions, subject.hop, lengths, seeds=seeds, sampling=sampling
+    ):
+        times.append(time.perf_counter())
+        drawn.append(sum(map(len, blocks)))
+    first = 1 if len(drawn) > 2 else 0
+    return sum(drawn[first + 1 :]) / (times[-1] - times[first])
+
+
+def length(samples_per_s: float, streams: int, seconds: float) -> int:
+    """Samples a stream that keep `speed` busy for about `seconds`: whole blocks, or less than one."""
+    samples = round(samples_per_s * seconds / streams)
+    if samples < BLOCK_SAMPLES:
+        return max(1, samples)
+    # one more, which is not timed
+    return (samples // BLOCK_SAMPLES + 1) * BLOCK_SAMPLES
+
+
+def speeds(
+    subject: Subject,
+    cases: Sequence[Case],
+    *,
+    rounds: int,
+    seconds: float,
+    tick: Callable[[], None],
+) -> list[float]:
+    """Time cases in rounds, each of which has every case once, so that a disturbance falls on all alike.
+
+    Parameters
+    ----------
+    subject : Subject
+        What is measured.
+    cases : sequence of Case
+        How.
+    rounds : int
+        Rounds, at least 1, after one of two blocks a case that warms up and decides on lengths.
+    seconds : float
+        About what one timing takes; a slow engine draws fewer samples.
+    tick : callable
+        Called after each draw, ``(rounds + 1) * len(cases)`` times.
+
+    Returns
+    -------
+    list of float
+        Median of samples a second for each case.
+    """
+
+    def timed(case: Case, samples: int) -> float:
+        found = speed(subject, case, samples)
+        tick()
+        return found
+
+    lengths = [length(timed(case, 2 * BLOCK_SAMPLES), case.streams, seconds) for case in cases]
+    found = [
+        [timed(case, samples) for case, samples in zip(cases, lengths, strict=True)]
+        for _ in range(rounds)
+    ]
+    return [statistics.median(rates) for rates in zip(*found, strict=True)]
+
+
+@torch.inference_mode()
+def parallel_logits(
+    wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor
+) -> Iterator[Tensor]:
+    """Logits of the parallel pass, in windows with the receptive field as overlap.
+
+    Parameters
+    ----------
+    wavenet : WaveNet
+        The model.
+    condition : Tensor
+        (frames, condition_channels), on its device.
+    hop : int
+        Samples a condition frame.
+    previous : Tensor
+        int64, (samples,): the level before each sample; at most ``hop * frames``.
+
+    Yields
+    ------
+    Tensor
+        (time, levels): those that follow, about `WINDOW_SAMPLES`, on the CPU.
+    """
+    samples = len(previous)
+    frames = -(-samples // hop)
+    padded = F.pad(previous, (0, frames * hop - samples), value=wavenet.silence)
+    padded = padded.to(condition.device)
+    lead = -(-wavenet.receptive_field // hop)
+    window = max(1, WINDOW_SAMPLES // hop)
+    for start in range(0, frames, window):
+        first, last = max(0, start - lead), min(start + window, frames)
+        logits = wavenet(padded[None, first * hop : last * hop], condition[None, first:last])
+        end = min(last * hop, samples)
+        yield logits[0, (start - first) * hop : end - first * hop].cpu()
+
+
+def accuracy(
+    wavenet: WaveNet, hop: int, engine: Engine, mode: str, passages: Sequence[Passage]
+) -> Accuracy:
+    """Compare an engine with the parallel pass; a sample counts alike in whatever passage it is.
+
+    Parameters
+    ----------
+    wavenet : WaveNet
+        The model.
+    hop : int
+        Samples a condition frame.
+    engine : Engine
+        One that can run where the model is. It hands out its logits for a passage whole: 1 kB a sample at 256 levels.
+    mode : str
+        One of its modes.
+    passages : sequence of Passage
+        At least one.
+    """
+    largest, kl, delta, samples = torch.zeros((), dtype=torch.float64), 0.0, 0.0, 0
+    for condition, levels in passages:
+        previous = wavenet.previous(levels[None])[0]
+        found = engine.logits(wavenet, condition, hop, previous, mode)
+        start = 0
+        for expected in parallel_logits(wavenet, condition, hop, previous):
+            stop = start + len(expected)
+            ours, target = found[start:stop].double(), levels[start:stop, None].cpu()
+            expected = expected.double()
+            log_p, log_q = expected.log_softmax(1), ours.log_softmax(1)
+            # unlike max, it keeps what is not a number
+            largest = torch.maximum(largest, (expected - ours).abs().max())
+            kl += float((log_p.exp() * (log_p - log_q)).sum())
+            delta += float((log_p - log_q).gather(1, target).sum())
+            start = stop
+        samples += len(levels)
+    return Accuracy(float(largest), kl / samples, delta / samples)
+
+
+def own_passage(subject: Subject, samples: int) -> Passage:
+    """Let the model draw what it is to be measured on, by the fastest engine here and always the same."""
+    condition = subject.cover(samples)
+    (levels,) = sample(subject.wavenet, [condition], subject.hop, [samples], seeds=[0])
+    return Passage(condition, levels)
+
+
+def measure(
+    subject: Subject,
+    cases: Sequence[Case],
+    passages: Sequence[Passage],
+    *,
+    rounds: int,
+    seconds: float,
+    tick: Callable[[], None],
+) -> list[Row]:
+    """Measure speeds of cases and, once for each engine and mode, accuracy.
+
+    Parameters
+    ----------
+    subject : Subject
+        What is measured.
+    cases : sequence of Case
+        How; `BASELINE` is among them.
+    passages : sequence of Passage
+        What accuracy is measured on.
+    rounds, seconds
+        See `speeds`.
+    tick : callable
+        Called after each piece of work, as often as `pieces` says.
+
+    Returns
+    -------
+    list of Row
+        One for each case, in their order.
+    """
+    rates = dict(
+        zip(cases, speeds(subject, cases, rounds=rounds, seconds=seconds, tick=tick), strict=True)
+    )
+    accuracies = {}
+    for engine, mode in dict.fromkeys((case.engine, case.mode) for case in cases):
+        accuracies[engine, mode] = accuracy(
+            subject.wavenet, subject.hop, ENGINES[engine], mode, passages
+        )
+        tick()
+    rows = []
+    for case, rate in rates.items():
+        error = accuracies[case.engine, case.mode]
+        rows.append(
+            Row(
+                *case,
+                samples_per_s=rate,
+                x_real_time=rate / subject.sample_rate,
+                x_reference=rate / rates[BASELINE],
+                max_abs_dlogit=error.max_abs_dlogit,
+                kl_nats=error.kl_nats,
+                delta_nll_nats=error.delta_nll_nats,
+            )
+        )
+    return rows
+
+
+def pieces(cases: Sequence[Case], rounds: int) -> int:
+    """Pieces of work that `measure` counts."""
+    return (rounds + 1) * len(cases) + len({(case.engine, case.mode) for case in cases})
