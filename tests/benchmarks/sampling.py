@@ -126,7 +126,7 @@ def fma_loop() -> Callable[[int], float]:
     return loop
 
 
-def peak(loop: Callable[[int], float], threads: int, rounds: int = 4_000_000) -> float:
+def peak(loop: Callable[[int], float], threads: int, rounds: int = 20_000_000) -> float:
     """Multiply-adds a second of so many threads together."""
     with ThreadPoolExecutor(threads) as pool:
         work = [rounds] * threads

@@ -8,6 +8,7 @@
 #include <thread>
 
 #ifdef __linux__
+#include <pthread.h>
 #include <sched.h>
 #endif
 
@@ -28,14 +29,38 @@ int64_t multiplications(const Network& net) {
     return layers * layer + int64_t{net.skip} * (net.skip + net.outputs);
 }
 
-// The helper of a stream takes only time that nothing else wants: it would otherwise take the main
-// thread's.
-void yield_to_others() {
-#ifdef SCHED_IDLE
-    const sched_param none{};
-    sched_setscheduler(0, SCHED_IDLE, &none);
+// The helper of a stream takes only time that nothing else wants, and keeps off the core of the
+// thread that starts it: it would otherwise take time from that thread.
+class Manners {
+  public:
+#ifdef __linux__
+    Manners() : core_(sched_getcpu()), known_(sched_getaffinity(0, sizeof cores_, &cores_) == 0) {}
+
+    // Called by the helper.
+    void keep() const {
+        const sched_param none{};
+        sched_setscheduler(0, SCHED_IDLE, &none);
+        cpu_set_t others = cores_;
+        if (!known_ || core_ < 0) return;
+        CPU_CLR(core_, &others);
+        if (CPU_COUNT(&others) > 0) sched_setaffinity(0, sizeof others, &others);
+    }
+
+    // Called by the one that is about to wait for the helper, whose core is free from now on: the
+    // helper may be waiting for time on another.
+    void forget(std::thread& helper) const {
+        if (known_) pthread_setaffinity_np(helper.native_handle(), sizeof cores_, &cores_);
+    }
+
+  private:
+    int core_;
+    cpu_set_t cores_;
+    bool known_;
+#else
+    void keep() const {}
+    void forget(std::thread&) const {}
 #endif
-}
+};
 
 // False when the system has no thread left.
 template <class Work>
@@ -164,14 +189,18 @@ void Sampler::run_group(std::vector<Stream*> group, int64_t samples) const {
 
 void Sampler::run_two_threads(Stream& stream, int64_t samples) const {
     Duet duet(network_, stream, samples);
+    const Manners manners;
     std::vector<std::thread> helper;
     start_thread(helper, [&] {
-        yield_to_others();
+        manners.keep();
         loops_.help(duet);
     });
     loops_.lead(duet);  // alone for as long as nobody offers help
     duet.stop.store(true);
-    for (std::thread& thread : helper) thread.join();
+    for (std::thread& thread : helper) {
+        manners.forget(thread);
+        thread.join();
+    }
 }
 
 }  // namespace vqspeech

@@ -1,5 +1,4 @@
-// Eight lanes as vectors that GCC and Clang lower to what the machine has: SSE2, NEON, or plain
-// registers.
+// Eight lanes as two vectors of four, which GCC and Clang lower to SSE2, NEON, or plain registers.
 #pragma once
 
 #include <cmath>
@@ -9,81 +8,110 @@
 namespace vqspeech {
 
 struct Portable {
-    typedef float Floats __attribute__((vector_size(32)));
-    typedef int32_t Ints __attribute__((vector_size(32)));
+    typedef float Four __attribute__((vector_size(16)));
+    typedef int32_t FourInts __attribute__((vector_size(16)));
+    struct Floats {
+        Four low, high;
+    };
+    struct Ints {
+        FourInts low, high;
+    };
 
-    static Floats zeros() { return Floats{}; }
-    static Floats all(float value) { return Floats{} + value; }
+    static Four four(float value) { return Four{value, value, value, value}; }
+    static Floats zeros() { return {Four{}, Four{}}; }
+    static Floats all(float value) { return {four(value), four(value)}; }
     static Floats load(const float* from) {
         Floats a;
         std::memcpy(&a, from, sizeof a);
         return a;
     }
     static void store(float* to, Floats a) { std::memcpy(to, &a, sizeof a); }
-    static Floats add(Floats a, Floats b) { return a + b; }
-    static Floats sub(Floats a, Floats b) { return a - b; }
-    static Floats mul(Floats a, Floats b) { return a * b; }
-    static Floats div(Floats a, Floats b) { return a / b; }
-    static Floats min(Floats a, Floats b) { return a < b ? a : b; }
-    static Floats max(Floats a, Floats b) { return a > b ? a : b; }
-    static Floats fma(Floats a, Floats b, Floats c) {
+    static Floats add(Floats a, Floats b) { return {a.low + b.low, a.high + b.high}; }
+    static Floats sub(Floats a, Floats b) { return {a.low - b.low, a.high - b.high}; }
+    static Floats mul(Floats a, Floats b) { return {a.low * b.low, a.high * b.high}; }
+    static Floats div(Floats a, Floats b) { return {a.low / b.low, a.high / b.high}; }
+    static Floats min(Floats a, Floats b) {
+        return {a.low < b.low ? a.low : b.low, a.high < b.high ? a.high : b.high};
+    }
+    static Floats max(Floats a, Floats b) {
+        return {a.low > b.low ? a.low : b.low, a.high > b.high ? a.high : b.high};
+    }
+    static Four fma(Four a, Four b, Four c) {
 #ifdef __FP_FAST_FMAF
-        for (int i = 0; i < 8; ++i) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+        for (int i = 0; i < 4; ++i) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
         return c;
 #else
         return a * b + c;
 #endif
     }
-    static Floats magnitude(Floats a) { return a < 0 ? -a : a; }
-
-    // Reinterprets bits; adds them as integers; shifts them left.
-    static Ints bits(Floats a) { return (Ints)a; }
-    static Floats from_bits(Ints a) { return (Floats)a; }
-    static Ints add_ints(Ints a, Ints b) { return a + b; }
-    template <int count>
-    static Ints shift_left(Ints a) {
-        typedef uint32_t Words __attribute__((vector_size(32)));
-        return (Ints)((Words)a << count);
+    static Floats fma(Floats a, Floats b, Floats c) {
+        return {fma(a.low, b.low, c.low), fma(a.high, b.high, c.high)};
+    }
+    static Floats magnitude(Floats a) {
+        return {a.low < 0 ? -a.low : a.low, a.high < 0 ? -a.high : a.high};
     }
 
-    static Ints zero_ints() { return Ints{}; }
+    // Reinterprets bits; adds them as integers; shifts them left.
+    static Ints bits(Floats a) { return {(FourInts)a.low, (FourInts)a.high}; }
+    static Floats from_bits(Ints a) { return {(Four)a.low, (Four)a.high}; }
+    static Ints add_ints(Ints a, Ints b) { return {a.low + b.low, a.high + b.high}; }
+    template <int count>
+    static Ints shift_left(Ints a) {
+        typedef uint32_t Words __attribute__((vector_size(16)));
+        return {(FourInts)((Words)a.low << count), (FourInts)((Words)a.high << count)};
+    }
+
+    static Ints zero_ints() { return {FourInts{}, FourInts{}}; }
     static Ints load_words(const uint32_t* from) {
         Ints a;
         std::memcpy(&a, from, sizeof a);
         return a;
     }
-    static Floats to_floats(Ints a) { return __builtin_convertvector(a, Floats); }
-
-    // Sixteen bytes as sixteen 16-bit numbers; the pair at `from` eight times; a + (pairs of w
-    // times pairs of x).
-    typedef int16_t Pairs __attribute__((vector_size(32)));
-    static Pairs load_pairs(const int8_t* from) {
-        typedef int8_t Bytes __attribute__((vector_size(16)));
-        Bytes bytes;
-        std::memcpy(&bytes, from, sizeof bytes);
-        return __builtin_convertvector(bytes, Pairs);
+    static Floats to_floats(Ints a) {
+        return {__builtin_convertvector(a.low, Four), __builtin_convertvector(a.high, Four)};
     }
+
+    // Sixteen bytes as two times sixteen 16-bit numbers in 32 bits, the first of each pair and the
+    // second; the pair at `from` eight times; a + (pairs of w times pairs of x).
+    struct Pairs {
+        Ints first, second;
+    };
+    static Pairs load_pairs(const int8_t* from) {
+        FourInts words;
+        std::memcpy(&words, from, sizeof words);
+        // Four bytes of each word: a row's pair of columns, then the next row's.
+        const FourInts a = words << 24 >> 24, b = words << 16 >> 24, c = words << 8 >> 24,
+                       d = words >> 24;
+        return {{even(a, c), odd(a, c)}, {even(b, d), odd(b, d)}};
+    }
+    static FourInts even(FourInts a, FourInts b) { return FourInts{a[0], b[0], a[1], b[1]}; }
+    static FourInts odd(FourInts a, FourInts b) { return FourInts{a[2], b[2], a[3], b[3]}; }
     static Pairs all_pairs(const int16_t* from) {
-        int32_t pair;
-        std::memcpy(&pair, from, sizeof pair);
-        return (Pairs)(Ints{} + pair);
+        const int32_t a = from[0], b = from[1];
+        const FourInts first{a, a, a, a}, second{b, b, b, b};
+        return {{first, first}, {second, second}};
     }
     static Ints add_products(Ints a, Pairs w, Pairs x) {
-        for (int i = 0; i < 8; ++i) a[i] += w[2 * i] * x[2 * i] + w[2 * i + 1] * x[2 * i + 1];
-        return a;
+        return {a.low + w.first.low * x.first.low + w.second.low * x.second.low,
+                a.high + w.first.high * x.first.high + w.second.high * x.second.high};
     }
     // Rounds to nearest.
     static void store_int16(int16_t* to, Floats a) {
-        for (int i = 0; i < 8; ++i) to[i] = static_cast<int16_t>(std::lrintf(a[i]));
+        for (int i = 0; i < 4; ++i) {
+            to[i] = static_cast<int16_t>(std::lrintf(a.low[i]));
+            to[i + 4] = static_cast<int16_t>(std::lrintf(a.high[i]));
+        }
     }
 
     static float largest(Floats a) {
-        float found = a[0];
-        for (int i = 1; i < 8; ++i) found = a[i] > found ? a[i] : found;
+        const Four b = a.low > a.high ? a.low : a.high;
+        float found = b[0];
+        for (int i = 1; i < 4; ++i) found = b[i] > found ? b[i] : found;
         return found;
     }
     static float sum(Floats a) {
-        return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
+        const Four b = a.low + a.high;
+        return (b[0] + b[2]) + (b[1] + b[3]);
     }
 
     static void prefetch(const void* place) { __builtin_prefetch(place); }
