@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.overrides import TorchFunctionMode
 
 from vqspeech.errors import ConfigurationError, ModelFileError
 from vqspeech.model import Autoencoder, ModelConfig
@@ -128,6 +129,24 @@ def read_header(path: str | Path) -> dict[str, Any]:
     return header
 
 
+class _Unfilled(TorchFunctionMode):
+    """Passes over the filling of new tensors: on the meta device it would import torch's compiler, for a second."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: Any = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return args[0] if args else given["tensor"]
+        if function in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        return function(*args, **given)
+
+
 def _build(path: Path, header: Mapping[str, Any]) -> Autoencoder:
     config, speakers = header["config"], header["speakers"]
     names = {field.name for field in fields(ModelConfig)}
@@ -138,7 +157,7 @@ def _build(path: Path, header: Mapping[str, Any]) -> Autoencoder:
         raise ModelFileError(f"{path}: speakers is not a list of names")
     try:
         # nothing is allocated until the weights are found to fit
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             return Autoencoder(ModelConfig(**config), speakers)
     except MISFITS as error:
         reason = " ".join(str(error).split())

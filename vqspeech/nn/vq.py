@@ -53,7 +53,8 @@ class VectorQuantizer(nn.Module):
         super().__init__()
         self.codebook_size = codebook_size
         self.commitment, self.decay, self.dead_below = commitment, decay, dead_below
-        self.codebook = nn.Parameter(torch.randn(codebook_size, dim) / dim**0.5)
+        self.codebook = nn.Parameter(torch.empty(codebook_size, dim))
+        nn.init.normal_(self.codebook, std=dim**-0.5)
         self.register_buffer("usage", torch.ones(codebook_size))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self.usage: Tensor

@@ -50,7 +50,8 @@ class EMAVectorQuantizer(nn.Module):
         self.codebook_size = codebook_size
         self.commitment, self.decay, self.dead_below = commitment, decay, dead_below
         self.smoothing = smoothing
-        self.register_buffer("codebook", torch.randn(codebook_size, dim) / dim**0.5)
+        self.register_buffer("codebook", torch.empty(codebook_size, dim))
+        nn.init.normal_(self.codebook, std=dim**-0.5)
         self.codebook: Tensor
         self.register_buffer("usage", torch.ones(codebook_size))
         self.usage: Tensor

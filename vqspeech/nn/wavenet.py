@@ -107,16 +107,19 @@ class WaveNet(nn.Module):
         self.skip = nn.Linear(layers * half, skip_channels)
         self.hidden = nn.Linear(skip_channels, skip_channels)
         self.output = nn.Linear(skip_channels, levels)
-        # levels lie on a line: neighbours start alike, which saves learning that from scratch
-        position = torch.linspace(-math.pi, math.pi, levels)[:, None]
-        frequency, phase = (
-            3 * torch.randn(residual_channels),
-            2 * math.pi * torch.rand(residual_channels),
-        )
-        with torch.no_grad():
-            self.embedding.weight.copy_(0.7 * torch.sin(position * frequency + phase))
         nn.init.normal_(self.gate_weight, std=(2 * residual_channels) ** -0.5)
         nn.init.normal_(self.residual_weight, std=0.5 * half**-0.5)
+
+        if not self.embedding.weight.is_meta:
+            self._start_smooth()
+
+    @torch.no_grad()
+    def _start_smooth(self) -> None:
+        # levels lie on a line: neighbours start alike, which saves learning that from scratch
+        levels, channels = self.embedding.weight.shape
+        position = torch.linspace(-math.pi, math.pi, levels)[:, None]
+        frequency, phase = 3 * torch.randn(channels), 2 * math.pi * torch.rand(channels)
+        self.embedding.weight.copy_(0.7 * torch.sin(position * frequency + phase))
 
     def previous(self, levels: Tensor) -> Tensor:
         """Shift levels (batch, time) right by one, silence first: what `forward` takes to predict them."""
