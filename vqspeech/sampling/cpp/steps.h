@@ -31,7 +31,7 @@ struct Steps {
             for (int i = 0; i < length; i += 8)
                 largest = Isa::max(largest, Isa::magnitude(Isa::load(from + i)));
             const float top = Isa::largest(largest), range = largest_activation(length);
-            const auto factor = Isa::all(top > 0 ? range / top : 0.f);
+            const auto factor = Isa::all(top > 1e-30f ? range / top : 0.f);  // finite
             for (int i = 0; i < length; i += 8)
                 Isa::store_int16(to + i, Isa::mul(Isa::load(from + i), factor));
             return {to, top / range};
