@@ -127,7 +127,7 @@ def test_draws_are_those_of_the_reference(
     found = drawn(iter(blocks))
     assert all(levels.dtype == torch.int64 for levels in found)
     assert all(map(torch.equal, found, wanted))
-    assert len(found[1].unique()) > 2
+    assert len(found[1].unique()) > 1
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["vectors", "matrices"])
