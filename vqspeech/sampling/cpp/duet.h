@@ -173,6 +173,11 @@ struct DuetSteps {
         for (int p = 0; p < followed; ++p)
             for (auto& sum : sums[p]) sum[0] = Math::zeros();
         const Input input[1] = {S::gates_of(net, d.stream, 0)};
+        // The late layers' past taps are added up while the main thread draws and begins the next
+        // sample, those of the early ones, which it wants at once, before that.
+        const int early = layers / 2;
+        for (int l = early; l < layers; ++l)
+            if (d.partials[l].end <= time) fill_past(d, l, time, S::known_ahead(net.layers[l]));
         for (int l = 0; l < layers; ++l) {
             const auto published = [&] {
                 return d.published.load(std::memory_order_acquire) > time * layers + l;
@@ -190,7 +195,7 @@ struct DuetSteps {
                     add_columns<Isa, Math, V, 1, false>(both, height, tile, l * net.half, net.half,
                                                         *reinterpret_cast<Sums<Math, V, 1>*>(part));
                 });
-            if (d.partials[l].end <= time + 1)
+            if (l < early && d.partials[l].end <= time + 1)
                 fill_past(d, l, time + 1, S::known_ahead(net.layers[l]));
         }
         float* const skip[1] = {d.skip.as<float>()};
