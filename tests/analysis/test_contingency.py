@@ -8,6 +8,7 @@ from sklearn import metrics
 
 from vqspeech.analysis.contingency import (
     bit_rate,
+    bit_rate_under_prior,
     cluster_purity,
     collapse_runs,
     contingency,
@@ -173,6 +174,27 @@ def test_information_agrees_with_scikit_learn(frames: list[tuple[int, int]]) -> 
     nats = metrics.mutual_info_score(phones, codes)
     assert mutual_information(counts) * math.log(2) == pytest.approx(nats, abs=1e-12)
     assert v_measure(counts) == pytest.approx(metrics.v_measure_score(phones, codes), abs=1e-12)
+    if len(set(phones)) > 1:
+        homogeneity = metrics.homogeneity_score(phones, codes)
+        assert pnmi(counts) == pytest.approx(homogeneity, abs=1e-12)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=200),
+)
+def test_purity_agrees_with_scikit_learn(frames: list[tuple[int, int]]) -> None:
+    """Both purities equal the share of frames right under scikit-learn's own table of counts."""
+    phones, codes = (np.array(column) for column in zip(*frames, strict=True))
+    counts = contingency(phones, codes, 5, 7)
+    table = metrics.cluster.contingency_matrix(phones, codes)
+    # The best constant guess for each code, scored as a classifier.
+    seen_phones, seen_codes = np.unique(phones), np.unique(codes)
+    guess = dict(zip(seen_codes, seen_phones[table.argmax(axis=0)], strict=True))
+    accuracy = metrics.accuracy_score(phones, [guess[code] for code in codes])
+    assert phone_purity(counts) == pytest.approx(accuracy, abs=1e-12)
+    guess = dict(zip(seen_phones, seen_codes[table.argmax(axis=1)], strict=True))
+    accuracy = metrics.accuracy_score(codes, [guess[phone] for phone in phones])
+    assert cluster_purity(counts) == pytest.approx(accuracy, abs=1e-12)
 
 
 @given(
@@ -193,6 +215,21 @@ def test_scores_stay_in_their_ranges(frames: list[tuple[int, int]]) -> None:
 def test_bit_rate_by_hand() -> None:
     """Six symbols of log2 3 bits in two seconds."""
     assert bit_rate([2, 2, 2], 2.0) == pytest.approx(3 * math.log2(3))
+
+
+def test_bit_rate_under_a_prior_by_hand() -> None:
+    """Codes of probability 1/2 and 1/8 are 1 and 3 bits; a prior that knows them all sends none."""
+    assert bit_rate_under_prior([math.log(2), math.log(8)], 2.0) == pytest.approx(2)
+    assert bit_rate_under_prior([0.0, 0.0], 2.0) == 0
+    assert math.isnan(bit_rate_under_prior([], 2.0))
+    assert math.isnan(bit_rate_under_prior([1.0], 0.0))
+
+
+def test_a_prior_that_knows_how_often_codes_come_has_the_bit_rate_of_their_entropy() -> None:
+    """The two bit rates meet where the prior is the unigram distribution."""
+    counts = np.array([5, 2, 1])
+    nll_nats = np.repeat(-np.log(counts / counts.sum()), counts)
+    assert bit_rate_under_prior(nll_nats, 0.5) == pytest.approx(bit_rate(counts, 0.5), abs=1e-12)
 
 
 def test_bit_rate_of_one_code_is_zero() -> None:

@@ -7,7 +7,9 @@ import pytest
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("vqspeech.analysis.phoneme_report", {"torch", "matplotlib", "librosa", "soundfile"}),
+        ("vqspeech.analysis.report", {"torch", "matplotlib", "librosa", "soundfile", "sklearn"}),
+        ("vqspeech.analysis.abx", {"torch", "numba"}),
+        ("vqspeech.analysis.probes", {"torch", "sklearn", "scipy"}),
         ("vqspeech.evaluation.pitch", {"torch", "librosa"}),
         ("vqspeech.cli.analyze", {"torch", "matplotlib", "numpy"}),
     ],

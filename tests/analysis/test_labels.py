@@ -1,9 +1,20 @@
 from itertools import pairwise
 from pathlib import Path
+from time import perf_counter
 
+import numpy as np
 import pytest
 
-from vqspeech.analysis.labels import Interval, frame_centres_s, labels_at, read_labels
+from vqspeech.analysis.contingency import contingency
+from vqspeech.analysis.labels import (
+    Interval,
+    frame_centres_s,
+    frames_within,
+    labels_at,
+    read_ctm,
+    read_labels,
+)
+from vqspeech.analysis.phones import PHONE_INDEX, PHONES, to_arpabet
 from vqspeech.errors import CorpusError
 
 
@@ -74,8 +85,91 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 def test_format_is_chosen_by_suffix(lab) -> None:
     """Upper case is the same suffix; a suffix without a reader names those there are."""
     assert len(read_labels(lab("0 10 a\n", "A.LAB"))) == 1
-    with pytest.raises(CorpusError, match=r"no reader .* '\.ctm'; known are \.lab"):
-        read_labels(lab("0 10 a\n", "a.ctm"))
+    with pytest.raises(CorpusError, match=r"no reader .* '\.eaf'; known are \.ctm, \.lab, \.textg"):
+        read_labels(lab("0 10 a\n", "a.eaf"))
+
+
+def test_utf_16_is_text(lab) -> None:
+    """Praat saves what ASCII cannot hold as UTF-16 with a byte order mark, in either order."""
+    for encoding, mark in (("utf-16-le", b"\xff\xfe"), ("utf-16-be", b"\xfe\xff")):
+        assert read_labels(lab(mark + "0 10 ŋ\n".encode(encoding))) == [Interval(0.0, 1e-6, "ŋ")]
+    with pytest.raises(CorpusError, match="not UTF-8 or UTF-16"):
+        read_labels(lab(b"\xff\xfe0"))
+
+
+FULL_CONTEXT = (
+    "0 1500000 x^x-pau+hh=iy@x_x/A:0_0_0/B:x-x-x@x-x&x-x#x-x$x-x!x-x;x-x|x/C:1+0+2\n"
+    "1500000 2100000 x^pau-hh+iy=w@1_2/A:0_0_0/B:1-0-2@1-1&1-7#1-4$1-3!0-2;0-4|iy/C:1+1+4\n"
+    "2100000 3000000 hh^iy-w+ax=z@1_4/A:x_0-1/B:0-0-1@1-1&2-6#1-4/J:7+5-1\n"
+)
+
+
+def test_full_context_labels_hold_the_phone_between_minus_and_plus(lab) -> None:
+    """What HTS writes of the neighbours, syllable, word and phrase is passed over."""
+    assert read_labels(lab(FULL_CONTEXT)) == [
+        Interval(0.0, 0.15, "pau"),
+        Interval(0.15, 0.21, "hh"),
+        Interval(0.21, 0.3, "w"),
+    ]
+    assert [i.label for i in read_labels(lab("0 1 a-b+c\n1 2 b-c\n2 3 x\n"))] == ["b", "b-c", "x"]
+
+
+def test_states_of_a_phone_are_joined(lab) -> None:
+    """Five states make a phone; the same phone twice stays two; a gap is not bridged."""
+    states = [(number, "x^x-aa+aa=s@1") for number in (2, 3, 4, 5, 6)] * 2
+    states += [(2, "aa^aa-s+x=x@1"), (3, "aa^aa-s+x=x@1")]
+    lines = [f"{i}00 {i + 1}00 {name}[{state}]" for i, (state, name) in enumerate(states)]
+    found = read_labels(lab("\n".join([*lines, "1300 1400 s[2]", "1500 1600 s[3]"])))
+    assert [interval.label for interval in found] == ["aa", "aa", "s", "s", "s"]
+    assert [(round(i.start_s * 1e5), round(i.end_s * 1e5)) for i in found] == [
+        *((0, 5), (5, 10), (10, 12), (13, 14), (15, 16)),
+    ]
+
+
+def test_ctm_holds_several_utterances(lab) -> None:
+    """Start and duration become start and end; comments and confidences are passed over."""
+    path = lab(";; made by hand\nb 1 0.00 0.10 SIL 1.00\nb 1 0.10 0.05 AH0_B\na A 2.5 1 s 0.9\n\n")
+    assert read_ctm(path) == {
+        "b": [Interval(0.0, 0.1, "SIL"), Interval(0.1, 0.15, "AH0_B")],
+        "a": [Interval(2.5, 3.5, "s")],
+    }
+
+
+def test_labels_of_a_ctm_are_those_of_the_file_s_name_or_the_only_ones(lab) -> None:
+    """A file of several utterances none of which is its own is an error that names some."""
+    several = "a 1 0 1 x\nb 1 0 1 y\n"
+    assert [i.label for i in read_labels(lab(several, "b.ctm"))] == ["y"]
+    assert [i.label for i in read_labels(lab("a 1 0 1 x\n", "other.ctm"))] == ["x"]
+    assert read_labels(lab("", "empty.ctm")) == []
+    with pytest.raises(CorpusError, match=r"c\.ctm: 2 utterances \(a, b, \.\.\.\) and none .* c;"):
+        read_labels(lab(several, "c.ctm"))
+
+
+def test_rounded_times_of_a_ctm_do_not_overlap(lab) -> None:
+    """Two decimals may put an end 10 ms after the next start; more is an error."""
+    path = lab("a 1 0.00 0.11 x\na 1 0.10 0.10 y\n")
+    assert read_ctm(path)["a"] == [Interval(0.0, 0.1, "x"), Interval(0.1, 0.2, "y")]
+    with pytest.raises(CorpusError, match=r"line 2: .y. starts at 0\.1, .* ends at 0\.12"):
+        read_ctm(lab("a 1 0.00 0.12 x\na 1 0.10 0.10 y\n"))
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("a 1 0.1 0.1", "expected 'utterance channel start duration phone'"),
+        ("a 1 zero 0.1 x", "found 'a 1 zero 0.1 x'"),
+        ("a 1 -0.1 0.1 x", "negative"),
+        ("a 1 0.1 -0.1 x", "backwards"),
+        ("a 1 nan 0.1 x", "from nan to nan"),
+        ("a 1 0 inf x", "from 0.0 to inf"),
+    ],
+)
+def test_bad_lines_of_a_ctm_name_file_and_line(lab, line: str, complaint: str) -> None:
+    """The error says where, what was found and what was expected."""
+    path = lab(f"b 1 0 1 x\n{line}\n", "a.ctm")
+    with pytest.raises(CorpusError, match=complaint) as caught:
+        read_ctm(path)
+    assert str(caught.value).startswith(f"{path}, line 2: ")
 
 
 INTERVALS = [Interval(0.1, 0.2, "a"), Interval(0.2, 0.2, "x"), Interval(0.2, 0.3, "b")]
@@ -127,6 +221,39 @@ def test_every_frame_centre_on_a_boundary_belongs_to_the_later_phone() -> None:
     shifted = frame_centres_s(len(units), 64 * 997, 16000, start_s=0.01 - 0.5 * 64 * 997 / 16000)
     assert labels_at(intervals, frames) == [str(unit) for unit in units]
     assert labels_at(intervals, shifted) == [str(unit) for unit in units]
+
+
+def test_frames_within_an_interval_are_those_labelled_so() -> None:
+    """Bounds and labels agree on every frame, on boundaries, in gaps and after a crop."""
+    rng = np.random.default_rng(0)
+    for start_s in (0.0, 0.123):
+        ends = np.cumsum(rng.integers(1, 12, size=40)) * 0.005
+        intervals = [
+            Interval(a, b, str(i)) for i, (a, b) in enumerate(pairwise(ends)) if i % 7 != 3
+        ]
+        times_s = frame_centres_s(140, 160, 16000, start_s)
+        labels = np.array(labels_at(intervals, times_s))
+        bounds = frames_within(intervals, times_s)
+        for interval, (first, last) in zip(intervals, bounds, strict=True):
+            assert np.flatnonzero(labels == interval.label).tolist() == list(range(first, last))
+    assert frames_within([], times_s).shape == (0, 2)
+
+
+def test_an_hour_is_tabulated_in_seconds() -> None:
+    """360,000 frames against 40,000 intervals: looked up, folded and counted in well under 10 s."""
+    rng = np.random.default_rng(0)
+    ends = np.linspace(0, 3600, 40_001)
+    names = rng.choice([*PHONES, "AH0", "pau"], size=40_000)
+    intervals = [
+        Interval(a, b, str(name)) for (a, b), name in zip(pairwise(ends), names, strict=True)
+    ]
+    codes = rng.integers(512, size=360_000)
+    began = perf_counter()
+    labels = labels_at(intervals, frame_centres_s(360_000, 160, 16000))
+    phones = [PHONE_INDEX[to_arpabet(label) or "sil"] for label in labels]
+    counts = contingency(phones, codes, len(PHONES), 512)
+    assert perf_counter() - began < 10
+    assert counts.sum() == 360_000
 
 
 def test_trimmed_recordings_keep_their_times() -> None:

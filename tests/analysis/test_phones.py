@@ -2,6 +2,7 @@
 # The letters that look like others are IPA.
 
 import doctest
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,92 @@ def test_silence_has_many_names(label: str) -> None:
 def test_espeak_words_in_ipa(words: str, arpabet: str) -> None:
     """Words as espeak-ng's English voices say them map phone by phone."""
     assert [to_arpabet(label) for label in words.split()] == arpabet.split()
+
+
+# What english_mfa 3.1 and its US, UK, Indian and Nigerian dictionaries list as their phones.
+MFA_SPELLINGS = {
+    "ae": "a æ",
+    "aa": "aː ɑ ɑː ɒ",
+    "ao": "ɒː ɔ",
+    "ah": "ɐ ə",
+    "er": "ɚ ɜ ɜː ɝ",
+    "eh": "e ɛ ɛː",
+    "ey": "ej eː",
+    "iy": "i iː",
+    "ow": "o ow oː əw",
+    "uw": "u uː ʉ ʉː",
+    "ay": "aj",
+    "aw": "aw",
+    "oy": "ɔj",
+    "ih": "ɪ",
+    "uh": "ʊ",
+    "p": "p pʰ pʲ pʷ kp",
+    "b": "b bʲ ɡb",
+    "t": "t tʰ tʲ tʷ ʈ ʈʲ ʈʷ ɾ ɾʲ ʔ",
+    "d": "d dʲ ɖ",
+    "k": "k kʰ kʷ c cʰ cʷ",
+    "g": "ɡ ɡʷ ɟ ɟʷ",
+    "f": "f fʲ",
+    "v": "v vʲ vʷ ʋ",
+    "hh": "h ç",
+    "m": "m mʲ m̩ ɱ",
+    "n": "n n̩ ɲ ɾ̃",
+    "l": "l ɫ ɫ̩ ʎ",
+    "ch": "tʃ",
+    "jh": "dʒ",
+    "th": "t̪ θ",
+    "dh": "d̪ ð",
+    "s": "s",
+    "z": "z",
+    "sh": "ʃ",
+    "zh": "ʒ",
+    "ng": "ŋ",
+    "r": "ɹ",
+    "w": "w",
+    "y": "j",
+    "sil": "spn sil",
+}
+MFA_PHONES = {label: phone for phone, labels in MFA_SPELLINGS.items() for label in labels.split()}
+
+
+def test_every_phone_of_english_mfa_maps() -> None:
+    """Each of the aligner's English phones goes to its phone, and together they reach the whole set."""
+    assert {label: to_arpabet(label) for label in MFA_PHONES} == MFA_PHONES
+    assert set(MFA_PHONES.values()) == set(PHONES)
+
+
+def test_every_phone_of_english_us_arpa_maps() -> None:
+    """ARPAbet with stress on its vowels, spn and sil."""
+    vowels = {phone for phone in PHONES[:-1] if phone[0] in "aeiou"}
+    assert len(vowels) == 15
+    for phone in PHONES[:-1]:
+        spellings = (
+            [phone.upper() + stress for stress in "012"] if phone in vowels else [phone.upper()]
+        )
+        assert {to_arpabet(spelling) for spelling in spellings} == {phone}
+    assert to_arpabet("spn") == to_arpabet("sil") == SILENCE
+
+
+def test_composed_and_decomposed_letters_are_the_same() -> None:
+    """A file may write c with cedilla, or a tilde, as one character or as two."""
+    for label in ("ç", "ɑ̃", "ɾ̃"):
+        forms = {unicodedata.normalize(form, label) for form in ("NFC", "NFD")}
+        assert len({to_arpabet(form) for form in forms}) == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "phone"),
+    [("AH0_B", "ah"), ("s_S", "s"), ("SIL_E", "sil"), ("tʰ_I", "t"), ("_", "sil")],
+)
+def test_kaldi_s_position_in_the_word_does_not_matter(label: str, phone: str) -> None:
+    """Beginning, inside, end and single are the same phone."""
+    assert to_arpabet(label) == phone
+
+
+@pytest.mark.parametrize("label", ["AH3", "AH0_X", "ʷ", "B_"])
+def test_what_only_looks_like_a_phone_is_none(label: str) -> None:
+    """A stress, position or mark that does not exist is reported, not dropped."""
+    assert to_arpabet(label) is None
 
 
 @pytest.mark.parametrize("label", ["q", "click", "ø", "yː", "ʘ", "12", "aɪoʊ"])

@@ -6,8 +6,8 @@ are in bits. Every function is pure; an argument of the wrong shape or range rai
 Map accuracy (`map_codes`, `map_accuracy`; baseline `majority_share`, control `shuffle_within`) is
 the score of van den Oord et al. 2017, section 4.3: each code stands for the phone it occurs with
 most on one split, and is scored on another. On the same frames there are `phone_purity`,
-`cluster_purity`, `pnmi` and `v_measure`; of the codes alone `used_codes`, `perplexity` and
-`bit_rate`.
+`cluster_purity`, `pnmi` and `v_measure`; of the codes alone `used_codes`, `perplexity`,
+`bit_rate` and, under a learned prior, `bit_rate_under_prior`.
 """
 
 from collections.abc import Sequence
@@ -317,6 +317,26 @@ def bit_rate(code_counts: ArrayLike, duration_s: float) -> float:
         Bits per second; nan when nothing was counted or the duration is 0.
     """
     return _ratio(_counts(code_counts).sum() * entropy(code_counts), duration_s)
+
+
+def bit_rate_under_prior(nll_nats: ArrayLike, duration_s: float) -> float:
+    """Bit rate of codes as a learned prior would send them, ``sum(-ln p) / ln 2 / seconds``.
+
+    Parameters
+    ----------
+    nll_nats : array_like of float, any shape
+        Negative log-likelihood, in nats, of each code given the ones before it, on recordings the
+        prior was not trained on.
+    duration_s : float
+        Seconds of speech they stand for.
+
+    Returns
+    -------
+    float
+        Bits per second; nan for no codes or when the duration is 0.
+    """
+    nats = np.asarray(nll_nats, dtype=np.float64)
+    return _ratio(nats.sum() / np.log(2), duration_s) if nats.size else float("nan")
 
 
 def collapse_runs(codes: NDArray[np.int64]) -> NDArray[np.int64]:

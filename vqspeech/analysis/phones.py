@@ -10,6 +10,10 @@ Label files spell phones in their own ways; `to_arpabet` folds them all into thi
   LLAN, foreign to the set, go to ``k`` and ``l``.
 - Accents: a vowel goes to the phone of the word class espeak-ng's English voices use it for, so
   Scottish ``oː`` (GOAT) is ``ow`` and Caribbean dental ``t̪`` (THIN) is ``th``.
+- The Montreal Forced Aligner's English phones (english_mfa 3.1, of US, British, Indian and Nigerian
+  dictionaries) agree with these. Of its own it has ``ɒː`` (THOUGHT: ``ao``), palatal and
+  retroflex stops and nasals, which go to the ones English has, and the nasal flap of WINTER, ``n``.
+  Its ``spn``, noise or a word without pronunciation, is silence.
 """
 
 # ruff: noqa: RUF001
@@ -40,29 +44,29 @@ _ARPABET_VARIANTS = {
 _IPA_SPELLINGS = {
     "iy": "i iə iɹ",
     "ih": "ɪ ɪə ɪɹ ᵻ ɨ",
-    "ey": "eɪ ei eː",
+    "ey": "eɪ ei eː ej",
     "eh": "ɛ ɛə ɛɹ e eə",
     "ae": "æ a",
     "aa": "ɑ ɑə ɑɹ ɒ aː aa",
-    "ao": "ɔ ɔə ɔɹ oə oɹ",
-    "ow": "o oʊ əʊ ʌʊ",
+    "ao": "ɔ ɔə ɔɹ oə oɹ ɒː",
+    "ow": "o oʊ əʊ ʌʊ əw",
     "uh": "ʊ ʊə ʊɹ",
     "uw": "u ʉ ʉɹ əu",
     "ah": "ʌ ə ɐ",
     "er": "ɜ ɜɹ ɚ ɝ ʌɹ əɹ əɪ",
-    "ay": "aɪ aɪə aɪɚ",
+    "ay": "aɪ aɪə aɪɚ aj",
     "aw": "aʊ aʊə aʊɚ æʊ ʌʉ",
-    "oy": "ɔɪ oɪ",
-    "p": "p",
-    "b": "b",
-    "t": "t ɾ ʔ",
-    "d": "d",
-    "k": "k x",
-    "g": "ɡ g",
+    "oy": "ɔɪ oɪ ɔj",
+    "p": "p kp",
+    "b": "b ɡb",
+    "t": "t ɾ ʔ ʈ",
+    "d": "d ɖ",
+    "k": "k x c",
+    "g": "ɡ g ɟ",
     "ch": "tʃ",
     "jh": "dʒ",
     "f": "f",
-    "v": "v",
+    "v": "v ʋ",
     "th": "θ t̪",
     "dh": "ð d̪",
     "s": "s",
@@ -70,19 +74,28 @@ _IPA_SPELLINGS = {
     "sh": "ʃ",
     "zh": "ʒ",
     "hh": "h ɦ ç",
-    "m": "m əm",
-    "n": "n ən",
+    "m": "m əm ɱ",
+    "n": "n ən ɲ ɾ̃",
     "ng": "ŋ",
-    "l": "l ɫ ɬ əl",
+    "l": "l ɫ ɬ əl ʎ",
     "r": "ɹ r ɻ",
     "w": "w ʍ",
     "y": "j ʲ",
 }
-_IPA = {ipa: phone for phone, spellings in _IPA_SPELLINGS.items() for ipa in spellings.split()}
+_IPA = {
+    unicodedata.normalize("NFC", ipa): phone
+    for phone, spellings in _IPA_SPELLINGS.items()
+    for ipa in spellings.split()
+}
 
-# Stress, ties, syllabic and non-syllabic marks, nasalisation, aspiration, palatalisation: none
-# changes the phone.
-_MARKS = re.compile("[\u02c8\u02cc'\u0361\u035c\u0329\u032f\u0303\u02b0\u200d]|(?<=.)\u02b2")
+# Stress, ties, syllabic and non-syllabic marks, nasalisation, aspiration, palatalisation, rounding:
+# none changes the phone.
+_MARKS = re.compile(
+    "[\u02c8\u02cc'\u0361\u035c\u0329\u032f\u0303\u02b0\u200d]|(?<=.)[\u02b2\u02b7]"
+)
+
+# Where in its word a phone is, as Kaldi writes it: beginning, inside, end, single.
+_KALDI_POSITION = re.compile("(?<=.)_[bies]$")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -93,8 +106,9 @@ def to_arpabet(label: str) -> str | None:
     ----------
     label : str
         ARPAbet in any case with or without a stress digit (``"AH0"``), one of the usual names of
-        silence (``"pau"``, ``""``), or one phone of espeak-ng's English IPA with or without stress
-        and length marks (``"ˈɑːɹ"``).
+        silence (``"pau"``, ``""``), or one phone of espeak-ng's or the Montreal Forced Aligner's
+        English IPA with or without stress and length marks (``"ˈɑːɹ"``, ``"tʷ"``). Kaldi's marks
+        of the place in the word are passed over (``"AH0_B"``).
 
     Returns
     -------
@@ -106,13 +120,13 @@ def to_arpabet(label: str) -> str | None:
     >>> to_arpabet("AH0"), to_arpabet("ˈoʊ"), to_arpabet("pau"), to_arpabet("click")
     ('ah', 'ow', 'sil', None)
     """
-    name = label.strip().lower()
+    name = _KALDI_POSITION.sub("", label.strip().lower())
     if name in _SILENCES:
         return SILENCE
     arpabet = re.sub(r"(?<=[a-z])[0-2]$", "", name)
     arpabet = _ARPABET_VARIANTS.get(arpabet, arpabet)
     if arpabet in PHONE_INDEX:
         return arpabet
-    ipa = _MARKS.sub("", unicodedata.normalize("NFD", name)).replace(":", "ː")
-    ipa = unicodedata.normalize("NFC", ipa)
-    return _IPA.get(ipa) or _IPA.get(ipa.replace("ː", ""))
+    ipa = unicodedata.normalize("NFC", name.replace(":", "ː"))
+    bare = unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", ipa)))
+    return _IPA.get(ipa) or _IPA.get(bare) or _IPA.get(bare.replace("ː", ""))

@@ -1,7 +1,7 @@
 """Any folder of recordings, one sub-folder per speaker.
 
 ``speaker/utterance.wav`` (or flac, ogg, opus, mp3), with an optional ``.txt`` (what is said) and
-``.lab`` or ``.TextGrid`` (phone times) of the same name beside it. Deeper folders are looked into;
+``.lab``, ``.TextGrid`` or ``.ctm`` (phone times) of the same name beside it. Deeper folders are looked into;
 the utterance is then named by its whole path below the speaker's folder, joined with ``-``. Names
 that start with a dot are passed over.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from vqspeech import audio
 from vqspeech.corpus.manifest import Listing, Skipped, Utterance
 
-LABEL_SUFFIXES = (".lab", ".TextGrid")
+LABEL_SUFFIXES = (".lab", ".TextGrid", ".ctm")
 
 
 def list_folder(root: Path) -> Listing:
