@@ -1,12 +1,10 @@
-"""The model file, portable and self-describing, and the writing of files that must never be half there.
+"""The model file: portable and self-describing, never half there.
 
 A model file is safetensors: the weights, and one metadata entry ``vqspeech`` holding JSON with the keys ``format``,
 ``version``, ``config``, ``speakers``, ``training`` and ``scores``. Loading executes nothing from it.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -17,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 
+from vqspeech.atomic import write_atomically
 from vqspeech.errors import ConfigurationError, ModelFileError
 from vqspeech.model import Autoencoder, ModelConfig
 
@@ -25,33 +24,6 @@ KEYS = ("format", "version", "config", "speakers", "training", "scores")
 
 MISFITS = (ConfigurationError, ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError)
 """What building a model of a configuration from elsewhere may raise."""
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place and move it there when it is complete and on disk.
-
-    Parameters
-    ----------
-    path : Path
-        Where the file shall be; its folder is made. What is there stays untouched until the new file is whole.
-    write : callable
-        Writes to the path handed to it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        # mkstemp makes files for the owner's eyes only
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_model(

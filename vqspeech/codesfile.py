@@ -14,13 +14,14 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 import numpy as np
 
-from vqspeech.checkpoint import write_atomically
+from vqspeech import textgrid
+from vqspeech.atomic import write_atomically
 from vqspeech.errors import CodesError
 
 if TYPE_CHECKING:
     from vqspeech.model import Autoencoder
 
-SUFFIXES = {"json": ".json", "npz": ".npz", "textgrid": ".TextGrid"}
+SUFFIXES = {"json": ".json", "npz": ".npz", "textgrid": textgrid.SUFFIX}
 """Suffix of a file in each format."""
 
 
@@ -73,33 +74,15 @@ class CodesRecord:
 
     def to_textgrid(self) -> str:
         """Return a Praat TextGrid with one interval for each frame, labelled with its code."""
-        end_s = self.samples / self.sample_rate
-        lines = [
-            'File type = "ooTextFile"',
-            'Object class = "TextGrid"',
-            "",
-            "xmin = 0",
-            f"xmax = {end_s:.9g}",
-            "tiers? <exists>",
-            "size = 1",
-            "item []:",
-            "    item [1]:",
-            '        class = "IntervalTier"',
-            '        name = "codes"',
-            "        xmin = 0",
-            f"        xmax = {end_s:.9g}",
-            f"        intervals: size = {len(self.codes)}",
+        intervals = [
+            (
+                frame * self.hop / self.sample_rate,
+                min((frame + 1) * self.hop, self.samples) / self.sample_rate,
+                str(code),
+            )
+            for frame, code in enumerate(self.codes)
         ]
-        for frame, code in enumerate(self.codes):
-            start = frame * self.hop / self.sample_rate
-            stop = min((frame + 1) * self.hop, self.samples) / self.sample_rate
-            lines += [
-                f"        intervals [{frame + 1}]:",
-                f"            xmin = {start:.9g}",
-                f"            xmax = {stop:.9g}",
-                f'            text = "{code}"',
-            ]
-        return "\n".join(lines) + "\n"
+        return textgrid.to_textgrid({"codes": intervals}, self.samples / self.sample_rate)
 
     def require_fit(self, model: "Autoencoder") -> None:
         """Check that the codes can be this model's.

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from vqspeech.errors import ConfigurationError, VqspeechError
 
-VERBS = ("prepare", "train", "codes", "decode", "convert", "info", "bench", "analyze")
+VERBS = ("prepare", "align", "train", "codes", "decode", "convert", "info", "bench", "analyze")
 
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141

@@ -21,6 +21,7 @@ _SYNCHRONOUS = 2
 _PHONEME_EVENTS_IN_IPA = 1 | 2
 _NO_EVENT, _PHONEME = 0, 7
 _UTF8 = 1
+_IPA, _SEPARATOR = 2, "_"
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _SILENT = 328
 _STRESS_AND_LENGTH = str.maketrans("", "", "ˈˌː")
@@ -120,6 +121,7 @@ class Synthesizer:
         if self.sample_rate <= 0:
             raise CorpusError(f"libespeak-ng does not start with its data in {data.decode()}")
         self._library.espeak_ng_SetRandSeed.argtypes = (ctypes.c_long,)
+        self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
         self._pieces: list[np.ndarray] = []
         self._marks: list[tuple[int, str]] = []
         # The library keeps only the address, so the callback must live as long as it does.
@@ -169,6 +171,30 @@ class Synthesizer:
             raise CorpusError(f"libespeak-ng cannot say {text!r} (status {status})")
         pcm = np.concatenate(self._pieces)
         return Spoken(pcm, spans(pcm, self._marks))
+
+    def transcribe(self, text: str) -> list[str]:
+        """Tell how the voice chosen would say `text`, without saying it.
+
+        Parameters
+        ----------
+        text : str
+            A word or more.
+
+        Returns
+        -------
+        list of str
+            Phones in IPA with their marks of stress and length, as espeak-ng divides them.
+        """
+        data = ctypes.create_string_buffer(text.encode())
+        position = ctypes.c_void_p(ctypes.addressof(data))
+        phones: list[str] = []
+        # Each call goes as far as the end of a clause, and the last one leaves a null pointer.
+        while position.value is not None:
+            found = self._library.espeak_TextToPhonemes(
+                ctypes.byref(position), _UTF8, _IPA | ord(_SEPARATOR) << 8
+            )
+            phones += (found or b"").decode().replace(" ", _SEPARATOR).split(_SEPARATOR)
+        return [phone for phone in phones if phone]
 
     def _receive(self, wav: Any, count: int, events: Any) -> int:
         """Keep what the library hands over: samples, and where each phone starts."""

@@ -1,0 +1,107 @@
+"""Many recordings: in one process or several, resumable, failures told one by one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqspeech import audio
+from vqspeech.alignment import files
+from vqspeech.alignment.files import Job, align_all
+from vqspeech.alignment.sphinx import Alignment
+from vqspeech.analysis.labels import Interval, read_lab
+from vqspeech.errors import CorpusError, VqspeechError
+
+BOTH = ("textgrid", "lab")
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Replace the aligner with one that fails at the word "fail"; return the texts it was given."""
+    seen: list[str] = []
+
+    def align(wav: np.ndarray, text: str) -> Alignment:
+        seen.append(text)
+        if "fail" in text:
+            raise CorpusError("no such word")
+        phones = [Interval(0.0, len(wav) / 16000, "aa")]
+        return Alignment(phones, phones)
+
+    monkeypatch.setattr(files, "align", align)
+    return seen
+
+
+def _job(folder: Path, name: str, text: str, formats: tuple[str, ...] = BOTH) -> Job:
+    audio.write(folder / f"{name}.wav", np.zeros(1600, np.float32), 16000, force=True)
+    return Job(folder / f"{name}.wav", text, folder / "out" / "ann" / name, formats)
+
+
+def test_a_job_is_done_when_all_its_files_are_there(tmp_path: Path, fake: list[str]) -> None:
+    """One of two files is not enough."""
+    job = _job(tmp_path, "a.b", "one")
+    assert [path.name for path in job.outputs()] == ["a.b.TextGrid", "a.b.lab"]
+    assert not job.done()
+    assert list(align_all([job], 1)) == [(job, "")]
+    assert job.done()
+    job.outputs()[0].unlink()
+    assert not job.done()
+    assert sorted(path.name for path in job.stem.parent.iterdir()) == ["a.b.lab"]
+
+
+def test_failures_are_told_and_the_others_written(tmp_path: Path, fake: list[str]) -> None:
+    """A bad text, a broken sound and a missing text each give their reason and leave no file."""
+    jobs = [_job(tmp_path, name, text) for name, text in (("a", "fail"), ("b", "x"), ("c", " "))]
+    broken = _job(tmp_path, "d", "one")
+    broken.source.write_bytes(b"RIFF")
+    reasons = {job.source.stem: reason for job, reason in align_all([*jobs, broken], 1)}
+    assert reasons["a"] == "no such word"
+    assert reasons["b"] == ""
+    assert reasons["c"].startswith("no text")
+    assert reasons["d"]
+    assert str(broken.source) not in reasons["d"]
+    names = sorted(path.name for path in jobs[1].stem.parent.iterdir())
+    assert names == ["b.TextGrid", "b.lab"]
+
+
+def test_a_run_that_stops_keeps_what_is_done(tmp_path: Path, fake: list[str]) -> None:
+    """Left after the first file, the run has written that one and nothing of the others."""
+    jobs = [_job(tmp_path, name, name) for name in ("a", "b", "c")]
+    run = align_all(jobs, 1)
+    next(run)
+    run.close()
+    assert [job.done() for job in jobs] == [True, False, False]
+    assert fake == ["a"]
+
+
+def test_processes_give_what_one_gives(mini_corpus: Path, tmp_path: Path) -> None:
+    """Two workers write the same bytes as none, and tell the same failures."""
+    pytest.importorskip("pocketsphinx", reason="needs pocketsphinx (the extra `align`)")
+    sources = sorted((mini_corpus / "wav48/f1").glob("*.wav"))[:3]
+    texts = [(mini_corpus / f"txt/f1/{path.stem}.txt").read_text() for path in sources]
+    texts[2] = ""
+    written = []
+    for processes in (1, 2):
+        jobs = [
+            Job(path, text, tmp_path / str(processes) / path.stem, BOTH)
+            for path, text in zip(sources, texts, strict=True)
+        ]
+        reasons = {job.source.stem: reason for job, reason in align_all(jobs, processes)}
+        assert [bool(reasons[path.stem]) for path in sources] == [False, False, True]
+        folder = tmp_path / str(processes)
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert len(written[0]) == 4
+    assert written[0] == written[1]
+    assert read_lab(tmp_path / "1" / f"{sources[0].stem}.lab")
+
+
+def test_a_place_that_cannot_be_written_ends_the_run(tmp_path: Path) -> None:
+    """A full or closed disk is no failure of one recording: workers report it as an error in one line."""
+    pytest.importorskip("pocketsphinx", reason="needs pocketsphinx (the extra `align`)")
+    (tmp_path / "out").write_text("a file")
+    noise = np.random.default_rng(0).normal(scale=0.01, size=16000).astype(np.float32)
+    jobs = []
+    for name in ("a", "b"):
+        audio.write(tmp_path / f"{name}.wav", noise, 16000)
+        jobs.append(Job(tmp_path / f"{name}.wav", "no", tmp_path / "out" / name, BOTH))
+    with pytest.raises(VqspeechError, match="cannot be written"):
+        list(align_all(jobs, 2))

@@ -1,0 +1,137 @@
+"""Many recordings aligned, some at a time; what is done stays done when a run is killed.
+
+Each file is written whole under its own name, so a recording is done when all its files are there.
+One that fails leaves none, and is tried again in the next run.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vqspeech import audio, workers
+from vqspeech.alignment.sphinx import Alignment, align
+from vqspeech.atomic import write_atomically
+from vqspeech.errors import VqspeechError
+from vqspeech.textgrid import SUFFIX
+
+FORMATS: dict[str, tuple[str, Callable[[Alignment], str]]] = {
+    "textgrid": (SUFFIX, Alignment.to_textgrid),
+    "lab": (".lab", Alignment.to_lab),
+}
+"""Suffix and text of a file in each format."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording to align.
+
+    Attributes
+    ----------
+    source : Path
+        The sound file.
+    text : str
+        What is said in it.
+    stem : Path
+        Where the results go, without suffix.
+    formats : tuple of str
+        Keys of `FORMATS`.
+    """
+
+    source: Path
+    text: str
+    stem: Path
+    formats: tuple[str, ...]
+
+    def outputs(self) -> list[Path]:
+        """Return the files this job writes."""
+        return [self.stem.with_name(self.stem.name + FORMATS[name][0]) for name in self.formats]
+
+    def done(self) -> bool:
+        """Tell whether all files are there."""
+        return all(path.is_file() for path in self.outputs())
+
+
+def align_file(job: Job) -> str:
+    """Align one recording and write its files.
+
+    Returns
+    -------
+    str
+        Why it failed, in one line; empty when it did not.
+
+    Raises
+    ------
+    OSError
+        If the files cannot be written.
+    """
+    if not job.text.strip():
+        return "no text comes with it (a .txt of the same name beside it, or --text)"
+    try:
+        wav = audio.read(job.source)
+        alignment = align(wav, job.text)
+    except VqspeechError as error:
+        return str(error).removeprefix(f"{job.source}: ")
+    for name, path in zip(job.formats, job.outputs(), strict=True):
+        _write(path, FORMATS[name][1](alignment))
+    return ""
+
+
+def align_all(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, str]]:
+    """Align recordings in several processes.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        What to do.
+    processes : int
+        0 or 1 works in this one.
+
+    Yields
+    ------
+    tuple of (Job, str)
+        A job that was done, in any order, and why it failed: empty when it did not.
+
+    Raises
+    ------
+    VqspeechError
+        If files cannot be written, or a worker dies.
+    """
+    if min(processes, len(jobs)) <= 1:
+        logger = logging.getLogger("vqspeech")
+        level = logger.level
+        _quiet()
+        try:
+            for job in jobs:
+                yield job, align_file(job)
+        finally:
+            logger.setLevel(level)
+        return
+    tasks = [[str(job.source), job.text, str(job.stem), list(job.formats)] for job in jobs]
+    for position, (reason, fatal) in workers.map_unordered(__name__, tasks, processes):
+        if fatal:
+            raise VqspeechError(fatal)
+        yield jobs[position], reason
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _handle(task: list) -> tuple[str, str]:
+    source, text, stem, formats = task
+    job = Job(Path(source), text, Path(stem), tuple(formats))
+    try:
+        return align_file(job), ""
+    except OSError as error:
+        return "", f"{error.filename or job.stem}: cannot be written ({error.strerror or error})"
+
+
+def _quiet() -> None:
+    """Leave out what is said about single files: a corpus has thousands of them, all alike."""
+    logging.getLogger("vqspeech").setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    _quiet()
+    workers.serve(_handle)

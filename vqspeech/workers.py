@@ -1,0 +1,106 @@
+"""Processes that do tasks beside one another, one JSON line in and one out for each.
+
+A worker is a fresh interpreter that runs a module whose ``__main__`` calls `serve`, and not a child
+of `multiprocessing`: that one would import the caller's main module anew, and stay behind when the
+caller is killed. This one ends when its input does.
+"""
+
+import contextlib
+import json
+import queue
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, Self
+
+from vqspeech.errors import VqspeechError
+
+
+def serve(handle: Callable[[Any], Any]) -> None:
+    """Do the tasks that come in on standard input until it ends.
+
+    Parameters
+    ----------
+    handle : callable
+        Takes a task and returns its result, both plain JSON values.
+    """
+    # Ctrl-C reaches the whole group; the process that started this one decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for line in sys.stdin:
+        print(json.dumps(handle(json.loads(line))), flush=True)
+
+
+def map_unordered(module: str, tasks: Sequence[Any], workers: int) -> Iterator[tuple[int, Any]]:
+    """Let several processes do tasks.
+
+    Parameters
+    ----------
+    module : str
+        Its ``__main__`` calls `serve`.
+    tasks : sequence
+        Plain JSON values.
+    workers : int
+        Processes, at least 1.
+
+    Yields
+    ------
+    tuple of (int, object)
+        Position of a task and its result, as tasks get done, in any order.
+
+    Raises
+    ------
+    VqspeechError
+        If a worker dies.
+    """
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for _ in range(min(workers, len(tasks))):
+            idle.put(stack.enter_context(_Worker(module)))
+
+        def do(task: Any) -> Any:
+            worker = idle.get()
+            try:
+                return worker.do(task)
+            finally:
+                idle.put(worker)
+
+        futures = {pool.submit(do, task): position for position, task in enumerate(tasks)}
+        stack.callback(lambda: [future.cancel() for future in futures])
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+class _Worker:
+    """One process."""
+
+    def __init__(self, module: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def do(self, task: Any) -> Any:
+        """Let the process do a task and return the result."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            print(json.dumps(task), file=self._process.stdin, flush=True)
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise VqspeechError("a worker process died (memory?); run again with --workers 1")
+        return json.loads(answer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
