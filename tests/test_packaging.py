@@ -96,7 +96,9 @@ def test_the_wheel_holds_the_code_and_the_configurations(built: Built) -> None:
     conf = ROOT / "conf"
     settings = {f"vqspeech/conf/{path.relative_to(conf)}" for path in conf.rglob("*.yaml")}
     assert settings
-    assert modules | settings | {"vqspeech/conf/__init__.py", "vqspeech/py.typed"} <= held
+    page = {str(path.relative_to(ROOT)) for path in (ROOT / "vqspeech/analysis/page").iterdir()}
+    assert page
+    assert modules | settings | page | {"vqspeech/conf/__init__.py", "vqspeech/py.typed"} <= held
     assert not [name for name in held if name.endswith((".cpp", ".h"))]
 
 

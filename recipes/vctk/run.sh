@@ -201,7 +201,7 @@ stage 4 test "$exp/converted/conversions.json" \
   "$PYTHON" "$recipe/local/convert_pairs.py" --model "$model" --store "$store" --out "$exp/converted"
 if ((first > 5 || last < 5)) || [[ ! -f $store/manifest.tsv ]] || labelled; then
   stage 5 test "$exp/analysis/scores.json" \
-    "$PYTHON" -m vqspeech analyze --model "$model" --store "$store" --out "$exp/analysis" --force
+    "$PYTHON" -m vqspeech analyze --model "$model" --corpus "$store" --out "$exp/analysis" --force
 else
   printf 'stage 5 (analyze): left out, %s lists no phone labels for both train and test\n' "$store/manifest.tsv"
 fi

@@ -1,10 +1,13 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from labelled_store import RATE, Spoken, lab_of, write_store
 
-OUTPUTS = ["phones.png", "scores.json", "scores.md"]
+OUTPUTS = ["plots", "report.html", "scores.csv", "scores.json", "scores.md", "textgrids"]
+
+QUICK = ("--examples", 0)
 
 
 @pytest.fixture
@@ -16,23 +19,61 @@ def store(tmp_path: Path) -> Path:
     )
 
 
-def test_writes_scores_table_and_picture(run, store: Path, tmp_path: Path, tiny_model) -> None:
-    """The three files are there, nothing else is, and the table is printed too."""
-    outcome = run("analyze", "--store", store, "--out", "a/b")
+def test_writes_scores_pictures_and_a_page(run, store: Path, tmp_path: Path, tiny_model) -> None:
+    """The files announced are there, nothing else is, and the tables are printed too."""
+    outcome = run("analyze", "--corpus", store, "--out", "a/b")
     assert outcome.status == 0, outcome.err
     assert sorted(path.name for path in (tmp_path / "a/b").iterdir()) == OUTPUTS
     scores = json.loads((tmp_path / "a/b/scores.json").read_text())
-    assert scores["codebook_size"] == tiny_model.codebook_size
-    assert scores["with_silence"]["scored_frames"] == -(-16000 // tiny_model.hop)
-    assert scores["with_silence"]["chance"] < 0.5
+    assert list(scores) == ["tiny", "random weights", "k-means of MFCC"]
+    assert scores["tiny"]["codebook_size"] == tiny_model.codebook_size
+    assert scores["tiny"]["with_silence"]["scored_frames"] == -(-16000 // tiny_model.hop)
+    assert scores["tiny"]["with_silence"]["chance"] < 0.5
     assert (tmp_path / "a/b/scores.md").read_text() in outcome.out
-    assert (tmp_path / "a/b/phones.png").read_bytes().startswith(b"\x89PNG")
+    plots = sorted((tmp_path / "a/b/plots").iterdir())
+    assert "tiny-phones.png" in [path.name for path in plots]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in plots)
+    page = (tmp_path / "a/b/report.html").read_text()
+    assert page.count("<audio") == 2
+    assert [path.name for path in (tmp_path / "a/b/textgrids").iterdir()] == ["s1-u1.TextGrid"]
+
+
+def test_two_models_stand_in_one_table(
+    run, store: Path, tmp_path: Path, tiny_model_file: Path
+) -> None:
+    """Files of one name are told apart by their folders; one shape has one untrained baseline."""
+    for folder in ("one", "two"):
+        (tmp_path / folder / "train").mkdir(parents=True)
+        shutil.copy(tiny_model_file, tmp_path / folder / "train/model.safetensors")
+    models = [part for f in ("one", "two") for part in ("--model", f"{f}/train/model.safetensors")]
+    outcome = run("analyze", *models, "--corpus", store, "--out", "out", "--examples", "0")
+    assert outcome.status == 0, outcome.err
+    scores = json.loads((tmp_path / "out/scores.json").read_text())
+    assert list(scores) == ["one", "two", "random weights", "k-means of MFCC"]
+    assert scores["one"]["with_silence"] == scores["two"]["with_silence"]
+    assert "<audio" not in (tmp_path / "out/report.html").read_text()
+    assert not (tmp_path / "out/textgrids").exists()
+
+
+def test_a_corpus_is_packed_first(run, mini_corpus: Path, tmp_path: Path) -> None:
+    """Recordings with labels are enough: they are packed at the model's rate, beside the results."""
+    sounds = {path.stem: path for path in sorted(mini_corpus.rglob("*.wav"))}
+    corpus = tmp_path / "corpus"
+    for speaker in ("f1", "m1"):
+        (corpus / speaker).mkdir(parents=True)
+        for label in sorted(mini_corpus.rglob(f"{speaker}_*.lab"))[:12]:
+            for path in (label, sounds[label.stem]):
+                shutil.copy(path, corpus / speaker)
+    outcome = run("analyze", "--corpus", corpus, "--out", "out", "--examples", "1")
+    assert outcome.status == 0, outcome.err
+    assert (tmp_path / "out/store/store.json").is_file()
+    assert (tmp_path / "out/report.html").is_file()
 
 
 def test_same_arguments_give_the_same_scores(run, store: Path, tmp_path: Path) -> None:
     """A second run with the same seed writes the same bytes."""
     for out in ("a", "b"):
-        assert run("analyze", "--store", store, "--out", out, "--seed", 3).status == 0
+        assert run("analyze", "--store", store, "--out", out, "--seed", 3, *QUICK).status == 0
     texts = [(tmp_path / out / "scores.json").read_bytes() for out in ("a", "b")]
     assert texts[0] == texts[1]
 
@@ -45,8 +86,12 @@ def test_existing_output_is_kept_unless_forced(run, store: Path, tmp_path: Path)
     assert "out/scores.md exists" in run("analyze", "--store", store, "--out", "out").error
     assert [path.name for path in kept.parent.iterdir()] == ["scores.md"]
     assert kept.read_text() == "mine"
-    assert run("analyze", "--store", store, "--out", "out", "--force").status == 0
+    assert run("analyze", "--store", store, "--out", "out", "--force", *QUICK).status == 0
     assert "map accuracy" in kept.read_text()
+    assert "out/scores.json exists" in run("analyze", "--store", store, "--out", "out").error
+    for name in ("scores.json", "scores.csv", "scores.md", "report.html"):
+        (tmp_path / "out" / name).unlink()
+    assert "out/plots exists" in run("analyze", "--store", store, "--out", "out").error
 
 
 def test_without_labels_it_says_what_to_do(run, tmp_path: Path) -> None:
@@ -74,6 +119,23 @@ def test_store_at_another_rate_is_refused(run, tmp_path: Path) -> None:
     error = run("analyze", "--store", store, "--out", "out").error
     assert "8000 Hz" in error
     assert f"{RATE} Hz" in error
+
+
+@pytest.mark.parametrize("count", ["-1", "1.5", "some"])
+def test_impossible_counts_are_refused(run, store: Path, count: str) -> None:
+    """The option is named."""
+    assert (
+        "--examples"
+        in run("analyze", "--store", store, "--out", "out", f"--examples={count}").error
+    )
+
+
+def test_without_a_model_it_says_how_to_name_one(run, store: Path, monkeypatch) -> None:
+    """Both ways are in the error."""
+    monkeypatch.delenv("VQSPEECH_MODEL")
+    error = run("analyze", "--store", store, "--out", "out").error
+    assert "--model" in error
+    assert "VQSPEECH_MODEL" in error
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan", "many"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vqspeech.errors import VqspeechError
-from vqspeech.evaluation.pitch import median_f0_hz, moved_towards
+from vqspeech.evaluation.pitch import f0_at, median_f0_hz, moved_towards
 
 RATE = 16000
 
@@ -28,6 +28,15 @@ def test_pitch_of_a_synthetic_voice(f0_hz: float) -> None:
 def test_pitch_does_not_depend_on_the_rate(rate: int) -> None:
     """The same voice at another rate has the same pitch."""
     assert median_f0_hz(voice(150, rate=rate), rate) == pytest.approx(150, rel=0.01)
+
+
+def test_pitch_is_looked_up_where_it_is() -> None:
+    """A voice that jumps has the first pitch before and the second after; silence has none."""
+    parts = [voice(110, 0.5), np.zeros(RATE // 2, np.float32), voice(220, 0.5)]
+    found = f0_at(np.concatenate(parts), RATE, np.array([0.25, 0.75, 1.25, 9.0]))
+    assert found[[0, 2]] == pytest.approx([110, 220], rel=0.02)
+    assert math.isnan(found[1])
+    assert np.isnan(f0_at(np.ones(10, np.float32), RATE, np.array([0.0]))).all()
 
 
 def test_missing_fundamental_is_heard() -> None:

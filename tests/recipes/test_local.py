@@ -136,6 +136,17 @@ def experiment(tmp_path: Path, model_file: Path) -> Path:
         "shuffled": 0.13,
     }
     unscored = dict.fromkeys(phones) | {"map_accuracy_interval": [None, None]}
+    abx = {
+        f"{where}_{kind}": {"error": error}
+        for where, errors in (("within", (0.36, 0.15)), ("across", (0.41, None)))
+        for kind, error in zip(("codes", "vectors"), errors, strict=True)
+    }
+    model = {"with_silence": phones, "without_silence": unscored, "abx": abx}
+    other = {"with_silence": phones | {"map_accuracy": 0.222}, "without_silence": unscored}
+    analysis = {
+        "model": {"kind": "model", "complaints": ["no better than shuffled codes: 43"], **model},
+        "random weights": {"kind": "random weights", "complaints": [], **other},
+    }
     conversion = {
         "source": "m1",
         "target": "f1",
@@ -151,7 +162,7 @@ def experiment(tmp_path: Path, model_file: Path) -> Path:
     for name, content in (
         ("train/metrics.json", metrics),
         ("converted/conversions.json", [conversion, still]),
-        ("analysis/scores.json", {"with_silence": phones, "without_silence": unscored}),
+        ("analysis/scores.json", analysis),
     ):
         (exp / name).parent.mkdir(parents=True)
         (exp / name).write_text(json.dumps(content))
@@ -172,11 +183,19 @@ def test_every_figure_of_the_report_has_its_baseline_in_the_same_row(experiment:
         "what the decoder takes": ("+0.500 bits", "3.750"),
         "codes used": ("61", "64"),
         "perplexity": ("43.2", "64"),
-        "phone map accuracy, all": ("43.2% [41.0%, 45.0%]", "12.0% chance", "13.0% codes shuffled"),
+        "phone map accuracy, all": (
+            "43.2% [41.0%, 45.0%]",
+            "12.0% chance",
+            "13.0% codes shuffled",
+            "22.2% random weights",
+        ),
+        "ABX error between phones, within": ("36.0% codes", "15.0% vectors", "50.0% chance"),
+        "ABX error between phones, across": ("41.0% codes", "- vectors"),
         "conversions that moved": ("1 of 2", "1 by chance"),
     }.items():
         assert all(figure in row(start) for figure in figures), row(start)
     assert "1,234 steps, 5,678 samples seen" in "\n".join(rows)
+    assert "**no better than shuffled codes: 43**" in rows
     assert any("unvoiced" in line and "| no " in line for line in rows)
 
 

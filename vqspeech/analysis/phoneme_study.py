@@ -33,12 +33,21 @@ if TYPE_CHECKING:
 class Encoder(Protocol):
     """What the study needs of a model."""
 
-    sample_rate: int
-    hop: int
-    codebook_size: int
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
 
-    def encode(self, wav: NDArray[np.float32], /) -> Any:
-        """Turn (samples,) into int64 codes (frames,)."""
+    @property
+    def hop(self) -> int:
+        """Samples a code."""
+
+    @property
+    def codebook_size(self) -> int:
+        """Number of different codes."""
+
+    @property
+    def encode(self) -> Callable[[NDArray[np.float32]], Any]:
+        """Turns (samples,) into int64 codes (frames,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +84,174 @@ class PhonemeStudy:
     counts: NDArray[np.int64]
     unmapped: dict[str, int]
     skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedCorpus:
+    """Phones and codes of the utterances that a mapping is fitted and scored on.
+
+    Attributes
+    ----------
+    fitted, scored : tuple of int
+        Places in the store of the utterances of `train` and of `test`.
+    train, test : tuple of Aligned
+        One an utterance; phones are `UNKNOWN` where a label is outside the phone set.
+    unmapped : dict of str to int
+        Labels outside the phone set and their frames.
+    skipped : tuple of str
+        One line for each label file that could not be read.
+    """
+
+    fitted: tuple[int, ...]
+    scored: tuple[int, ...]
+    train: tuple[Aligned, ...]
+    test: tuple[Aligned, ...]
+    unmapped: dict[str, int]
+    skipped: tuple[str, ...]
+
+
+def choose_utterances(
+    store: "PackedStore", train_minutes: float, rng: np.random.Generator
+) -> tuple[list[int], list[int]]:
+    """Choose the labelled utterances to fit and to score on.
+
+    Parameters
+    ----------
+    store : PackedStore
+        With labelled utterances in its train and test splits.
+    train_minutes : float
+        How much of the train split to take at most; at least one utterance is taken.
+    rng : numpy.random.Generator
+        Draws from the train split; the test split is taken whole.
+
+    Returns
+    -------
+    fitted, scored : list of int
+        Places in the store, ascending.
+
+    Raises
+    ------
+    CorpusError
+        When a split has no utterance with labels.
+    """
+    fitted = _at_most(_labelled(store, "train"), store, train_minutes * 60, rng)
+    return fitted, _labelled(store, "test")
+
+
+def align_corpus(
+    model: Encoder,
+    store: "PackedStore",
+    fitted: Sequence[int],
+    scored: Sequence[int],
+    progress: Callable[[int, int], None] | None = None,
+) -> AlignedCorpus:
+    """Encode labelled utterances and look up the phone of each frame.
+
+    Parameters
+    ----------
+    model : Encoder
+        The model.
+    store : PackedStore
+        The store, at the model's rate.
+    fitted, scored : sequence of int
+        From `choose_utterances`.
+    progress : callable, optional
+        Called with utterances done and utterances in all.
+
+    Returns
+    -------
+    AlignedCorpus
+        Without the utterances whose labels cannot be read.
+
+    Raises
+    ------
+    ConfigurationError
+        When the model and the store have different sample rates.
+    CorpusError
+        When of a split no labels can be read, or none is in the phone set.
+    """
+    if store.sample_rate != model.sample_rate:
+        raise ConfigurationError(
+            f"{store.path}: holds {store.sample_rate} Hz and the model takes {model.sample_rate} "
+            "Hz; prepare the corpus at the model's rate"
+        )
+    total = len(fitted) + len(scored)
+    unmapped: Counter[str] = Counter()
+    skipped: list[str] = []
+
+    def align(indices: Sequence[int], done: int, split: str) -> dict[int, Aligned]:
+        found = {}
+        for number, index in enumerate(indices, start=done + 1):
+            try:
+                found[index] = align_utterance(model, store, index, unmapped)
+            except CorpusError as error:
+                skipped.append(str(error))
+            if progress is not None:
+                progress(number, total)
+        if not found:
+            raise CorpusError(f"no labels of the {split} split can be read: {skipped[-1]}")
+        if not any((part.phones != UNKNOWN).any() for part in found.values()):
+            names = ", ".join(repr(label) for label, _ in unmapped.most_common(5))
+            raise CorpusError(
+                f"{store.path}: no label of the {split} split is in the phone set (ARPAbet or "
+                f"espeak-ng's IPA); found {names}"
+            )
+        return found
+
+    train, test = align(fitted, 0, "train"), align(scored, len(fitted), "test")
+    return AlignedCorpus(
+        fitted=tuple(train),
+        scored=tuple(test),
+        train=tuple(train.values()),
+        test=tuple(test.values()),
+        unmapped=dict(unmapped.most_common()),
+        skipped=tuple(skipped),
+    )
+
+
+def score_alignment(
+    model: Encoder, aligned: AlignedCorpus, rng: np.random.Generator
+) -> PhonemeStudy:
+    """Score codes against the phones they were aligned with, under both policies for silence.
+
+    Parameters
+    ----------
+    model : Encoder
+        Whose codes they are.
+    aligned : AlignedCorpus
+        From `align_corpus`.
+    rng : numpy.random.Generator
+        For the shuffled control and the bootstrap.
+
+    Returns
+    -------
+    PhonemeStudy
+        The same for the same arguments.
+    """
+    train, test = (
+        _where(part, lambda phones: phones != UNKNOWN) for part in (aligned.train, aligned.test)
+    )
+    silence = PHONE_INDEX[SILENCE]
+    speech_train, speech_test = (
+        _where(part, lambda phones: phones != silence) for part in (train, test)
+    )
+    frame_rate_hz = model.sample_rate / model.hop
+    return PhonemeStudy(
+        sample_rate=model.sample_rate,
+        hop=model.hop,
+        frame_rate_hz=frame_rate_hz,
+        codebook_size=model.codebook_size,
+        fitted_utterances=len(train),
+        scored_utterances=len(test),
+        with_silence=score_phones(train, test, model.codebook_size, frame_rate_hz, rng),
+        without_silence=score_phones(
+            speech_train, speech_test, model.codebook_size, frame_rate_hz, rng
+        ),
+        mapping=map_codes(joint_counts(train, model.codebook_size)),
+        counts=joint_counts(test, model.codebook_size),
+        unmapped=aligned.unmapped,
+        skipped=aligned.skipped,
+    )
 
 
 def study_phonemes(
@@ -114,61 +291,10 @@ def study_phonemes(
         When a split has no utterance with labels, none whose labels can be read, or none whose
         labels are in the phone set.
     """
-    if store.sample_rate != model.sample_rate:
-        raise ConfigurationError(
-            f"{store.path}: holds {store.sample_rate} Hz and the model takes {model.sample_rate} "
-            "Hz; prepare the corpus at the model's rate"
-        )
     rng = np.random.default_rng(seed)
-    fitted = _at_most(_labelled(store, "train"), store, train_minutes * 60, rng)
-    scored = _labelled(store, "test")
-    total = len(fitted) + len(scored)
-    unmapped: Counter[str] = Counter()
-    skipped: list[str] = []
-
-    def align(indices: Sequence[int], done: int, split: str) -> list[Aligned]:
-        found = []
-        for number, index in enumerate(indices, start=done + 1):
-            try:
-                found.append(align_utterance(model, store, index, unmapped))
-            except CorpusError as error:
-                skipped.append(str(error))
-            if progress is not None:
-                progress(number, total)
-        if not found:
-            raise CorpusError(f"no labels of the {split} split can be read: {skipped[-1]}")
-        known = _where(found, lambda phones: phones != UNKNOWN)
-        if not any(len(part.phones) for part in known):
-            names = ", ".join(repr(label) for label, _ in unmapped.most_common(5))
-            raise CorpusError(
-                f"{store.path}: no label of the {split} split is in the phone set (ARPAbet or "
-                f"espeak-ng's IPA); found {names}"
-            )
-        return known
-
-    train, test = align(fitted, 0, "train"), align(scored, len(fitted), "test")
-    silence = PHONE_INDEX[SILENCE]
-    counts = joint_counts(test, model.codebook_size)
-    speech_train, speech_test = (
-        _where(part, lambda phones: phones != silence) for part in (train, test)
-    )
-    frame_rate_hz = model.sample_rate / model.hop
-    return PhonemeStudy(
-        sample_rate=model.sample_rate,
-        hop=model.hop,
-        frame_rate_hz=frame_rate_hz,
-        codebook_size=model.codebook_size,
-        fitted_utterances=len(train),
-        scored_utterances=len(test),
-        with_silence=score_phones(train, test, model.codebook_size, frame_rate_hz, rng),
-        without_silence=score_phones(
-            speech_train, speech_test, model.codebook_size, frame_rate_hz, rng
-        ),
-        mapping=map_codes(joint_counts(train, model.codebook_size)),
-        counts=counts,
-        unmapped=dict(unmapped.most_common()),
-        skipped=tuple(skipped),
-    )
+    fitted, scored = choose_utterances(store, train_minutes, rng)
+    aligned = align_corpus(model, store, fitted, scored, progress)
+    return score_alignment(model, aligned, rng)
 
 
 def align_utterance(

@@ -1,25 +1,54 @@
-"""``vqspeech analyze``: what a model's codes say of phones, as a table, a heat map and JSON."""
+"""``vqspeech analyze``: what codes say of phones and speakers, beside baselines, as tables, pictures and a page."""
 
 import argparse
-from contextlib import ExitStack
-from io import BytesIO
+import os
+import re
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vqspeech.cli.files import check_folder, check_outputs
-from vqspeech.cli.options import add_model_arguments, open_model
+from vqspeech.cli.options import MODEL_VARIABLE, find_device
+from vqspeech.errors import ConfigurationError
 
-HELP = "codes against phones: accuracy, information, bit rate"
+if TYPE_CHECKING:
+    from vqspeech.analysis.study import SystemStudy
+    from vqspeech.analysis.systems import System
+    from vqspeech.corpus.store import PackedStore
+    from vqspeech.model import Autoencoder
+    from vqspeech.progress import Progress
 
-_OUTPUTS = ("scores.json", "scores.md", "phones.png")
+HELP = "codes against phones and speakers: scores beside baselines, one HTML report"
+
+_TABLES = ("scores.json", "scores.csv", "scores.md")
+_PAGE = "report.html"
+_FOLDERS = ("plots", "textgrids")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this verb."""
     parser.add_argument(
-        "--store", required=True, metavar="FOLDER", help="prepared corpus with phone labels"
+        "--model",
+        action="append",
+        metavar="FILE",
+        help=f"model file; again for more models (default: the variable {MODEL_VARIABLE})",
     )
     parser.add_argument(
-        "--out", required=True, metavar="FOLDER", help=f"where {', '.join(_OUTPUTS)} go"
+        "--corpus",
+        "--store",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="with phone labels: a prepared store, or a corpus as vqspeech prepare takes it, which is"
+        " packed into OUT/store first",
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="FOLDER",
+        help=f"where {', '.join((*_TABLES, _PAGE, *_FOLDERS))} go",
     )
     parser.add_argument(
         "--train-minutes",
@@ -28,57 +57,194 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how much of the train split the codes are mapped on (default: 20)",
     )
+    parser.add_argument(
+        "--examples",
+        type=_count,
+        default=6,
+        metavar="N",
+        help="test utterances to look at and listen to in the report (default: 6)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     parser.add_argument("--force", action="store_true", help="replace existing files")
-    add_model_arguments(parser)
+    parser.add_argument(
+        "--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one, else cpu)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Score the model that `args` name, write the files and print the table.
+    """Measure the models that `args` name, write the files and print the tables.
 
     Raises
     ------
     ConfigurationError
         When no model is named, the outputs have no place or exist, or the rates differ.
     CorpusError
-        When the store is none or has no labels to hold codes against.
+        When the corpus is none or has no labels to hold codes against.
     ModelFileError
-        When the file is not a model.
+        When a file is not a model.
     """
-    out = Path(args.out)
+    files = _model_files(args)
+    out: Path = args.out
     check_folder(out)
-    outputs = [out / name for name in _OUTPUTS]
-    check_outputs(outputs, force=args.force)
+    check_outputs([out / name for name in (*_TABLES, _PAGE)], force=args.force)
+    for name in _FOLDERS:
+        if (out / name).exists() and not args.force:
+            raise ConfigurationError(f"{out / name} exists: it is kept unless you say --force")
 
-    from vqspeech.analysis.phoneme_report import heat_map, to_json, to_markdown
-    from vqspeech.analysis.phoneme_study import study_phonemes
+    from vqspeech.analysis import report, tables
+    from vqspeech.analysis.examples import choose_examples, example_textgrid, make_examples
+    from vqspeech.analysis.plots import PLOTS
+    from vqspeech.analysis.study import STEPS, choose_material, study_system, track_pitch
+    from vqspeech.analysis.systems import MODEL
+    from vqspeech.checkpoint import load_model
     from vqspeech.corpus.store import PackedStore
     from vqspeech.progress import Progress
 
-    store = PackedStore(Path(args.store))
-    model = open_model(args)
-    with ExitStack() as stack:
-        bar: Progress | None = None
+    device = find_device(args)
+    models = {name: load_model(file).to(device) for name, file in files.items()}
+    store = PackedStore(_store_folder(args, next(iter(models.values())).sample_rate))
+    for name, model in models.items():
+        if model.sample_rate != store.sample_rate:
+            raise ConfigurationError(
+                f"{store.path}: holds {store.sample_rate} Hz and the model {name} takes "
+                f"{model.sample_rate} Hz; prepare the corpus at the model's rate"
+            )
+    material = choose_material(store, args.train_minutes, args.seed)
+    shapes = _architectures(models)
+    steps = 4 + len(shapes) + len(models) + STEPS * (len(models) + len(shapes) + 1)
+    with Progress(steps, "steps", "analyze", every_s=5) as bar:
+        systems = _systems(files, models, shapes, store, material.fitted, args.seed, bar)
+        pitch = track_pitch(store, material, args.seed)
+        bar.update(1, "pitch is tracked")
+        studies: list[SystemStudy] = []
+        for system in systems:
+            studies.append(
+                study_system(
+                    system,
+                    store,
+                    material,
+                    pitch,
+                    seed=args.seed,
+                    step=lambda note: bar.update(1, note),
+                )
+            )
+        chosen = choose_examples(store, studies[0].aligned.scored, args.examples)
+        examples = make_examples(models, systems, store, chosen, args.seed)
+        bar.update(1, "examples are drawn")
+        figures: dict[str, dict[str, bytes]] = {}
+        for study in studies:
+            if study.system.kind == MODEL:
+                figures[study.system.name] = {
+                    key: report.to_png(plot.draw(study)) for key, plot in PLOTS.items()
+                }
+                bar.update(1, f"{study.system.name}: pictures")
+        contents = {
+            "scores.json": tables.to_json(studies).encode(),
+            "scores.csv": tables.to_csv(studies).encode(),
+            "scores.md": tables.to_markdown(material, studies).encode(),
+        }
+        for name, images in figures.items():
+            contents |= {f"plots/{_slug(name)}-{key}.png": png for key, png in images.items()}
+        own = [system for system in systems if system.kind == MODEL]
+        for example in examples:
+            stem = f"{_slug(example.speaker)}-{_slug(example.utterance)}"
+            contents[f"textgrids/{stem}.TextGrid"] = example_textgrid(example, own).encode()
+        # Written last: where the page is, all is there.
+        contents[_PAGE] = report.to_html(material, studies, figures, examples).encode()
+        for place, content in contents.items():
+            _write(out / place, content)
+        bar.update(1, "files are written")
+    print(contents["scores.md"].decode())
+    for place in (*_TABLES, _PAGE):
+        print(out / place)
 
-        def report(done: int, total: int) -> None:
-            nonlocal bar
-            if bar is None:
-                bar = stack.enter_context(Progress(total, "utterances", "encoding"))
-            bar.update(done - bar.done)
 
-        study = study_phonemes(
-            model, store, train_minutes=args.train_minutes, seed=args.seed, progress=report
+def _model_files(args: argparse.Namespace) -> dict[str, str]:
+    """Return the model files by short names: their stems, or where those are alike what tells the paths apart."""
+    files = list(dict.fromkeys(args.model or [os.environ.get(MODEL_VARIABLE, "")]))
+    if not all(files):
+        raise ConfigurationError(
+            f"no model given: name a model file with --model or in {MODEL_VARIABLE}"
         )
-    table = to_markdown(study)
-    image = BytesIO()
-    heat_map(study).savefig(image, format="png")
-    contents = (to_json(study).encode(), table.encode(), image.getvalue())
-    out.mkdir(parents=True, exist_ok=True)
-    for path, content in zip(outputs, contents, strict=True):
-        _replace(path, content)
-    print(table)
-    for path in outputs:
-        print(path)
+    paths = [Path(file).absolute().with_suffix("") for file in files]
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        first = _shared([path.parts for path in paths])
+        last = _shared([path.parts[::-1] for path in paths])
+        names = ["/".join(path.parts[first : len(path.parts) - last]) for path in paths]
+    if len(set(names)) < len(names) or not all(names):
+        names = files
+    return dict(zip(names, files, strict=True))
+
+
+def _shared(paths: Sequence[Sequence[str]]) -> int:
+    """Count the parts that all paths begin with."""
+    alike = (len(set(parts)) == 1 for parts in zip(*paths, strict=False))
+    return sum(1 for _ in takewhile(bool, alike))
+
+
+def _store_folder(args: argparse.Namespace, sample_rate: int) -> Path:
+    """Return the store that `args` name; a corpus is packed first."""
+    from vqspeech.corpus.prepare import find_corpus, prepare
+    from vqspeech.corpus.store import INDEX
+
+    corpus: Path = args.corpus
+    if (corpus / INDEX).is_file():
+        return corpus
+    listing = find_corpus(corpus)
+    return prepare(listing, args.out / "store", sample_rate=sample_rate, force=args.force)
+
+
+def _architectures(models: "Mapping[str, Autoencoder]") -> "dict[str, Autoencoder]":
+    """Return one model of each shape of encoder and codebook, by the name that its random weights get."""
+    from vqspeech.analysis.systems import RANDOM
+
+    found: dict[str, tuple[str, Autoencoder]] = {}
+    for name, model in models.items():
+        shape = repr((model.config.encoder, model.config.dim, model.codebook_size))
+        found.setdefault(shape, (name, model))
+    if len(found) == 1:
+        return dict.fromkeys([RANDOM], next(iter(models.values())))
+    return {f"{RANDOM}, {name}": model for name, model in found.values()}
+
+
+def _systems(
+    files: Mapping[str, str],
+    models: "Mapping[str, Autoencoder]",
+    shapes: "Mapping[str, Autoencoder]",
+    store: "PackedStore",
+    fitted: tuple[int, ...],
+    seed: int,
+    bar: "Progress",
+) -> "list[System]":
+    """Return the models and their baselines."""
+    from vqspeech.analysis.systems import mfcc_system, model_facts, model_system, random_system
+    from vqspeech.checkpoint import read_header
+
+    systems = []
+    for name, model in models.items():
+        facts = {"file": files[name], **model_facts(read_header(files[name]), model)}
+        systems.append(model_system(model, name, facts=facts))
+    for name, model in shapes.items():
+        systems.append(random_system(model, name, store, fitted, seed))
+        bar.update(1, f"{name}: made")
+    systems.append(mfcc_system(store, fitted, seed=seed))
+    bar.update(1, f"{systems[-1].name}: fitted")
+    return systems
+
+
+def _slug(text: str) -> str:
+    """Make a name that may stand in a file name."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "unnamed"
+
+
+def _write(path: Path, content: bytes) -> None:
+    from vqspeech.atomic import write_atomically
+
+    def save(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    write_atomically(path, save)
 
 
 def _minutes(text: str) -> float:
@@ -88,10 +254,7 @@ def _minutes(text: str) -> float:
     return value
 
 
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 5):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 9999")
+    return int(text)

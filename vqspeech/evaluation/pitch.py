@@ -43,38 +43,43 @@ def median_f0_hz(wav: NDArray[np.float32], sample_rate: int) -> float:
     VqspeechError
         When `wav` is not one-dimensional and finite.
     """
-    # Numba comes with it and takes a second: only who measures waits.
-    import librosa
+    f0_hz, audible = _track(wav, sample_rate)
+    voiced = ~np.isnan(f0_hz)
+    if voiced.sum() < _LEAST_VOICED_SHARE * audible.sum() or not voiced.any():
+        return math.nan
+    return float(np.median(f0_hz[voiced]))
 
-    sound = np.asarray(wav, dtype=np.float32)
-    if sound.ndim != 1 or not np.isfinite(sound).all():
-        raise VqspeechError(
-            f"pitch is measured on finite samples of shape (samples,), found shape {sound.shape}"
-            f" with {np.count_nonzero(~np.isfinite(sound))} that are not finite"
-        )
-    window = round(_WINDOW_S * sample_rate)
-    hop = window // 4
-    if len(sound) < window:
-        return math.nan
-    # An offset correlates with itself at every lag and would pass for the highest pitch.
-    sound = sound - sound.mean()
-    if not sound.any():
-        return math.nan
-    f0_hz, voiced, _ = librosa.pyin(
-        sound,
-        fmin=F0_RANGE_HZ[0],
-        fmax=F0_RANGE_HZ[1],
-        sr=sample_rate,
-        frame_length=window,
-        hop_length=hop,
-        beta_parameters=(2, 10),
-    )
-    level = librosa.feature.rms(y=sound, frame_length=window, hop_length=hop)[0]
-    audible = level > level.max() * 10 ** (-_AUDIBLE_DB / 20)
-    heard = voiced & audible
-    if heard.sum() < _LEAST_VOICED_SHARE * audible.sum():
-        return math.nan
-    return float(np.median(f0_hz[heard]))
+
+def f0_at(
+    wav: NDArray[np.float32], sample_rate: int, times_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Track the fundamental frequency and look it up at given times.
+
+    Parameters
+    ----------
+    wav : ndarray of float32, shape (samples,)
+        Sound in [-1, 1].
+    sample_rate : int
+        Samples per second.
+    times_s : ndarray of float64, shape (n,)
+        Seconds from the beginning.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Hz in 60 to 400 at the nearest step of 16 ms; nan where there is no voice, where the sound
+        is 40 dB below its loudest, and everywhere in less sound than one window of 64 ms.
+
+    Raises
+    ------
+    VqspeechError
+        When `wav` is not one-dimensional and finite.
+    """
+    f0_hz, _ = _track(wav, sample_rate)
+    if not len(f0_hz):
+        return np.full(len(times_s), math.nan)
+    steps = np.rint(np.asarray(times_s) * sample_rate / _step(sample_rate)).astype(np.int64)
+    return np.asarray(f0_hz[np.clip(steps, 0, len(f0_hz) - 1)], dtype=np.float64)
 
 
 def moved_towards(source_hz: float, converted_hz: float, target_hz: float) -> bool:
@@ -96,3 +101,42 @@ def moved_towards(source_hz: float, converted_hz: float, target_hz: float) -> bo
     if not all(f0 > 0 for f0 in (source_hz, converted_hz, target_hz)):
         return False
     return abs(math.log(converted_hz / target_hz)) < abs(math.log(source_hz / target_hz))
+
+
+def _step(sample_rate: int) -> int:
+    return round(_WINDOW_S * sample_rate) // 4
+
+
+def _track(
+    wav: NDArray[np.float32], sample_rate: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Hz of each step, nan where it is not voiced or not audible, and which steps are audible."""
+    # Numba comes with it and takes a second: only who measures waits.
+    import librosa
+
+    sound = np.asarray(wav, dtype=np.float32)
+    if sound.ndim != 1 or not np.isfinite(sound).all():
+        raise VqspeechError(
+            f"pitch is measured on finite samples of shape (samples,), found shape {sound.shape}"
+            f" with {np.count_nonzero(~np.isfinite(sound))} that are not finite"
+        )
+    window, hop = round(_WINDOW_S * sample_rate), _step(sample_rate)
+    nothing = np.empty(0), np.empty(0, dtype=np.bool_)
+    if len(sound) < window:
+        return nothing
+    # An offset correlates with itself at every lag and would pass for the highest pitch.
+    sound = sound - sound.mean()
+    if not sound.any():
+        return nothing
+    f0_hz, voiced, _ = librosa.pyin(
+        sound,
+        fmin=F0_RANGE_HZ[0],
+        fmax=F0_RANGE_HZ[1],
+        sr=sample_rate,
+        frame_length=window,
+        hop_length=hop,
+        beta_parameters=(2, 10),
+    )
+    level = librosa.feature.rms(y=sound, frame_length=window, hop_length=hop)[0]
+    audible = level > level.max() * 10 ** (-_AUDIBLE_DB / 20)
+    return np.where(voiced & audible, f0_hz, math.nan), audible

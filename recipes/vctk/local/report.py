@@ -56,14 +56,32 @@ def likelihood(metrics: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def phones(scores: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield the rows of the phone analysis, with and without frames of silence."""
+    """Yield the rows of the phone analysis: of the model, beside the systems it was compared with."""
+    (model, *_) = (of for of in scores.values() if of["kind"] == "model")
+    others = {name: of for name, of in scores.items() if of["kind"] != "model"}
     for key, title in (("with_silence", "all frames"), ("without_silence", "without silence")):
-        found = scores[key]
+        found = model[key]
+        compared = [f"{percent(of[key]['map_accuracy'])} {name}" for name, of in others.items()]
         low, high = found["map_accuracy_interval"]
         yield (
             f"phone map accuracy, {title}",
             f"{percent(found['map_accuracy'])} [{percent(low)}, {percent(high)}]",
-            f"{percent(found['chance'])} chance, {percent(found['shuffled'])} codes shuffled",
+            ", ".join(
+                [
+                    f"{percent(found['chance'])} chance",
+                    f"{percent(found['shuffled'])} codes shuffled",
+                    *compared,
+                ]
+            ),
+        )
+    for where in ("within", "across"):
+        yield (
+            f"ABX error between phones, {where} speakers",
+            ", ".join(
+                f"{percent(model['abx'][f'{where}_{kind}']['error'])} {kind}"
+                for kind in ("codes", "vectors")
+            ),
+            "50.0% chance",
         )
 
 
@@ -128,6 +146,10 @@ def compose(exp: Path) -> str:
     lines += table(("held-out test split", "found", "beside"), rows)
     if not scores.is_file():
         lines += ["The corpus has no phone labels; codes were not held against phones.", ""]
+    else:
+        for found in load_json(scores).values():
+            lines += [line for text in found["complaints"] for line in (f"**{text}**", "")]
+        lines += ["All scores, pictures and examples to listen to: `analysis/report.html`.", ""]
     lines += table(
         ("from", "to", "source F0, Hz", "converted", "target", "moved", "file"),
         [

@@ -1,0 +1,277 @@
+"""Utterances of the test split to look at and to listen to: what was said, its codes, and sound made of them.
+
+Times are seconds from the beginning of the excerpt. Of a long utterance the first `EXCERPT_S`
+seconds are taken. Each model speaks the excerpt again in its own speaker's voice (reconstruction)
+and in another one's (conversion), beside the recording.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqspeech.analysis.labels import Interval, read_labels
+from vqspeech.analysis.phones import SILENCE, to_arpabet
+from vqspeech.analysis.systems import System
+from vqspeech.textgrid import to_textgrid
+
+if TYPE_CHECKING:
+    from vqspeech.corpus.store import PackedStore
+    from vqspeech.model import Autoencoder
+
+EXCERPT_S = 4.0
+"""Longest excerpt: sound is drawn at a few times real time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """One recording to listen to.
+
+    Attributes
+    ----------
+    title : str
+        What it is.
+    wav : ndarray of float32, shape (samples,)
+        The recording.
+    """
+
+    title: str
+    wav: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """An excerpt of an utterance with all that is shown of it.
+
+    Attributes
+    ----------
+    utterance, speaker, text : str
+        Its name, who speaks, and what is said, which may be empty or go on after the excerpt.
+    sample_rate : int
+        Hz.
+    wav : ndarray of float32, shape (samples,)
+        The recording.
+    phones : tuple of Interval
+        Phones and silence, end to end, from 0 to its duration.
+    codes : mapping of str to ndarray of int64
+        Codes of each system, by name.
+    sounds : tuple of Sound
+        The recording, then what models make of it.
+    """
+
+    utterance: str
+    speaker: str
+    text: str
+    sample_rate: int
+    wav: NDArray[np.float32]
+    phones: tuple[Interval, ...]
+    codes: Mapping[str, NDArray[np.int64]]
+    sounds: tuple[Sound, ...]
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.wav) / self.sample_rate
+
+
+def choose_examples(store: "PackedStore", indices: Sequence[int], count: int) -> list[int]:
+    """Choose utterances by as many speakers as possible, none longer than it must be.
+
+    Parameters
+    ----------
+    store : PackedStore
+        The corpus.
+    indices : sequence of int
+        Utterances to choose from.
+    count : int
+        How many.
+
+    Returns
+    -------
+    list of int
+        At most `count` places in the store: of each speaker in turn the longest that is not longer
+        than `EXCERPT_S`, then the next; longer ones come last.
+    """
+    by_speaker: dict[str, list[tuple[bool, float, int]]] = defaultdict(list)
+    for index in indices:
+        utterance = store.utterances[index]
+        duration_s = utterance.samples / store.sample_rate
+        by_speaker[utterance.speaker].append(
+            (duration_s > EXCERPT_S, abs(duration_s - EXCERPT_S), index)
+        )
+    ranked = sorted(
+        (rank, speaker, index)
+        for speaker, found in by_speaker.items()
+        for rank, (_, _, index) in enumerate(sorted(found))
+    )
+    return [index for _, _, index in ranked[:count]]
+
+
+def make_examples(
+    models: Mapping[str, "Autoencoder"],
+    systems: Sequence[System],
+    store: "PackedStore",
+    indices: Sequence[int],
+    seed: int = 0,
+) -> list[Example]:
+    """Encode excerpts, and let models speak them again.
+
+    Parameters
+    ----------
+    models : mapping of str to Autoencoder
+        By name. A model is not asked for voices that it does not know.
+    systems : sequence of System
+        Whose codes are shown.
+    store : PackedStore
+        The corpus.
+    indices : sequence of int
+        From `choose_examples`.
+    seed : int
+        Of the sampler.
+
+    Returns
+    -------
+    list of Example
+        One an index.
+    """
+    if not indices:
+        return []
+    limit = round(EXCERPT_S * store.sample_rate)
+    wavs = [store.wav(index)[:limit] for index in indices]
+    speakers = [store.utterances[index].speaker for index in indices]
+    sounds = [[Sound(f"recording of {who}", wav)] for who, wav in zip(speakers, wavs, strict=True)]
+    for name, model in models.items():
+        jobs = [
+            (place, voice)
+            for place, who in enumerate(speakers)
+            for voice in (who, _other(model.speakers, speakers, place))
+            if voice in model.speakers
+        ]
+        if not jobs:
+            continue
+        codes = [model.encode(wav) for wav in wavs]
+        made = model.decode_batch(
+            [codes[place] for place, _ in jobs],
+            [voice for _, voice in jobs],
+            [len(wavs[place]) for place, _ in jobs],
+            seeds=[seed] * len(jobs),
+        )
+        for (place, voice), wav in zip(jobs, made, strict=True):
+            deed = "reconstructed" if voice == speakers[place] else "converted"
+            sounds[place].append(Sound(f"{name}: {deed}, voice of {voice}", wav.numpy()))
+    return [
+        Example(
+            utterance=store.utterances[index].utterance,
+            speaker=speakers[place],
+            text=store.utterances[index].text,
+            sample_rate=store.sample_rate,
+            wav=wavs[place],
+            phones=excerpt_phones(store, index, len(wavs[place]) / store.sample_rate),
+            codes={system.name: system.encode(wavs[place]) for system in systems},
+            sounds=tuple(sounds[place]),
+        )
+        for place, index in enumerate(indices)
+    ]
+
+
+def excerpt_phones(store: "PackedStore", index: int, duration_s: float) -> tuple[Interval, ...]:
+    """Cut the labels of an utterance to its excerpt.
+
+    Parameters
+    ----------
+    store : PackedStore
+        The corpus.
+    index : int
+        A labelled utterance.
+    duration_s : float
+        How much of it.
+
+    Returns
+    -------
+    tuple of Interval
+        End to end from 0 to `duration_s`, with silence where nothing is labelled; phones as
+        `PHONES` spells them, labels outside that set as the file does.
+    """
+    utterance = store.utterances[index]
+    assert utterance.labels is not None
+    found: list[Interval] = []
+    end_s = 0.0
+    for interval in read_labels(utterance.labels):
+        start_s = max(interval.start_s - utterance.start_s, end_s)
+        stop_s = min(interval.end_s - utterance.start_s, duration_s)
+        if stop_s <= start_s:
+            continue
+        if start_s > end_s:
+            found.append(Interval(end_s, start_s, SILENCE))
+        found.append(Interval(start_s, stop_s, to_arpabet(interval.label) or interval.label))
+        end_s = stop_s
+    if end_s < duration_s:
+        found.append(Interval(end_s, duration_s, SILENCE))
+    return tuple(found)
+
+
+def code_runs(codes: NDArray[np.int64], system: System, samples: int) -> list[Interval]:
+    """Turn codes into intervals, one for each run of equal codes.
+
+    Parameters
+    ----------
+    codes : ndarray of int64, shape (frames,)
+        Codes of an excerpt.
+    system : System
+        Whose they are.
+    samples : int
+        Length of the excerpt.
+
+    Returns
+    -------
+    list of Interval
+        End to end; labels are the codes.
+    """
+    edges = [0, *(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist(), len(codes)]
+    return [
+        Interval(
+            start * system.hop / system.sample_rate,
+            min(stop * system.hop, samples) / system.sample_rate,
+            str(codes[start]),
+        )
+        for start, stop in pairwise(edges)
+    ]
+
+
+def example_textgrid(example: Example, systems: Sequence[System]) -> str:
+    """Write the phones and the codes of an excerpt as a Praat TextGrid.
+
+    Parameters
+    ----------
+    example : Example
+        The excerpt.
+    systems : sequence of System
+        Whose codes to write; the tiers are called ``codes`` for one system, else by their names.
+
+    Returns
+    -------
+    str
+        A tier of phones, then one of codes for each system, an interval for each run of one code.
+    """
+    found = {"phones": list(example.phones)}
+    for system in systems:
+        tier = "codes" if len(systems) == 1 else f"codes: {system.name}"
+        found[tier] = code_runs(example.codes[system.name], system, len(example.wav))
+    return to_textgrid(
+        {
+            tier: [(of.start_s, of.end_s, of.label) for of in intervals]
+            for tier, intervals in found.items()
+        },
+        example.duration_s,
+    )
+
+
+def _other(known: Sequence[str], speakers: Sequence[str], place: int) -> str | None:
+    """Name the voice to convert to: that of the next example by someone else, so that it can be compared."""
+    who = speakers[place]
+    candidates = (*speakers[place + 1 :], *speakers[:place], *known)
+    return next((voice for voice in candidates if voice != who and voice in known), None)

@@ -1,0 +1,410 @@
+"""One study of several systems on one corpus: the same utterances, labels and draws for all of them.
+
+Codes are mapped to phones on the train split and scored on the test split, as in
+`vqspeech.analysis.phoneme_study`; ABX is taken on the test split alone. What cannot be right is
+said in words (`complaints`), because a table of numbers at chance is easily passed over.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqspeech.analysis.abx import AbxScore, Item, abx, phone_items
+from vqspeech.analysis.bootstrap import Interval95, interval_95, resampled_ratios
+from vqspeech.analysis.boundaries import (
+    BoundaryCounts,
+    BoundaryScores,
+    boundary_scores,
+    code_boundaries_s,
+    count_hits,
+    even_boundaries_s,
+    phone_boundaries_s,
+)
+from vqspeech.analysis.labels import frame_centres_s, read_labels
+from vqspeech.analysis.phoneme_scores import Aligned, PhoneScores
+from vqspeech.analysis.phoneme_study import (
+    AlignedCorpus,
+    PhonemeStudy,
+    align_corpus,
+    choose_utterances,
+    score_alignment,
+)
+from vqspeech.analysis.probes import (
+    PitchProbe,
+    SpeakerLeakage,
+    SpeakerProbe,
+    histograms,
+    pitch_probe,
+    speaker_leakage,
+    speaker_probe,
+)
+from vqspeech.analysis.systems import System
+
+if TYPE_CHECKING:
+    from vqspeech.corpus.store import PackedStore
+
+ABX_MINUTES = 10.0
+"""How much of the test split ABX looks at: the work grows faster than the speech."""
+
+ABX_TOKENS = 20
+"""Tokens of each phone and speaker in ABX: 400 pairs a cell, while the work grows with the square."""
+
+PITCH_MINUTES = 3.0
+"""How much of either split is tracked for the pitch probe: tracking takes 1 s for 15 s of sound."""
+
+_TRACK_RATE_HZ = 100
+
+
+@dataclass(frozen=True)
+class Material:
+    """What was measured on.
+
+    Attributes
+    ----------
+    corpus : str
+        What the store was made from.
+    sample_rate : int
+        Hz.
+    fitted, scored : tuple of int
+        Places in the store of the utterances of the train split that mappings and baselines are
+        fitted on, and of the test split that is scored.
+    fitted_minutes, scored_minutes : float
+        How long they are.
+    fitted_speakers, scored_speakers : tuple of str
+        Who speaks, sorted.
+    """
+
+    corpus: str
+    sample_rate: int
+    fitted: tuple[int, ...]
+    scored: tuple[int, ...]
+    fitted_minutes: float
+    scored_minutes: float
+    fitted_speakers: tuple[str, ...]
+    scored_speakers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Boundaries:
+    """Where codes change against where phones do, with a tolerance of 20 ms.
+
+    Attributes
+    ----------
+    codes : BoundaryScores
+        Of the changes of code.
+    f1_interval : Interval95
+        Of their F1, over utterances.
+    even : BoundaryScores
+        Of as many boundaries, spaced evenly: the baseline.
+    """
+
+    codes: BoundaryScores
+    f1_interval: Interval95
+    even: BoundaryScores
+
+
+@dataclass(frozen=True, eq=False)
+class SystemStudy:
+    """All that was found of one system.
+
+    Attributes
+    ----------
+    system : System
+        Whose codes these are.
+    aligned : AlignedCorpus
+        Its codes with the phones of their frames.
+    speakers : tuple of str
+        Speaker of each utterance of `aligned.test`.
+    phonemes : PhonemeStudy
+        Codes against phones.
+    abx : mapping of str to AbxScore
+        ``within_codes``, ``across_codes``, ``within_vectors``, ``across_vectors``: within or across
+        speakers, phones without regard to context.
+    boundaries : Boundaries
+        Changes of code against boundaries of phones.
+    speaker : SpeakerProbe
+        Who speaks, from how often a test utterance has each code.
+    leakage : SpeakerLeakage
+        What a single code of the test split says of who speaks.
+    pitch : PitchProbe
+        Log F0 from the code of the frame.
+    """
+
+    system: System
+    aligned: AlignedCorpus
+    speakers: tuple[str, ...]
+    phonemes: PhonemeStudy
+    abx: Mapping[str, AbxScore]
+    boundaries: Boundaries
+    speaker: SpeakerProbe
+    leakage: SpeakerLeakage
+    pitch: PitchProbe
+
+    @property
+    def policies(self) -> dict[str, PhoneScores]:
+        """The scores by their policy for silence, in the words of tables."""
+        return {
+            "with_silence": self.phonemes.with_silence,
+            "without_silence": self.phonemes.without_silence,
+        }
+
+
+def choose_material(store: "PackedStore", train_minutes: float, seed: int) -> Material:
+    """Choose the utterances of a study.
+
+    Parameters
+    ----------
+    store : PackedStore
+        With labelled utterances in its train and test splits.
+    train_minutes : float
+        How much of the train split to fit on at most.
+    seed : int
+        Of the draw from it.
+
+    Returns
+    -------
+    Material
+        The same for the same arguments.
+
+    Raises
+    ------
+    CorpusError
+        When a split has no utterance with labels.
+    """
+    fitted, scored = choose_utterances(store, train_minutes, np.random.default_rng(seed))
+
+    def minutes(indices: Sequence[int]) -> float:
+        return sum(store.utterances[i].samples for i in indices) / store.sample_rate / 60
+
+    def speakers(indices: Sequence[int]) -> tuple[str, ...]:
+        return tuple(sorted({store.utterances[i].speaker for i in indices}))
+
+    return Material(
+        corpus=store.corpus,
+        sample_rate=store.sample_rate,
+        fitted=tuple(fitted),
+        scored=tuple(scored),
+        fitted_minutes=minutes(fitted),
+        scored_minutes=minutes(scored),
+        fitted_speakers=speakers(fitted),
+        scored_speakers=speakers(scored),
+    )
+
+
+def track_pitch(
+    store: "PackedStore", material: Material, seed: int = 0
+) -> dict[int, NDArray[np.float64]]:
+    """Track the pitch of a part of both splits, once for all systems.
+
+    Parameters
+    ----------
+    store : PackedStore
+        The corpus.
+    material : Material
+        From `choose_material`.
+    seed : int
+        Of the draw of `PITCH_MINUTES` from either split.
+
+    Returns
+    -------
+    dict of int to ndarray of float64
+        By place in the store: Hz every 10 ms from 5 ms on, nan where there is no voice.
+    """
+    from vqspeech.evaluation.pitch import f0_at
+
+    rng = np.random.default_rng(seed)
+    found = {}
+    for indices in (material.fitted, material.scored):
+        for index in _some(indices, store, PITCH_MINUTES, rng):
+            wav = store.wav(index)
+            steps = -(-len(wav) * _TRACK_RATE_HZ // store.sample_rate)
+            times_s = (np.arange(steps) + 0.5) / _TRACK_RATE_HZ
+            found[index] = f0_at(wav, store.sample_rate, times_s)
+    return found
+
+
+def study_system(
+    system: System,
+    store: "PackedStore",
+    material: Material,
+    pitch: Mapping[int, NDArray[np.float64]],
+    *,
+    seed: int = 0,
+    step: Callable[[str], object] = lambda note: None,
+) -> SystemStudy:
+    """Measure one system.
+
+    Parameters
+    ----------
+    system : System
+        What to measure.
+    store : PackedStore
+        The corpus.
+    material : Material
+        From `choose_material`.
+    pitch : mapping of int to ndarray of float64
+        From `track_pitch`.
+    seed : int
+        Of the controls, the bootstrap, and the draws of ABX.
+    step : callable
+        Called `STEPS` times, with what has been done.
+
+    Returns
+    -------
+    SystemStudy
+        The same for the same arguments.
+
+    Raises
+    ------
+    ConfigurationError
+        When the system and the store have different sample rates.
+    CorpusError
+        When of a split no labels can be read, or none is in the phone set.
+    """
+    aligned = align_corpus(system, store, material.fitted, material.scored)
+    step(f"{system.name}: encoded")
+    phonemes = score_alignment(system, aligned, np.random.default_rng(seed))
+    step(f"{system.name}: phones")
+    boundaries = _boundaries(system, store, aligned, seed)
+    step(f"{system.name}: boundaries")
+    errors = _abx(system, store, aligned, seed)
+    step(f"{system.name}: ABX")
+    speakers = tuple(store.utterances[i].speaker for i in aligned.scored)
+    table = histograms([part.codes for part in aligned.test], system.codebook_size)
+    speaker = speaker_probe(table, speakers, seed=seed)
+    probed = pitch_probe(
+        _with_pitch(system, aligned.fitted, aligned.train, pitch),
+        _with_pitch(system, aligned.scored, aligned.test, pitch),
+        system.codebook_size,
+        seed=seed,
+    )
+    step(f"{system.name}: speakers and pitch")
+    return SystemStudy(
+        system=system,
+        aligned=aligned,
+        speakers=speakers,
+        phonemes=phonemes,
+        abx=errors,
+        boundaries=boundaries,
+        speaker=speaker,
+        leakage=speaker_leakage(table, speakers, seed=seed),
+        pitch=probed,
+    )
+
+
+STEPS = 5
+"""How often `study_system` reports."""
+
+
+def complaints(study: SystemStudy) -> list[str]:
+    """Say what of a system's codes cannot be meant.
+
+    Codes that are in another order than the frames they came from, through a careless reshape or a
+    wrong hop, know as little of phones as shuffled codes do: their map accuracy lies in the
+    interval of that control.
+
+    Parameters
+    ----------
+    study : SystemStudy
+        What was found.
+
+    Returns
+    -------
+    list of str
+        Sentences; empty when nothing is wrong.
+    """
+    found = []
+    for policy, scores in study.policies.items():
+        high = scores.shuffled_interval.high
+        if scores.map_accuracy <= high:
+            found.append(
+                f"{study.system.name}, {policy.replace('_', ' ')}: no better than shuffled codes: "
+                f"a map accuracy of {scores.map_accuracy:.1%} lies within what codes shuffled in "
+                f"time reach ({scores.shuffled:.1%}, 95 % of shuffles and utterances up to "
+                f"{high:.1%}). Either the codes know nothing of phones, or frames and labels are "
+                "not in the same order: look for a wrong reshape, hop or start."
+            )
+    return found
+
+
+def _boundaries(
+    system: System, store: "PackedStore", aligned: AlignedCorpus, seed: int
+) -> Boundaries:
+    counts, even_counts = [], []
+    for index, part in zip(aligned.scored, aligned.test, strict=True):
+        utterance = store.utterances[index]
+        assert utterance.labels is not None
+        start_s = utterance.start_s
+        end_s = start_s + utterance.samples / store.sample_rate
+        true_s = phone_boundaries_s(read_labels(utterance.labels), start_s, end_s)
+        found_s = code_boundaries_s(part.codes, system.hop, system.sample_rate, start_s)
+        counts.append(count_hits(found_s, true_s))
+        even_counts.append(count_hits(even_boundaries_s(len(found_s), start_s, end_s), true_s))
+    # F1 is a ratio of sums over utterances, which is what the bootstrap takes.
+    doubled, both = [2 * c.hits for c in counts], [c.found + c.true for c in counts]
+    rng = np.random.default_rng(seed)
+    return Boundaries(
+        codes=boundary_scores(sum(counts, BoundaryCounts())),
+        f1_interval=interval_95(resampled_ratios(doubled, both, rng)),
+        even=boundary_scores(sum(even_counts, BoundaryCounts())),
+    )
+
+
+def _abx(
+    system: System, store: "PackedStore", aligned: AlignedCorpus, seed: int
+) -> dict[str, AbxScore]:
+    items: list[Item] = []
+    codes: list[NDArray[np.int64]] = []
+    vectors: list[NDArray[np.float32]] = []
+    codes_of = dict(zip(aligned.scored, aligned.test, strict=True))
+    for index in _some(aligned.scored, store, ABX_MINUTES, np.random.default_rng(seed)):
+        utterance = store.utterances[index]
+        assert utterance.labels is not None
+        part = codes_of[index].codes
+        times_s = frame_centres_s(len(part), system.hop, system.sample_rate, utterance.start_s)
+        items += phone_items(read_labels(utterance.labels), times_s, len(codes), utterance.speaker)
+        codes.append(part)
+        vectors.append(system.vectors(store.wav(index)))
+    features: dict[str, list[NDArray[Any]]] = {"codes": codes, "vectors": vectors}
+    return {
+        f"{'across' if across else 'within'}_{kind}": abx(
+            items,
+            of,
+            in_context=False,
+            across_speakers=across,
+            max_tokens=ABX_TOKENS,
+            seed=seed,
+        )
+        for kind, of in features.items()
+        for across in (False, True)
+    }
+
+
+def _with_pitch(
+    system: System,
+    indices: Sequence[int],
+    parts: Sequence[Aligned],
+    pitch: Mapping[int, NDArray[np.float64]],
+) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Pair the codes of tracked utterances with the pitch at their frames' centres."""
+    found = []
+    for index, part in zip(indices, parts, strict=True):
+        if index in pitch:
+            times_s = frame_centres_s(len(part.codes), system.hop, system.sample_rate)
+            steps = (times_s * _TRACK_RATE_HZ).astype(np.int64)
+            found.append((part.codes, pitch[index][np.minimum(steps, len(pitch[index]) - 1)]))
+    return found
+
+
+def _some(
+    indices: Sequence[int], store: "PackedStore", minutes: float, rng: np.random.Generator
+) -> list[int]:
+    """Draw utterances of so many minutes at most, at least one; ascending."""
+    order = rng.permutation(np.asarray(indices))
+    samples = np.array([store.utterances[i].samples for i in order])
+    limit = minutes * 60 * store.sample_rate
+    count = max(1, int(np.searchsorted(np.cumsum(samples), limit, side="right")))
+    return sorted(int(i) for i in order[:count])

@@ -1,0 +1,304 @@
+"""What a study compares: a model, k-means of MFCC, and the model's architecture with random weights.
+
+The last two are baselines. k-means of MFCC is what classical signal processing knows of phones
+without a label; random weights show how much of a model's scores its architecture gives away for
+nothing, and so what learning bought. All are one thing to a study, a `System`: recordings in, codes
+and the vectors before quantization out. Frame i covers samples ``[i * hop, (i + 1) * hop)``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from vqspeech.corpus.store import PackedStore
+    from vqspeech.model import Autoencoder
+
+MODEL, RANDOM, MFCC = "model", "random weights", "k-means of MFCC"
+"""Kinds of system."""
+
+MFCC_CODES, MFCC_RATE_HZ = 128, 25
+FITTED_FRAMES = 50_000
+"""Frames that k-means is fitted on at most: 100 for each of 500 centres, in a second or two."""
+
+_COEFFICIENTS = 13
+_STEP_S, _WINDOW_S = 0.01, 0.025
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """Something that turns recordings into codes.
+
+    Attributes
+    ----------
+    name : str
+        What tables call it.
+    kind : str
+        `MODEL`, `RANDOM` or `MFCC`.
+    sample_rate : int
+        Hz.
+    hop : int
+        Samples a code.
+    codebook_size : int
+        Number of different codes.
+    encode : callable
+        Turns a wav (samples,) into int64 codes (frames,).
+    vectors : callable
+        Turns a wav (samples,) into float32 vectors (frames, dim), those that codes were chosen for.
+    facts : mapping of str to object
+        What else is known of it, to be shown: parameters, training, scores.
+    """
+
+    name: str
+    kind: str
+    sample_rate: int
+    hop: int
+    codebook_size: int
+    encode: Callable[[NDArray[np.float32]], NDArray[np.int64]] = field(repr=False)
+    vectors: Callable[[NDArray[np.float32]], Vectors] = field(repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Codes a second."""
+        return self.sample_rate / self.hop
+
+
+def model_system(
+    model: "Autoencoder",
+    name: str,
+    kind: str = MODEL,
+    facts: Mapping[str, Any] | None = None,
+) -> System:
+    """Make a system of a model.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        In evaluation mode.
+    name : str
+        What tables call it.
+    kind : str
+        `MODEL` or `RANDOM`.
+    facts : mapping, optional
+        What else is known of it.
+
+    Returns
+    -------
+    System
+        Its vectors are the encoder's output ``z_e``.
+    """
+    import torch
+
+    def encode(wav: NDArray[np.float32]) -> NDArray[np.int64]:
+        return model.encode(wav).numpy()
+
+    def vectors(wav: NDArray[np.float32]) -> Vectors:
+        with torch.inference_mode():
+            z_e = model.encoder(torch.as_tensor(wav)[None].to(model.device))
+        return z_e[0].T.float().cpu().numpy()
+
+    return System(
+        name=name,
+        kind=kind,
+        sample_rate=model.sample_rate,
+        hop=model.hop,
+        codebook_size=model.codebook_size,
+        encode=encode,
+        vectors=vectors,
+        facts=dict(facts or {}),
+    )
+
+
+def model_facts(header: Mapping[str, Any], model: "Autoencoder") -> dict[str, str]:
+    """Say what is known of a model, for people.
+
+    Parameters
+    ----------
+    header : mapping
+        Of the model's file.
+    model : Autoencoder
+        The model.
+
+    Returns
+    -------
+    dict of str to str
+        Parameters, speakers, and, as far as the header tells, training and held-out likelihood
+        beside that with codes shuffled in time.
+    """
+    facts = {
+        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
+        "speakers": f"{len(model.speakers)}",
+    }
+    training = header["training"]
+    parts = [
+        f"{training[key]:,.0f} {text}"
+        for key, text in (("steps", "steps"), ("samples_seen", "samples"), ("seconds", "s"))
+        if isinstance(training.get(key), int | float)
+    ]
+    if parts:
+        hardware = training.get("hardware")
+        facts["training"] = ", ".join(parts) + (f" on {hardware}" if hardware else "")
+    held_out = header["scores"].get("held_out", {})
+    if "bits_per_sample" in held_out:
+        facts["bits per sample, held out"] = f"{held_out['bits_per_sample']:.3f}"
+        if "shuffled_bits" in held_out:
+            shuffled = f" (with codes shuffled in time {held_out['shuffled_bits']:.3f})"
+            facts["bits per sample, held out"] += shuffled
+    return facts
+
+
+def random_system(
+    model: "Autoencoder", name: str, store: "PackedStore", indices: Sequence[int], seed: int = 0
+) -> System:
+    """Make a system of a model's architecture with weights as they are before training.
+
+    Its codebook is placed where training would place it before the first step, on cluster centres
+    of its encoder's output: a codebook far from all vectors would give one code, and be too easy a
+    baseline.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        Whose architecture; its weights are not used.
+    name : str
+        What tables call the system.
+    store : PackedStore
+        Recordings at the model's rate.
+    indices : sequence of int
+        Utterances of the train split to fit the codebook on, at most `FITTED_FRAMES` frames.
+    seed : int
+        Of weights, frames and centres.
+
+    Returns
+    -------
+    System
+        The same for the same arguments.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        untrained = type(model)(model.config, model.speakers).eval().to(model.device)
+    frames = _some_frames(model_system(untrained, name).vectors, store, indices, seed)
+    untrained.bottleneck.initialise(
+        torch.from_numpy(frames).T[None].to(model.device).contiguous(), seed
+    )
+    return model_system(untrained, name, RANDOM)
+
+
+def mfcc_system(
+    store: "PackedStore",
+    indices: Sequence[int],
+    *,
+    codebook_size: int = MFCC_CODES,
+    frame_rate_hz: int = MFCC_RATE_HZ,
+    seed: int = 0,
+) -> System:
+    """Make a system of k-means over MFCC frames.
+
+    Parameters
+    ----------
+    store : PackedStore
+        Recordings.
+    indices : sequence of int
+        Utterances of the train split to fit the centres on, at most `FITTED_FRAMES` frames.
+    codebook_size : int
+        Centres.
+    frame_rate_hz : int
+        Codes per second, at most 100.
+    seed : int
+        Of frames and centres.
+
+    Returns
+    -------
+    System
+        Its vectors are those of `mfcc_frames`.
+    """
+    import torch
+
+    from vqspeech.nn.codebook import k_means, nearest
+
+    sample_rate = store.sample_rate
+    hop = max(1, round(sample_rate / frame_rate_hz))
+
+    def vectors(wav: NDArray[np.float32]) -> Vectors:
+        return mfcc_frames(wav, sample_rate, hop)
+
+    frames = _some_frames(vectors, store, indices, seed)
+    centres = k_means(torch.from_numpy(frames), codebook_size, seed, iterations=25)
+
+    def encode(wav: NDArray[np.float32]) -> NDArray[np.int64]:
+        return nearest(torch.from_numpy(vectors(wav)), centres).numpy()
+
+    return System(
+        name=MFCC,
+        kind=MFCC,
+        sample_rate=sample_rate,
+        hop=hop,
+        codebook_size=codebook_size,
+        encode=encode,
+        vectors=vectors,
+    )
+
+
+def mfcc_frames(wav: NDArray[np.float32], sample_rate: int, hop: int) -> Vectors:
+    """Compute mel-frequency cepstra with their first and second differences, one row a frame.
+
+    They are taken from windows of 25 ms about every 10 ms, with librosa's defaults, normalised to
+    mean 0 and variance 1 over the utterance, and averaged over the steps of each frame.
+
+    Parameters
+    ----------
+    wav : ndarray of float32, shape (samples,)
+        At least one sample.
+    sample_rate : int
+        Hz.
+    hop : int
+        Samples a frame.
+
+    Returns
+    -------
+    ndarray of float32, shape (ceil(samples / hop), 39)
+        13 cepstra, 13 first and 13 second differences.
+    """
+    import librosa
+
+    frames = -(-len(wav) // hop)
+    # A whole number of steps a frame: a step and a frame then never lie askew.
+    steps = max(1, round(hop / (_STEP_S * sample_rate)))
+    step = hop / steps
+    window = round(_WINDOW_S * sample_rate)
+    size = 1 << (window - 1).bit_length()
+    centres = np.rint((np.arange(frames * steps) + 0.5) * step).astype(np.int64)
+    padded = np.pad(wav, (size // 2, size // 2 + frames * hop - len(wav)))
+    windows = padded[centres[:, None] + np.arange(size)]
+    taper = librosa.util.pad_center(librosa.filters.get_window("hann", window), size=size)
+    power = np.abs(np.fft.rfft(windows * taper, axis=1).T) ** 2
+    mel = librosa.feature.melspectrogram(S=power, sr=sample_rate, n_mels=40)
+    cepstra = librosa.feature.mfcc(S=librosa.power_to_db(mel), n_mfcc=_COEFFICIENTS)
+    deltas = [librosa.feature.delta(cepstra, order=order, mode="nearest") for order in (1, 2)]
+    rows = np.concatenate([cepstra, *deltas]).T
+    rows = (rows - rows.mean(axis=0)) / (rows.std(axis=0) + 1e-6)
+    return rows.reshape(frames, steps, -1).mean(axis=1).astype(np.float32)
+
+
+def _some_frames(
+    vectors: Callable[[NDArray[np.float32]], Vectors],
+    store: "PackedStore",
+    indices: Sequence[int],
+    seed: int,
+) -> Vectors:
+    """Draw utterances until there are `FITTED_FRAMES` frames."""
+    taken, count = [], 0
+    for index in np.random.default_rng(seed).permutation(np.asarray(indices)):
+        taken.append(vectors(store.wav(int(index))))
+        count += len(taken[-1])
+        if count >= FITTED_FRAMES:
+            break
+    return np.concatenate(taken)[:FITTED_FRAMES]
