@@ -44,6 +44,7 @@ def test_the_dictionary_decides_whether_a_hyphen_divides() -> None:
     """The same text is one word where the dictionary has it and two where not."""
     assert spell("x-ray", {"x-ray"}.__contains__) == ["x-ray"]
     assert spell("x-ray") == ["x", "ray"]
+    assert spell("x-ray", {"x-ray", "x", "ray"}.__contains__) == ["x", "ray"]
 
 
 def test_text_without_digits_needs_no_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,8 +51,8 @@ def spell(text: str, known: Callable[[str], bool] = lambda word: False) -> list[
     """Tell the words that are said when `text` is read aloud.
 
     Years are said as years ("nineteen ninety"), sums of money with their currency, decimals digit
-    by digit, as num2words does it. Words with hyphens and initials stay whole where the dictionary
-    has them, else they are taken apart. Punctuation is dropped; accents are too.
+    by digit, as num2words does it. Words with hyphens are taken apart where the dictionary has every
+    part, or has not the whole; initials stay whole where it has them. Punctuation is dropped; accents are too.
 
     Parameters
     ----------
@@ -101,6 +101,10 @@ def _spell_token(token: str, known: Callable[[str], bool]) -> list[str]:
         return [_SHORT[bare]]
     if token.startswith(f"{bare}.") and bare in _SHORT_WITH_STOP:
         return [_SHORT_WITH_STOP[bare]]
+    # The dictionary says some compounds otherwise than their words, and not better: smooth-shaven with the th of three.
+    compound = [part for part in bare.strip("'").split("-") if part]
+    if len(compound) > 1 and all(map(known, compound)):
+        return compound
     # A quotation mark looks like the apostrophe of 'tis and dogs'; the dictionary can tell them.
     for candidate in (bare, bare.rstrip("'"), bare.lstrip("'"), bare.strip("'")):
         if known(candidate):
