@@ -5,7 +5,8 @@ A model file is safetensors: the weights, and one metadata entry ``vqspeech`` ho
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,13 @@ class _Unfilled(TorchFunctionMode):
         return function(*args, **given)
 
 
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Build models without memory for their weights: what fits and what does not is found before it is taken."""
+    with torch.device("meta"), _Unfilled():
+        yield
+
+
 def _build(path: Path, header: Mapping[str, Any]) -> Autoencoder:
     config, speakers = header["config"], header["speakers"]
     names = {field.name for field in fields(ModelConfig)}
@@ -128,8 +136,7 @@ def _build(path: Path, header: Mapping[str, Any]) -> Autoencoder:
     if not isinstance(speakers, list) or not all(isinstance(name, str) for name in speakers):
         raise ModelFileError(f"{path}: speakers is not a list of names")
     try:
-        # nothing is allocated until the weights are found to fit
-        with torch.device("meta"), _Unfilled():
+        with shapes_only():
             return Autoencoder(ModelConfig(**config), speakers)
     except MISFITS as error:
         reason = " ".join(str(error).split())

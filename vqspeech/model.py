@@ -328,6 +328,30 @@ class Autoencoder(nn.Module):
         return [values[row] for row in levels]
 
     @torch.inference_mode()
+    def condition(self, codes: Tensor, speaker: str) -> Tensor:
+        """Compute what conditions the WaveNet.
+
+        Parameters
+        ----------
+        codes : Tensor
+            int64, (frames,), in [0, codebook_size).
+        speaker : str
+            Whose voice.
+
+        Returns
+        -------
+        Tensor
+            (frames * hop / condition_hop, condition_channels), on the device of the model.
+
+        Raises
+        ------
+        VqspeechError
+            The model does not know the speaker.
+        """
+        index = torch.tensor([self.speaker_index(speaker)], device=self.device)
+        z_q = self.bottleneck.dequantize(codes[None].to(self.device))
+        return self.decoder.conditioner(z_q, index)[0]
+
     def _conditions(
         self,
         codes: Sequence[Tensor | np.ndarray],
@@ -337,11 +361,9 @@ class Autoencoder(nn.Module):
         """Check what is to be decoded; the condition (frames, channels) and the length of each."""
         conditions, lengths = [], []
         for sequence, speaker, length in zip(codes, speakers, samples, strict=True):
-            index = torch.tensor([self.speaker_index(speaker)], device=self.device)
             row = torch.as_tensor(sequence).to(torch.int64)
             self._check_codes(row, length)
-            z_q = self.bottleneck.dequantize(row[None].to(self.device))
-            conditions.append(self.decoder.conditioner(z_q, index)[0])
+            conditions.append(self.condition(row, speaker))
             lengths.append(len(row) * self.hop if length is None else length)
         return conditions, lengths
 
@@ -441,23 +463,17 @@ class Autoencoder(nn.Module):
         Tensor
             float32, (samples,): -log p of each level given those before it, in nats, on the CPU.
         """
-        net, hop = self.decoder.wavenet, self.decoder.condition_hop
-        index = torch.tensor([self.speaker_index(speaker)], device=self.device)
-        z_q = self.bottleneck.dequantize(codes[None].to(self.device))
-        condition = self.decoder.conditioner(z_q, index)
-        target = levels[None].to(self.device)
-        padded = F.pad(target, (0, -len(levels) % hop), value=net.silence)
-        previous = net.previous(padded)
-        lead = -(-net.receptive_field // hop)
-        window = max(1, SCORED_SAMPLES // hop)
-        losses = []
-        for start in range(0, padded.shape[1] // hop, window):
-            first, last = max(0, start - lead), min(start + window, padded.shape[1] // hop)
-            logits = net(previous[:, first * hop : last * hop], condition[:, first:last])
-            kept = slice(start * hop, last * hop)
-            losses.append(
-                F.cross_entropy(
-                    logits[0, (start - first) * hop :].float(), padded[0, kept], reduction="none"
-                )
-            )
-        return torch.cat(losses)[: len(levels)].cpu()
+        net, target = self.decoder.wavenet, levels[None].to(self.device)
+        windows = net.windows(
+            net.previous(target),
+            self.condition(codes, speaker)[None],
+            self.decoder.condition_hop,
+            SCORED_SAMPLES,
+        )
+        losses, start = [], 0
+        for logits in windows:
+            stop = start + logits.shape[1]
+            wanted = target[0, start:stop]
+            losses.append(F.cross_entropy(logits[0].float(), wanted, reduction="none"))
+            start = stop
+        return torch.cat(losses).cpu()

@@ -7,6 +7,7 @@ caller is killed. This one ends when its input does.
 
 import contextlib
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -16,6 +17,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Self
 
 from vqspeech.errors import VqspeechError
+
+
+def usable_threads() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def serve(handle: Callable[[Any], Any]) -> None:

@@ -125,7 +125,7 @@ def make_examples(
     models : mapping of str to Autoencoder
         By name. A model is not asked for voices that it does not know.
     systems : sequence of System
-        Whose codes are shown.
+        Whose codes are shown; each of the models is one of them, by the same name.
     store : PackedStore
         The corpus.
     indices : sequence of int
@@ -144,6 +144,7 @@ def make_examples(
     wavs = [store.wav(index)[:limit] for index in indices]
     speakers = [store.utterances[index].speaker for index in indices]
     sounds = [[Sound(f"recording of {who}", wav)] for who, wav in zip(speakers, wavs, strict=True)]
+    codes = {system.name: [system.encode(wav) for wav in wavs] for system in systems}
     for name, model in models.items():
         jobs = [
             (place, voice)
@@ -153,9 +154,8 @@ def make_examples(
         ]
         if not jobs:
             continue
-        codes = [model.encode(wav) for wav in wavs]
         made = model.decode_batch(
-            [codes[place] for place, _ in jobs],
+            [codes[name][place] for place, _ in jobs],
             [voice for _, voice in jobs],
             [len(wavs[place]) for place, _ in jobs],
             seeds=[seed] * len(jobs),
@@ -171,7 +171,7 @@ def make_examples(
             sample_rate=store.sample_rate,
             wav=wavs[place],
             phones=excerpt_phones(store, index, len(wavs[place]) / store.sample_rate),
-            codes={system.name: system.encode(wavs[place]) for system in systems},
+            codes={name: sequences[place] for name, sequences in codes.items()},
             sounds=tuple(sounds[place]),
         )
         for place, index in enumerate(indices)

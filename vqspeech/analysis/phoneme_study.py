@@ -134,7 +134,7 @@ def choose_utterances(
     CorpusError
         When a split has no utterance with labels.
     """
-    fitted = _at_most(_labelled(store, "train"), store, train_minutes * 60, rng)
+    fitted = draw_utterances(_labelled(store, "train"), store, train_minutes, rng)
     return fitted, _labelled(store, "test")
 
 
@@ -339,6 +339,33 @@ def align_utterance(
     return Aligned(phones, codes)
 
 
+def draw_utterances(
+    indices: Sequence[int], store: "PackedStore", minutes: float, rng: np.random.Generator
+) -> list[int]:
+    """Draw utterances of so many minutes at most, at least one.
+
+    Parameters
+    ----------
+    indices : sequence of int
+        Places in the store to draw from, at least one.
+    store : PackedStore
+        The store.
+    minutes : float
+        How much to take.
+    rng : numpy.random.Generator
+        For the draw.
+
+    Returns
+    -------
+    list of int
+        Places in the store, ascending.
+    """
+    order = rng.permutation(np.asarray(indices))
+    lengths_s = np.array([store.utterances[i].samples for i in order]) / store.sample_rate
+    taken = max(1, int(np.searchsorted(np.cumsum(lengths_s), minutes * 60, side="right")))
+    return sorted(int(i) for i in order[:taken])
+
+
 def _labelled(store: "PackedStore", split: str) -> list[int]:
     found = [int(i) for i in store.indices(split) if store.utterances[i].labels is not None]
     if not found:
@@ -347,15 +374,6 @@ def _labelled(store: "PackedStore", split: str) -> list[int]:
             "against; put a .lab file beside each recording and prepare the corpus again"
         )
     return found
-
-
-def _at_most(
-    indices: Sequence[int], store: "PackedStore", seconds: float, rng: np.random.Generator
-) -> list[int]:
-    order = rng.permutation(indices)
-    lengths_s = np.array([store.utterances[i].samples for i in order]) / store.sample_rate
-    taken = max(1, int(np.searchsorted(np.cumsum(lengths_s), seconds, side="right")))
-    return sorted(int(i) for i in order[:taken])
 
 
 def _where(

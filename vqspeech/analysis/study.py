@@ -30,6 +30,7 @@ from vqspeech.analysis.phoneme_study import (
     PhonemeStudy,
     align_corpus,
     choose_utterances,
+    draw_utterances,
     score_alignment,
 )
 from vqspeech.analysis.probes import (
@@ -218,7 +219,7 @@ def track_pitch(
     rng = np.random.default_rng(seed)
     found = {}
     for indices in (material.fitted, material.scored):
-        for index in _some(indices, store, PITCH_MINUTES, rng):
+        for index in draw_utterances(indices, store, PITCH_MINUTES, rng):
             wav = store.wav(index)
             steps = -(-len(wav) * _TRACK_RATE_HZ // store.sample_rate)
             times_s = (np.arange(steps) + 0.5) / _TRACK_RATE_HZ
@@ -360,7 +361,7 @@ def _abx(
     codes: list[NDArray[np.int64]] = []
     vectors: list[NDArray[np.float32]] = []
     codes_of = dict(zip(aligned.scored, aligned.test, strict=True))
-    for index in _some(aligned.scored, store, ABX_MINUTES, np.random.default_rng(seed)):
+    for index in draw_utterances(aligned.scored, store, ABX_MINUTES, np.random.default_rng(seed)):
         utterance = store.utterances[index]
         assert utterance.labels is not None
         part = codes_of[index].codes
@@ -397,14 +398,3 @@ def _with_pitch(
             steps = (times_s * _TRACK_RATE_HZ).astype(np.int64)
             found.append((part.codes, pitch[index][np.minimum(steps, len(pitch[index]) - 1)]))
     return found
-
-
-def _some(
-    indices: Sequence[int], store: "PackedStore", minutes: float, rng: np.random.Generator
-) -> list[int]:
-    """Draw utterances of so many minutes at most, at least one; ascending."""
-    order = rng.permutation(np.asarray(indices))
-    samples = np.array([store.utterances[i].samples for i in order])
-    limit = minutes * 60 * store.sample_rate
-    count = max(1, int(np.searchsorted(np.cumsum(samples), limit, side="right")))
-    return sorted(int(i) for i in order[:count])

@@ -1,7 +1,6 @@
 """``vqspeech align``: recordings and what is said in them to the times of words and phones."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +63,7 @@ def run(args: argparse.Namespace) -> None:
     from vqspeech.alignment.files import align_all
     from vqspeech.alignment.sphinx import check_installed
     from vqspeech.progress import Progress
+    from vqspeech.workers import usable_threads
 
     check_installed()
     jobs, skipped = _jobs(args)
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     wanted = [job for job in jobs if args.force or not job.done()]
     failed: dict[Path, str] = {}
     with Progress(len(jobs), "files", "aligning", initial=len(jobs) - len(wanted)) as bar:
-        for job, reason in align_all(wanted, args.workers or len(os.sched_getaffinity(0))):
+        for job, reason in align_all(wanted, args.workers or usable_threads()):
             if reason:
                 failed[job.source] = reason
             bar.update(1, f"{len(failed)} failed" if failed else "")

@@ -150,17 +150,8 @@ def model_subject(model: "Autoencoder", speaker: str) -> "Subject":
     codes = torch.randint(model.codebook_size, (256,), generator=generator)
     decoder = model.decoder
     return Subject(
-        decoder.wavenet, _condition(model, codes, speaker), decoder.condition_hop, model.sample_rate
+        decoder.wavenet, model.condition(codes, speaker), decoder.condition_hop, model.sample_rate
     )
-
-
-def _condition(model: "Autoencoder", codes: "torch.Tensor", speaker: str) -> "torch.Tensor":
-    import torch
-
-    with torch.inference_mode():
-        index = torch.tensor([model.speaker_index(speaker)], device=model.device)
-        z_q = model.bottleneck.dequantize(codes[None].to(model.device))
-        return model.decoder.conditioner(z_q, index)[0]
 
 
 def speech_passage(model: "Autoencoder", path: Path, speaker: str, seconds: float) -> "Passage":
@@ -192,7 +183,7 @@ def speech_passage(model: "Autoencoder", path: Path, speaker: str, seconds: floa
     start = (len(head) - samples) // 2
     wav = head[start : start + samples]
     levels = mulaw_encode(torch.from_numpy(wav), model.config.levels)
-    return Passage(_condition(model, model.encode(wav), speaker), levels)
+    return Passage(model.condition(model.encode(wav), speaker), levels)
 
 
 def _head(path: Path, sample_rate: int, seconds: float) -> "np.ndarray":
@@ -328,7 +319,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _write_json(path: Path, rows: list[dict[str, Any]]) -> None:
-    from vqspeech.checkpoint import write_atomically
+    from vqspeech.atomic import write_atomically
 
     text = json.dumps(rows, indent=2) + "\n"
     write_atomically(path, lambda file: file.write_text(text))

@@ -4,24 +4,19 @@ A part is done when its description (``.json``) is there; it is written after th
 temporary name first.
 """
 
-import contextlib
 import json
 import logging
 import os
-import queue
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from vqspeech import audio
-from vqspeech.errors import AudioError, CorpusError
+from vqspeech.errors import AudioError, CorpusError, VqspeechError
+from vqspeech.workers import map_unordered, serve
 
 MARGIN_S = 0.1
 
@@ -147,77 +142,26 @@ def pack_all(parts: Sequence[Part], workers: int) -> Iterator[int]:
         finally:
             logging.getLogger("vqspeech").setLevel(level)
         return
-    with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
-        idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        for _ in range(workers):
-            idle.put(stack.enter_context(_Worker()))
-
-        def pack_by_any(part: Part) -> int:
-            worker = idle.get()
-            try:
-                return worker.pack(part)
-            finally:
-                idle.put(worker)
-
-        futures = [pool.submit(pack_by_any, part) for part in parts]
-        stack.callback(lambda: [future.cancel() for future in futures])
-        for future in as_completed(futures):
-            yield future.result()
+    tasks = [
+        [str(part.path), [str(source) for source in part.sources], part.sample_rate, part.top_db]
+        for part in parts
+    ]
+    try:
+        for _, (count, errno, reason) in map_unordered(__name__, tasks, workers):
+            if errno is not None:
+                raise OSError(errno, reason)
+            yield count
+    except VqspeechError as error:
+        raise CorpusError(str(error)) from None
 
 
-class _Worker:
-    """A process that packs parts, one JSON line in and one out for each.
-
-    It is a fresh interpreter and not a child of `multiprocessing`: that one would import the caller's
-    main module anew, and stay behind when the caller is killed. This one ends when its input does.
-    """
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", __name__]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-        )
-
-    def pack(self, part: Part) -> int:
-        """Let the process pack a part and return how many recordings it held."""
-        sources = [str(source) for source in part.sources]
-        task = [str(part.path), sources, part.sample_rate, part.top_db]
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            print(json.dumps(task), file=self._process.stdin, flush=True)
-            answer = self._process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        if not answer:
-            raise CorpusError("a worker process died (memory?); run again with --workers 1")
-        count, errno, reason = json.loads(answer)
-        if errno is not None:
-            raise OSError(errno, reason)
-        return count
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
-def _serve() -> None:
-    """Pack the parts that come in on standard input until it ends."""
-    # Ctrl-C reaches the whole group; the process that started this one decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _quiet()
-    for line in sys.stdin:
-        path, sources, sample_rate, top_db = json.loads(line)
-        part = Part(Path(path), tuple(map(Path, sources)), sample_rate, top_db)
-        try:
-            answer: tuple[object, ...] = (pack(part), None, None)
-        except OSError as error:
-            answer = (0, error.errno, error.strerror)
-        print(json.dumps(answer), flush=True)
+def _pack_task(task: Any) -> tuple[int, int | None, str | None]:
+    """Pack a part and say how many recordings it held, or why it could not be written."""
+    path, sources, sample_rate, top_db = task
+    try:
+        return pack(Part(Path(path), tuple(map(Path, sources)), sample_rate, top_db)), None, None
+    except OSError as error:
+        return 0, error.errno, error.strerror
 
 
 def _quiet() -> None:
@@ -233,4 +177,5 @@ def write_json(path: Path, value: object) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _quiet()
+    serve(_pack_task)

@@ -6,7 +6,7 @@ projected at the rate of the frames, for all layers at once (van den Oord et al.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -171,3 +171,34 @@ class WaveNet(nn.Module):
                 )
         skip = self.skip(torch.cat(gates, -1))
         return self.output(F.relu(self.hidden(F.relu(skip))))
+
+    def windows(
+        self, previous: Tensor, condition: Tensor, hop: int, samples: int
+    ) -> Iterator[Tensor]:
+        """Logits as `forward` gives them, in windows that bound the memory, with the receptive field as overlap.
+
+        Parameters
+        ----------
+        previous : Tensor
+            int64, (batch, time): the level before each sample.
+        condition : Tensor
+            (batch, frames, condition_channels); `time` is at most ``hop * frames``.
+        hop : int
+            Samples a condition frame.
+        samples : int
+            About how many a window has: whole frames, at least one.
+
+        Yields
+        ------
+        Tensor
+            (batch, part of the time, levels): those that follow.
+        """
+        time = previous.shape[1]
+        frames = -(-time // hop)
+        padded = F.pad(previous, (0, frames * hop - time), value=self.silence)
+        lead = -(-self.receptive_field // hop)
+        window = max(1, samples // hop)
+        for start in range(0, frames, window):
+            first, last = max(0, start - lead), min(start + window, frames)
+            logits = self(padded[:, first * hop : last * hop], condition[:, first:last])
+            yield logits[:, (start - first) * hop : min(last * hop, time) - first * hop]

@@ -21,8 +21,8 @@ from vqspeech.sampling.engine import (
     Stream,
     resolve,
     uniforms,
-    usable_threads,
 )
+from vqspeech.workers import usable_threads
 
 __all__ = [
     "BLOCK_SAMPLES",

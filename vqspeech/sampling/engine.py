@@ -4,7 +4,6 @@ An engine is a module that runs a WaveNet one sample at a time. It draws level t
 cumulative distribution at the stream's own t-th uniform number, so a draw does not depend on its company.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -197,8 +196,3 @@ def resolve(
     if mode not in engine.MODES:
         raise ConfigurationError(f"mode {mode!r}: engine {name} has {', '.join(engine.MODES)}")
     return name, mode
-
-
-def usable_threads() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

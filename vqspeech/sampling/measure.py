@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from vqspeech.errors import ConfigurationError
 from vqspeech.nn.wavenet import WaveNet
@@ -339,17 +338,9 @@ def parallel_logits(
     Tensor
         (time, levels): those that follow, about `WINDOW_SAMPLES`, on the CPU.
     """
-    samples = len(previous)
-    frames = -(-samples // hop)
-    padded = F.pad(previous, (0, frames * hop - samples), value=wavenet.silence)
-    padded = padded.to(condition.device)
-    lead = -(-wavenet.receptive_field // hop)
-    window = max(1, WINDOW_SAMPLES // hop)
-    for start in range(0, frames, window):
-        first, last = max(0, start - lead), min(start + window, frames)
-        logits = wavenet(padded[None, first * hop : last * hop], condition[None, first:last])
-        end = min(last * hop, samples)
-        yield logits[0, (start - first) * hop : end - first * hop].cpu()
+    batch = previous[None].to(condition.device)
+    for logits in wavenet.windows(batch, condition[None], hop, WINDOW_SAMPLES):
+        yield logits[0].cpu()
 
 
 def accuracy(

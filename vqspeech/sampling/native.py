@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from vqspeech.nn.wavenet import WaveNet
-from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream, usable_threads
+from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream
+from vqspeech.workers import usable_threads
 
 try:
     from vqspeech.sampling import _native

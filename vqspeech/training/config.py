@@ -6,8 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
-import torch
-
+from vqspeech.checkpoint import shapes_only
 from vqspeech.corpus.segments import Phase
 from vqspeech.errors import ConfigurationError
 from vqspeech.model import Autoencoder, ModelConfig, check_config
@@ -239,8 +238,7 @@ def from_mapping(given: Mapping[str, Any]) -> TrainConfig:
     if wrong:
         raise ConfigurationError("; ".join(wrong))
     try:
-        # nothing is allocated: it is the shapes that may not fit one another
-        with torch.device("meta"):
+        with shapes_only():
             Autoencoder(config.model, ["somebody"])
     except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigurationError(f"model: {' '.join(str(error).split())}") from None

@@ -23,7 +23,8 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
-from vqspeech.checkpoint import save_model, write_atomically
+from vqspeech.atomic import write_atomically
+from vqspeech.checkpoint import save_model
 from vqspeech.corpus.segments import Batch, Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError

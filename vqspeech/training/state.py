@@ -12,7 +12,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from vqspeech.checkpoint import write_atomically
+from vqspeech.atomic import write_atomically
 from vqspeech.errors import ModelFileError
 from vqspeech.training.objective import Objective
 

@@ -18,7 +18,7 @@ import numpy as np
 
 import vqspeech
 from vqspeech import audio
-from vqspeech.checkpoint import write_atomically
+from vqspeech.atomic import write_atomically
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError, VqspeechError
 from vqspeech.evaluation.pitch import median_f0_hz, moved_towards

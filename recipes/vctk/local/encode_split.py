@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import vqspeech
-from vqspeech.checkpoint import write_atomically
+from vqspeech.atomic import write_atomically
 from vqspeech.codesfile import CodesRecord
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import VqspeechError

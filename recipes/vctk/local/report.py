@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vqspeech.checkpoint import read_header, write_atomically
+from vqspeech.atomic import write_atomically
+from vqspeech.checkpoint import read_header
 from vqspeech.errors import VqspeechError
 
 
