@@ -51,6 +51,8 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
     """Return settings of 4 steps of warm start and 8 of joint training, with jitter; not to be changed."""
     return {
         "model": asdict(tiny_config),
+        "init": "",
+        "learn": "all",
         "jitter": 0.3,
         "resume": "auto",
         "data": {
@@ -64,18 +66,28 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
             "steps": 8,
             "learning_rate": 1e-2,
             "encoder_learning_rate": 1e-2,
+            "muon_learning_rate": 1e-2,
             "warmup": 2,
             "betas": [0.9, 0.999],
             "clip": 1.0,
             "average": 0.9,
         },
         "spectral": {
+            "target": "mel",
             "weight": 0.1,
             "steps": 4,
             "batch": 2,
             "segment": 640,
             "learning_rate": 1e-3,
             "channels": 8,
+        },
+        "perturb": {
+            "share": 0.5,
+            "pitch_semitones": 4.0,
+            "formant_percent": 15.0,
+            "colour_db": 6.0,
+            "level_db": 6.0,
+            "noise_db": 15.0,
         },
         "run": {
             "dir": "run",

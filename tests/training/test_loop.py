@@ -270,8 +270,9 @@ def _record_states(patch: pytest.MonkeyPatch, settings: Settings) -> list[dict[s
     def record(state: Any, path: Path) -> None:
         tensors = {f"objective.{k}": v for k, v in state.objective.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in state.average.state_dict().items()}
-        for i, moments in state.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": v for k, v in moments.items()}
+        for number, optimizer in enumerate(state.optimizers):
+            for i, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{number}.{i}.{k}": v for k, v in moments.items()}
         seen.append({k: v.clone() for k, v in tensors.items()})
         save_state(state, path)
 
@@ -456,16 +457,16 @@ def _needs(*distributions: str) -> set[str]:
 
 
 @pytest.mark.slow
-def test_training_needs_five_packages_alone(
+def test_training_needs_six_packages_alone(
     settings: Settings, write_settings: Callable[[Settings], Path]
 ) -> None:
-    """From JSON with torch, numpy, safetensors, lightning, tensorboard and what these need, all of it works."""
-    needed = _needs("torch", "numpy", "safetensors", "lightning", "tensorboard")
+    """From JSON with torch, torchaudio, numpy, safetensors, lightning, tensorboard and what these need, all of it works."""
+    needed = _needs("torch", "torchaudio", "numpy", "safetensors", "lightning", "tensorboard")
     needed.add("vqspeech")
     providers = metadata.packages_distributions()
     distributions = {d for names in providers.values() for d in names if _plain(d) not in needed}
     modules = {module for module, names in providers.items() if {*names} <= distributions}
-    assert {"hydra", "omegaconf", "soundfile", "soxr", "librosa", "torchaudio", "pooch"} <= modules
+    assert {"hydra", "omegaconf", "soundfile", "soxr", "librosa", "pooch"} <= modules
     assert {"scipy", "sklearn", "numba"} <= modules
     settings["run"] |= {"validate_every": 6, "listen_s": 0.01}
     script = BARE_MACHINE.format(modules=modules, distributions=distributions)

@@ -8,6 +8,7 @@ import torch
 from vqspeech.audio import mulaw_encode
 from vqspeech.corpus.segments import Batch
 from vqspeech.model import Autoencoder, ModelConfig
+from vqspeech.nn.spectral import SpectralHead
 from vqspeech.training.objective import Objective
 
 HOP, FRAMES = 16, 12
@@ -22,7 +23,10 @@ def make(tiny_config: ModelConfig) -> Make:
 
     def build(jitter: float = 0.0, weight: float = 0.0, channels: int = 0) -> Objective:
         torch.manual_seed(3)
-        return Objective(Autoencoder(tiny_config, ["ann", "bob"]), jitter, weight, channels)
+        model = Autoencoder(tiny_config, ["ann", "bob"])
+        size = (tiny_config.dim, 2, model.hop, model.sample_rate)
+        head = SpectralHead(*size, channels=channels) if channels else None
+        return Objective(model, jitter, weight, head)
 
     return build
 

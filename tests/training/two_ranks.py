@@ -11,7 +11,7 @@ from vqspeech.training import loop
 from vqspeech.training.config import read_config
 
 config, folder = read_config(sys.argv[1]), Path(sys.argv[2])
-start, step, revivals = loop._start, loop._step, vq_ema.revivals
+start, step, revivals = loop.start, loop._step, vq_ema.revivals
 states: list[Any] = []
 batches: list[torch.Tensor] = []
 revived: list[int] = []
@@ -22,9 +22,9 @@ def remember_state(*args: Any) -> Any:
     return states[-1]
 
 
-def remember_batch(fabric: Any, objective: Any, optimizer: Any, batch: Any, *rest: Any) -> Any:
+def remember_batch(fabric: Any, objective: Any, optimizers: Any, batch: Any, *rest: Any) -> Any:
     batches.append(batch.pcm.clone())
-    return step(fabric, objective, optimizer, batch, *rest)
+    return step(fabric, objective, optimizers, batch, *rest)
 
 
 def remember_revivals(*args: Any) -> Any:
@@ -33,7 +33,7 @@ def remember_revivals(*args: Any) -> Any:
     return dead, replacements
 
 
-loop._start, loop._step, vq_ema.revivals = remember_state, remember_batch, remember_revivals
+loop.start, loop._step, vq_ema.revivals = remember_state, remember_batch, remember_revivals
 loop.train(config)
 (state,) = states
 rank = torch.distributed.get_rank()

@@ -1,5 +1,6 @@
 """Training batches: the data of a step is a pure function of (seed, step, rank) and nothing else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ class Batch(NamedTuple):
     pcm : Tensor
         int16, (batch, samples); zeros after the end of a short recording.
     speaker : Tensor
-        int64, (batch,): index into the store's speakers.
+        int64, (batch,): index of the speaker.
     valid : Tensor
         int64, (batch,): samples that are recording.
     crop : Tensor
@@ -73,10 +74,18 @@ class Segments(Dataset[Batch]):
         Seed of all draws.
     rank : int
         Number of this worker.
+    speakers : sequence of str, optional
+        Names by the index that a batch gives them; the store's own without.
     """
 
     def __init__(
-        self, store: PackedStore, phases: list[Phase], hop: int, seed: int, rank: int = 0
+        self,
+        store: PackedStore,
+        phases: list[Phase],
+        hop: int,
+        seed: int,
+        rank: int = 0,
+        speakers: Sequence[str] | None = None,
     ) -> None:
         self.store, self.phases, self.hop, self.seed, self.rank = store, phases, hop, seed, rank
         indices = store.indices("train")
@@ -85,7 +94,7 @@ class Segments(Dataset[Batch]):
         kept = [store.utterances[i] for i in indices]
         self._offsets = np.array([u.offset for u in kept])
         self._lengths = np.array([u.samples for u in kept])
-        index = {name: i for i, name in enumerate(store.speakers)}
+        index = {name: i for i, name in enumerate(speakers or store.speakers)}
         self._speakers = np.array([index[u.speaker] for u in kept])
         self._ends = np.cumsum(self._lengths)
         for phase in phases:

@@ -17,6 +17,12 @@ POSITIVE = (
 )
 """Settings that are at least 1; all other numbers are at least 0."""
 
+TARGETS = ("mel", "cepstra")
+"""What a spectral head may predict."""
+
+LEARN = ("all", "decoder", "speakers")
+"""What may learn."""
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -41,7 +47,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam, its schedule and the average of the decoder's weights.
+    """Adam or Muon, their schedule and the average of the decoder's weights.
 
     Attributes
     ----------
@@ -51,6 +57,8 @@ class OptimizerConfig:
         Highest rate of the decoder, reached after `warmup` steps; then it falls as a cosine to a hundredth of it.
     encoder_learning_rate : float
         The same for encoder, codebook and spectral head. After a warm start they need less than a new decoder.
+    muon_learning_rate : float
+        The same for the matrices inside the WaveNet, which Muon then moves; 0 leaves them to Adam.
     warmup : int
         Steps of linear rise.
     betas : list of float
@@ -64,6 +72,7 @@ class OptimizerConfig:
     steps: int
     learning_rate: float
     encoder_learning_rate: float
+    muon_learning_rate: float
     warmup: int
     betas: list[float]
     clip: float
@@ -76,6 +85,8 @@ class SpectralConfig:
 
     Attributes
     ----------
+    target : str
+        What it predicts: ``mel``, the log-mel spectrogram, or ``cepstra``, normalised cepstra once a code.
     weight : float
         Weight of the auxiliary loss beside the WaveNet's; 0 is the paper's own objective.
     steps : int
@@ -88,12 +99,33 @@ class SpectralConfig:
         Channels of the head.
     """
 
+    target: str
     weight: float
     steps: int
     batch: int
     segment: int
     learning_rate: float
     channels: int
+
+
+@dataclass(frozen=True)
+class PerturbConfig:
+    """What is done to the encoder's input, and not to its target; see `vqspeech.training.perturb.Perturbation`.
+
+    Attributes
+    ----------
+    share : float
+        Share of batches that are perturbed; 0 is the paper's own objective.
+    pitch_semitones, formant_percent, colour_db, level_db, noise_db : float
+        How far each may go.
+    """
+
+    share: float
+    pitch_semitones: float
+    formant_percent: float
+    colour_db: float
+    level_db: float
+    noise_db: float
 
 
 @dataclass(frozen=True)
@@ -142,21 +174,30 @@ class TrainConfig:
     Attributes
     ----------
     model : ModelConfig
-        The model to train.
+        The model to train; not used with `init`.
+    init : str
+        Model to start from, a shipped name or a file; its shape is taken over, and speakers of the store that it does
+        not know are added to its table. Empty to start anew.
+    learn : str
+        ``all``; ``decoder``, which keeps the codes as they are; or ``speakers``, which changes nothing but the
+        vectors of the store's speakers.
     jitter : float
         Chance that a latent is replaced by a neighbour in training.
     resume : str
         ``auto`` goes on from the state in ``run.dir`` if there is one; ``never`` refuses when there is one.
-    data, optimizer, spectral, run
+    data, optimizer, spectral, perturb, run
         The other settings.
     """
 
     model: ModelConfig
+    init: str
+    learn: str
     jitter: float
     resume: str
     data: DataConfig
     optimizer: OptimizerConfig
     spectral: SpectralConfig
+    perturb: PerturbConfig
     run: RunConfig
 
     def phases(self) -> list[Phase]:
@@ -210,17 +251,33 @@ def _fill(cls: type, given: Any, where: str, wrong: list[str]) -> Any:
 
 def _out_of_range(config: TrainConfig) -> list[str]:
     wrong = []
-    for group in ("data", "optimizer", "spectral", "run"):
+    for group in ("data", "optimizer", "spectral", "perturb", "run"):
         for name, value in vars(getattr(config, group)).items():
             least = 1 if name in POSITIVE else 0
             if isinstance(value, int | float) and not value >= least:
                 wrong.append(f"{group}.{name}: {value!r} is less than {least}")
     if len(config.optimizer.betas) != 2 or not all(0 <= b < 1 for b in config.optimizer.betas):
         wrong.append(f"optimizer.betas: {config.optimizer.betas} are not two numbers in [0, 1)")
-    shares = {"jitter": config.jitter, "optimizer.average": config.optimizer.average}
+    shares = {
+        "jitter": config.jitter,
+        "optimizer.average": config.optimizer.average,
+        "perturb.share": config.perturb.share,
+    }
     wrong += [f"{k}: {v!r} is not in [0, 1]" for k, v in shares.items() if not 0 <= v <= 1]
     if config.resume not in ("auto", "never"):
         wrong.append(f"resume: {config.resume!r} is neither auto nor never")
+    if config.spectral.target not in TARGETS:
+        wrong.append(
+            f"spectral.target: {config.spectral.target!r} is not one of {', '.join(TARGETS)}"
+        )
+    if config.learn not in LEARN:
+        wrong.append(f"learn: {config.learn!r} is not one of {', '.join(LEARN)}")
+    elif config.learn != "all" and not config.init:
+        wrong.append(f"learn: {config.learn!r} needs a model to start from; give it as init")
+    elif config.learn != "all" and config.spectral.steps:
+        wrong.append(
+            "spectral.steps: a warm start is for encoder and codebook, which learn nothing"
+        )
     return wrong
 
 

@@ -8,9 +8,9 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ import torch
 from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
@@ -32,16 +31,14 @@ from vqspeech.model import Autoencoder
 from vqspeech.progress import Progress
 from vqspeech.training.config import TrainConfig
 from vqspeech.training.memory import keep_freed_memory
-from vqspeech.training.objective import Losses, Objective
-from vqspeech.training.schedule import average_decay, learning_rate
+from vqspeech.training.objective import Losses
+from vqspeech.training.schedule import learning_rate
+from vqspeech.training.start import averaged, start, start_codebook
 from vqspeech.training.state import State, load_state, save_state
 from vqspeech.training.validate import HeldOut, held_out, scorable
 
 BAD_STEPS_IN_A_ROW = 5
 """Steps without a finite gradient, one after another, after which a run gives up."""
-
-FRAMES_PER_CODE = 32
-"""Encoder outputs a code that the codebook is started from."""
 
 
 def train(config: TrainConfig) -> Path | None:
@@ -81,20 +78,23 @@ def train(config: TrainConfig) -> Path | None:
             " judged; prepare a corpus with validation utterances"
         )
     fabric = _launch(config)
-    state = _start(config, store.speakers, fabric.device)
-    model, averaged = state.objective.model, _averaged(state)
-    segments = Segments(store, config.phases(), model.hop, config.run.seed, fabric.global_rank)
+    state = start(config, store.speakers, fabric.device)
+    model, spoken = state.objective.model, averaged(state)
+    config = replace(config, model=model.config)
+    segments = Segments(
+        store, config.phases(), model.hop, config.run.seed, fabric.global_rank, model.speakers
+    )
     if state_file.exists():
         load_state(state, state_file)
         if _is_finished(state, len(segments), model_file):
             return model_file
-    else:
-        _start_codebook(config, store, model)
+    elif not config.init:
+        start_codebook(config, store, model)
     if fabric.is_global_zero:
         settings = json.dumps(asdict(config), indent=1, default=dict)
         write_atomically(folder / "config.json", lambda file: file.write_text(settings))
 
-    objective, optimizer = fabric.setup(state.objective, state.optimizer)
+    objective, *optimizers = fabric.setup(state.objective, *state.optimizers)
     if config.run.compile:
         objective.compile()
     loader = DataLoader(
@@ -118,12 +118,14 @@ def train(config: TrainConfig) -> Path | None:
         for batch in loader:
             began = time.monotonic()
             batch = Batch(*(tensor.to(fabric.device, non_blocking=True) for tensor in batch))
-            _set_rate(optimizer, config, state.step)
-            losses, norm = _step(fabric, objective, optimizer, batch, config, state)
+            _set_rates(optimizers, config, state.step)
+            losses, norm = _step(fabric, objective, optimizers, batch, config, state)
             finite = torch.isfinite(losses.total.detach()) & torch.isfinite(norm)
             if _all(fabric, finite):
-                optimizer.step()
-                model.bottleneck.update(losses.output)
+                for optimizer in optimizers:
+                    optimizer.step()
+                if config.learn == "all":
+                    model.bottleneck.update(losses.output)
                 if state.step >= joint:
                     state.average.update_parameters(model.decoder)
                 bad_steps = 0
@@ -150,8 +152,8 @@ def train(config: TrainConfig) -> Path | None:
             # before the WaveNet has learned anything its likelihood says nothing
             validating = state.step % config.run.validate_every == 0 and state.step > joint
             if validating and not (stopping or hopeless) and fabric.is_global_zero:
-                _validate(config, state, averaged, store, writer)
-                _export(config, state, averaged, model_file, {})
+                _validate(config, state, spoken, store, writer)
+                _export(config, state, spoken, model_file, {})
             if fabric.is_global_zero and (due or validating or stopping or hopeless):
                 save_state(state, state_file)
                 saved_at = time.monotonic()
@@ -168,7 +170,7 @@ def train(config: TrainConfig) -> Path | None:
                 )
                 return None
     if fabric.is_global_zero:
-        _finish(config, state, averaged, store, state_file, model_file)
+        _finish(config, state, spoken, store, state_file, model_file)
     fabric.barrier()
     return model_file
 
@@ -193,79 +195,41 @@ def _launch(config: TrainConfig) -> Fabric:
     return fabric
 
 
-def _start(config: TrainConfig, speakers: list[str], device: torch.device) -> State:
-    torch.manual_seed(config.run.seed)
-    spectral = config.spectral
-    head = spectral.channels if spectral.weight or spectral.steps else 0
-    model = Autoencoder(config.model, speakers)
-    objective = Objective(model, config.jitter, spectral.weight, head).to(device)
-    decoder = list(model.decoder.parameters())
-    others = [p for n, p in objective.named_parameters() if not n.startswith("model.decoder.")]
-    first, second = config.optimizer.betas
-    optimizer = torch.optim.Adam(
-        [{"params": decoder}, {"params": others}], lr=0.0, betas=(first, second)
-    )
-
-    def follow(averages: Any, weights: Any, count: Tensor | int) -> None:
-        decay = average_decay(int(count), config.optimizer.average)
-        torch._foreach_lerp_(averages, weights, 1 - decay)
-
-    average = AveragedModel(model.decoder, multi_avg_fn=follow)
-    return State(objective, optimizer, average)
-
-
-def _averaged(state: State) -> Autoencoder:
-    """The model with the averaged decoder: what is evaluated and exported.
-
-    Encoder and codebook are the ones in training: the codebook follows this encoder, not its average.
-    """
-    model = state.objective.model
-    averaged = Autoencoder(model.config, model.speakers).eval()
-    averaged.encoder, averaged.bottleneck = model.encoder, model.bottleneck
-    averaged.decoder = state.average.module  # type: ignore[assignment]
-    return averaged
-
-
-@torch.no_grad()
-def _start_codebook(config: TrainConfig, store: PackedStore, model: Autoencoder) -> None:
-    """Put the codebook among outputs of the untrained encoder; every worker uses the same ones."""
-    sample = Segments(store, config.phases()[:1], model.hop, config.run.seed + 1)
-    outputs: list[Tensor] = []
-    while sum(z.shape[0] * z.shape[2] for z in outputs) < FRAMES_PER_CODE * model.codebook_size:
-        pcm = sample[len(outputs)].pcm.to(model.device)
-        outputs.append(model.encoder(pcm.float() / 32768))
-    model.bottleneck.initialise(torch.cat(outputs), config.run.seed)
-
-
-def _set_rate(optimizer: Any, config: TrainConfig, step: int) -> None:
+def _set_rates(optimizers: Sequence[Any], config: TrainConfig, step: int) -> None:
     warm, joint = config.spectral, config.optimizer
     if step < warm.steps:
-        steps, highest = warm.steps, (0.0, warm.learning_rate)
+        steps, highest = warm.steps, (0.0, warm.learning_rate, 0.0)
     else:
         step -= warm.steps
-        steps, highest = joint.steps, (joint.learning_rate, joint.encoder_learning_rate)
-    for group, rate in zip(optimizer.param_groups, highest, strict=True):
-        group["lr"] = learning_rate(step, steps, rate, joint.warmup)
+        steps, highest = (
+            joint.steps,
+            (joint.learning_rate, joint.encoder_learning_rate, joint.muon_learning_rate),
+        )
+    adam, *muon = optimizers
+    groups = [*adam.param_groups, *(group for other in muon for group in other.param_groups)]
+    for number, group in enumerate(groups):
+        group["lr"] = learning_rate(step, steps, highest[min(number, 2)], joint.warmup)
 
 
 def _step(
     fabric: Fabric,
     objective: Any,
-    optimizer: Any,
+    optimizers: Sequence[Any],
     batch: Batch,
     config: TrainConfig,
     state: State,
 ) -> tuple[Losses, Tensor]:
     """Loss and gradient of a batch; the weights are not moved yet."""
-    # jitter draws from torch's generator; a seed of its own makes it a function of the step as well
+    # jitter and perturbation draw from torch's generator; a seed of its own makes it a function of the step as well
     own = np.random.SeedSequence([config.run.seed, fabric.global_rank, state.step])
     torch.manual_seed(int(own.generate_state(1)[0]))
     crop = 0 if state.step < config.spectral.steps else config.data.crop
-    optimizer.zero_grad()
+    for optimizer in optimizers:
+        optimizer.zero_grad()
     losses = objective(batch, crop)
     fabric.backward(losses.total)
     norm = fabric.clip_gradients(
-        objective, optimizer, max_norm=config.optimizer.clip, error_if_nonfinite=False
+        objective, optimizers[0], max_norm=config.optimizer.clip, error_if_nonfinite=False
     )
     return losses, torch.as_tensor(norm)
 
@@ -316,7 +280,7 @@ def _log(writer: SummaryWriter, state: State, losses: Losses, norm: Tensor, rate
         "train/bottleneck": losses.output.loss.detach(),
         "train/batch_perplexity": torch.exp(-(shares * shares.log()).sum()),
         "train/gradient_norm": norm,
-        "train/learning_rate": state.optimizer.param_groups[0]["lr"],
+        "train/learning_rate": state.optimizers[0].param_groups[0]["lr"],
         "train/samples_per_s": rate,
         "train/skipped_steps": state.skipped,
     }.items():

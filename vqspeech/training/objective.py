@@ -11,7 +11,7 @@ from vqspeech.corpus.segments import Batch
 from vqspeech.model import Autoencoder
 from vqspeech.nn.bottleneck import BottleneckOutput
 from vqspeech.nn.jitter import jitter
-from vqspeech.nn.spectral import SpectralHead
+from vqspeech.training.perturb import Perturbation
 
 
 class Losses(NamedTuple):
@@ -24,7 +24,7 @@ class Losses(NamedTuple):
     nll : Tensor
         Nats a sample; 0 while the WaveNet is left out.
     spectral : Tensor
-        Mean absolute error of the log-mel spectrogram; 0 without the head.
+        Error of the spectral head; 0 without one.
     output : BottleneckOutput
         For the update of the bottleneck.
     """
@@ -46,8 +46,10 @@ class Objective(nn.Module):
         Chance that a latent is replaced by a neighbour.
     spectral_weight : float
         Weight of the spectral loss beside the likelihood; in the warm start, without likelihood, it is 1.
-    spectral_channels : int
-        Channels of the spectral head; 0 for no head.
+    head : SpectralHead or CepstralHead, optional
+        Head that gives the spectral loss.
+    perturbation : Perturbation, optional
+        What the encoder hears is changed by it; what is to be predicted is not.
     """
 
     def __init__(
@@ -55,28 +57,21 @@ class Objective(nn.Module):
         model: Autoencoder,
         jitter_probability: float,
         spectral_weight: float,
-        spectral_channels: int,
+        head: nn.Module | None = None,
+        perturbation: Perturbation | None = None,
     ) -> None:
         super().__init__()
+        self.perturbation = perturbation
         self.model = model
         self.jitter_probability = jitter_probability
         self.spectral_weight = spectral_weight
-        self.head = (
-            SpectralHead(
-                model.config.dim,
-                len(model.speakers),
-                model.hop,
-                model.sample_rate,
-                channels=spectral_channels,
-            )
-            if spectral_channels
-            else None
-        )
+        self.head = head
 
     def forward(self, batch: Batch, crop: int) -> Losses:
         """Loss of a batch; the WaveNet learns from `crop` samples a segment, 0 leaves it out."""
         wav = batch.pcm.float() / 32768
-        output = self.model.bottleneck(self.model.encoder(wav))
+        heard = wav if self.perturbation is None else self.perturbation(wav)
+        output = self.model.bottleneck(self.model.encoder(heard))
         z_q = jitter(output.z_q, self.jitter_probability)
         nll = self._nll(wav, z_q, batch, crop) if crop else wav.new_zeros(())
         weight = self.spectral_weight if crop else 1.0

@@ -16,7 +16,7 @@ from vqspeech.atomic import write_atomically
 from vqspeech.errors import ModelFileError
 from vqspeech.training.objective import Objective
 
-FORMAT, VERSION = "vqspeech-state", 1
+FORMAT, VERSION = "vqspeech-state", 2
 COUNTS = ("step", "skipped", "samples", "seconds", "curve")
 """Entries of a state that are plain values."""
 
@@ -29,8 +29,8 @@ class State:
     ----------
     objective : Objective
         Model and spectral head.
-    optimizer : Optimizer
-        Its optimizer.
+    optimizers : list of Optimizer
+        What moves its weights.
     average : AveragedModel
         Running average of the decoder.
     step : int
@@ -46,7 +46,7 @@ class State:
     """
 
     objective: Objective
-    optimizer: Optimizer
+    optimizers: list[Optimizer]
     average: AveragedModel
     step: int = 0
     skipped: int = 0
@@ -66,8 +66,9 @@ def save_state(state: State, path: Path) -> None:
     content = {
         "format": FORMAT,
         "version": VERSION,
+        "speakers": list(state.objective.model.speakers),
         "objective": state.objective.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in state.optimizers],
         "average": state.average.state_dict(),
         **{name: getattr(state, name) for name in COUNTS},
     }
@@ -115,14 +116,25 @@ def load_state(state: State, path: Path) -> None:
         raise ModelFileError(
             f"{path}: state version {content.get('version')!r} found, {VERSION} expected"
         )
-    missing = [key for key in ("objective", "optimizer", "average", *COUNTS) if key not in content]
+    missing = [
+        key
+        for key in ("speakers", "objective", "optimizers", "average", *COUNTS)
+        if key not in content
+    ]
     if missing:
         raise ModelFileError(f"{path}: a training state without {', '.join(missing)}")
+    speakers = list(state.objective.model.speakers)
+    if content["speakers"] != speakers:
+        raise ModelFileError(
+            f"{path}: speakers {', '.join(map(str, content['speakers']))}, the store has"
+            f" {', '.join(speakers)}; use another run.dir for another store"
+        )
     misfit = _first_misfit(content["objective"], state.objective.state_dict())
     if misfit:
         raise ModelFileError(f"{path}: {misfit}; use another run.dir for another model")
     state.objective.load_state_dict(content["objective"])
-    state.optimizer.load_state_dict(content["optimizer"])
+    for optimizer, values in zip(state.optimizers, content["optimizers"], strict=True):
+        optimizer.load_state_dict(values)
     state.average.load_state_dict(content["average"])
     for name in COUNTS:
         setattr(state, name, content[name])

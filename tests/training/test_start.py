@@ -1,0 +1,97 @@
+"""The state before the first step: new or from a model file, with more speakers, and what of it may learn."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vqspeech.checkpoint import load_model, save_model
+from vqspeech.errors import ConfigurationError
+from vqspeech.model import Autoencoder, ModelConfig
+from vqspeech.training.config import TARGETS, TrainConfig, from_mapping
+from vqspeech.training.loop import train
+from vqspeech.training.start import HEADS, start, with_speakers
+
+TABLE = "decoder.conditioner.speaker.weight"
+
+
+@pytest.fixture
+def known(tiny_config: ModelConfig, tmp_path: Path) -> Path:
+    """Return a model file that knows one speaker of the store and one who is not in it."""
+    torch.manual_seed(5)
+    path = tmp_path / "known.safetensors"
+    save_model(Autoencoder(tiny_config, ["zoe", "bob"]), path)
+    return path
+
+
+def _from(known: Path, settings: dict[str, Any], learn: str) -> TrainConfig:
+    settings |= {"init": str(known), "learn": learn}
+    settings["spectral"]["steps"] = 0 if learn != "all" else settings["spectral"]["steps"]
+    return from_mapping(settings)
+
+
+def test_every_target_has_a_head() -> None:
+    """The names that a configuration may use are those that heads go by."""
+    assert set(HEADS) == set(TARGETS)
+
+
+def test_new_speakers_start_as_the_mean_and_old_ones_stay(known: Path) -> None:
+    """Rows of known speakers keep place and value, all other weights are the same."""
+    model = load_model(known)
+    larger = with_speakers(model, ["bob", "ann", "eve"])
+    assert larger.speakers == ("zoe", "bob", "ann", "eve")
+    old, new = model.state_dict(), larger.state_dict()
+    assert torch.equal(new[TABLE][:2], old[TABLE])
+    assert torch.allclose(new[TABLE][2:], old[TABLE].mean(0).expand(2, -1))
+    assert all(torch.equal(new[k], old[k]) for k in old if k != TABLE)
+
+
+def test_nobody_new_changes_nothing(known: Path) -> None:
+    """A store whose speakers are all known leaves the model as it is."""
+    model = load_model(known)
+    assert with_speakers(model, ["bob"]) is model
+
+
+@pytest.mark.parametrize("learn", ["all", "decoder", "speakers"])
+def test_only_what_may_learn_moves(known: Path, settings: dict[str, Any], learn: str) -> None:
+    """Codes stay the same unless all learns; with ``speakers`` only the vectors of the store's speakers move."""
+    config = _from(known, settings, learn)
+    before = with_speakers(load_model(known), ["ann", "bob", "eve"])
+    path = train(config)
+    assert path is not None
+    after = load_model(path)
+    assert after.speakers == ("zoe", "bob", "ann", "eve")
+    old, new = before.state_dict(), after.state_dict()
+    moved = {key for key in old if not torch.equal(old[key], new[key])}
+    if learn == "all":
+        assert any(key.startswith("encoder.") for key in moved)
+        assert any(key.startswith("bottleneck.") for key in moved)
+    else:
+        assert not any(key.startswith(("encoder.", "bottleneck.")) for key in moved)
+    assert TABLE in moved
+    if learn == "speakers":
+        assert moved == {TABLE}
+        assert torch.equal(old[TABLE][0], new[TABLE][0])
+    else:
+        assert any(key.startswith("decoder.wavenet.") for key in moved)
+
+
+def test_model_of_another_rate_is_refused(known: Path, settings: dict[str, Any]) -> None:
+    """The line names the file and both rates."""
+    settings["model"]["sample_rate"] = 8000
+    with pytest.raises(ConfigurationError, match=r"known\.safetensors: works at 16000 Hz.* 8000"):
+        start(_from(known, settings, "all"), ["ann"], torch.device("cpu"))
+
+
+def test_learning_less_needs_a_model_to_start_from(settings: dict[str, Any]) -> None:
+    """What would stay at random values for ever is refused; so is a warm start of what may not learn."""
+    settings["learn"] = "decoder"
+    with pytest.raises(ConfigurationError, match="learn: 'decoder' needs a model"):
+        from_mapping(settings)
+    settings["init"] = "vctk"
+    with pytest.raises(ConfigurationError, match=r"spectral\.steps"):
+        from_mapping(settings)
+    settings["learn"] = "everything"
+    with pytest.raises(ConfigurationError, match="learn: 'everything' is not one of all"):
+        from_mapping(settings)

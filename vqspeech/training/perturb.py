@@ -1,0 +1,119 @@
+"""Perturbations of what the encoder hears, while what it must explain stays as it was.
+
+A code that still told pitch, vocal tract, channel, level or noise of its recording would be wrong about the target half
+of the time, so that codes come to hold what is left: what was said (Choi et al. 2021, arXiv 2110.14513, for the idea).
+Draws come from torch's generator, one set of factors a batch.
+"""
+
+import math
+
+import torch
+import torchaudio.functional
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Perturbation(nn.Module):
+    """Random pitch, formants, colour, level and noise.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Hz.
+    share : float
+        Share of batches that are perturbed, in [0, 1]; some should stay clean, as recordings to be encoded are.
+    pitch_semitones : float
+        Pitch is moved by up to this much, up or down.
+    formant_percent : float
+        Formants are moved by up to this much, up or down, independently of pitch.
+    colour_db : float
+        Most that a smooth random filter lifts or lowers a frequency, about.
+    level_db : float
+        Level is moved by up to this much, up or down.
+    noise_db : float
+        White noise is added, at a signal-to-noise ratio between this and 40 dB above it; 0 for none.
+
+    Notes
+    -----
+    A phase vocoder stretches the recording, resampling brings it back to its length with every frequency moved; the
+    spectral envelope, taken from the low part of the cepstrum, is moved on its own.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        share: float,
+        pitch_semitones: float,
+        formant_percent: float,
+        colour_db: float,
+        level_db: float,
+        noise_db: float,
+    ) -> None:
+        super().__init__()
+        self.share = share
+        self.pitch_semitones, self.formant_percent = pitch_semitones, formant_percent
+        self.colour_db, self.level_db, self.noise_db = colour_db, level_db, noise_db
+        # 32 ms; the envelope keeps quefrencies below 2 ms, under the period of the highest voices
+        self.n_fft = 2 ** round(math.log2(0.032 * sample_rate))
+        self.lifter = round(0.002 * sample_rate)
+        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+        self.window: Tensor
+        bins = self.n_fft // 2 + 1
+        advance = torch.linspace(0, math.pi * self.n_fft // 4, bins)[:, None]
+        self.register_buffer("advance", advance, persistent=False)
+        self.advance: Tensor
+
+    @torch.no_grad()
+    def forward(self, wav: Tensor) -> Tensor:
+        """Perturb recordings.
+
+        Parameters
+        ----------
+        wav : Tensor
+            float32, (batch, samples).
+
+        Returns
+        -------
+        Tensor
+            The same shape; what happens at a time still happens at that time.
+        """
+        chance, pitch, formant, level, noise = torch.rand(5).tolist()
+        if chance >= self.share:
+            return wav
+        pitch = 2 ** ((2 * pitch - 1) * self.pitch_semitones / 12)
+        formant = 1 + (2 * formant - 1) * self.formant_percent / 100
+        moved = self._move(wav, pitch, formant)
+        moved = moved * 10 ** ((2 * level - 1) * self.level_db / 20)
+        if self.noise_db:
+            ratio_db = self.noise_db + 40 * noise
+            loudness = moved.square().mean(-1, keepdim=True).sqrt()
+            moved = moved + torch.randn_like(moved) * loudness * 10 ** (-ratio_db / 20)
+        return moved
+
+    def _move(self, wav: Tensor, pitch: float, formant: float) -> Tensor:
+        samples, hop = wav.shape[-1], self.n_fft // 4
+        if samples <= self.n_fft:
+            return wav
+        spectrum = torch.stft(wav, self.n_fft, hop, window=self.window, return_complex=True)
+        bins = spectrum.shape[1]
+        cepstrum = torch.fft.irfft(spectrum.abs().clamp(min=1e-5).log(), dim=1)
+        cepstrum[:, self.lifter : -self.lifter + 1] = 0
+        envelope = torch.fft.rfft(cepstrum, dim=1).real
+        # resampling will move the envelope by `pitch`; it shall end up moved by `formant`
+        source = torch.arange(bins, device=wav.device) * (pitch / formant)
+        low = source.long().clamp(max=bins - 2)
+        share = (source - low).clamp(max=1)[:, None]
+        wanted = envelope[:, low] * (1 - share) + envelope[:, low + 1] * share
+        gain = wanted - envelope + self._colour(bins, wav.device)
+        spectrum = spectrum * gain.exp()
+        stretched = torchaudio.functional.phase_vocoder(spectrum, 1 / pitch, self.advance)
+        longer = torch.istft(
+            stretched, self.n_fft, hop, window=self.window, length=round(samples * pitch)
+        )
+        return F.interpolate(longer[:, None], size=samples, mode="linear")[:, 0]
+
+    def _colour(self, bins: int, device: torch.device) -> Tensor:
+        """Gain of a smooth random filter in nepers, (bins, 1): a few cosines over the frequencies."""
+        orders = torch.arange(1, 6)[:, None] * torch.linspace(0, math.pi, bins)
+        heights = torch.randn(5) * self.colour_db * math.log(10) / 20 / math.sqrt(5 / 2)
+        return (heights @ torch.cos(orders))[:, None].to(device)

@@ -1,0 +1,178 @@
+"""The state before the first step: a new model, or one that goes on from a model file, and its optimizers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from vqspeech.checkpoint import load_model
+from vqspeech.corpus.segments import Segments
+from vqspeech.corpus.store import PackedStore
+from vqspeech.errors import ConfigurationError
+from vqspeech.model import Autoencoder
+from vqspeech.nn.cepstral import CepstralHead
+from vqspeech.nn.decoder import Decoder
+from vqspeech.nn.spectral import SpectralHead
+from vqspeech.training.config import TrainConfig
+from vqspeech.training.muon import Muon
+from vqspeech.training.objective import Objective
+from vqspeech.training.perturb import Perturbation
+from vqspeech.training.schedule import average_decay
+from vqspeech.training.state import State
+
+FRAMES_PER_CODE = 32
+"""Encoder outputs a code that the codebook is started from."""
+
+HEADS: dict[str, Callable[..., nn.Module]] = {"mel": SpectralHead, "cepstra": CepstralHead}
+"""Spectral heads by the name of what they predict; `vqspeech.training.config.TARGETS` lists the names."""
+
+
+def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.device) -> State:
+    """Make the state before the first step.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        All settings; with ``init`` those of the model are not looked at.
+    store_speakers : sequence of str
+        Who speaks in the store.
+    device : torch.device
+        Where the weights go.
+
+    Raises
+    ------
+    VqspeechError
+        The model to start from cannot be read, or works at another sample rate.
+    """
+    torch.manual_seed(config.run.seed)
+    known = config.init != ""
+    model = _known(config, store_speakers) if known else Autoencoder(config.model, store_speakers)
+    _let_learn(model, config.learn)
+    perturb = config.perturb
+    objective = Objective(
+        model,
+        config.jitter,
+        config.spectral.weight,
+        _head(config, model),
+        Perturbation(model.sample_rate, **vars(perturb)) if perturb.share else None,
+    ).to(device)
+
+    def follow(averages: Any, weights: Any, count: Tensor | int) -> None:
+        decay = average_decay(int(count), config.optimizer.average)
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+
+    average = AveragedModel(model.decoder, multi_avg_fn=follow)
+    return State(objective, _optimizers(config, objective), average)
+
+
+def _head(config: TrainConfig, model: Autoencoder) -> nn.Module | None:
+    spectral = config.spectral
+    if not (spectral.weight or spectral.steps):
+        return None
+    return HEADS[spectral.target](
+        model.config.dim,
+        len(model.speakers),
+        model.hop,
+        model.sample_rate,
+        channels=spectral.channels,
+    )
+
+
+def _known(config: TrainConfig, store_speakers: Sequence[str]) -> Autoencoder:
+    model = load_model(config.init)
+    if model.sample_rate != config.model.sample_rate:
+        raise ConfigurationError(
+            f"{config.init}: works at {model.sample_rate} Hz, model.sample_rate is"
+            f" {config.model.sample_rate}; give that one"
+        )
+    return with_speakers(model, store_speakers).train()
+
+
+def with_speakers(model: Autoencoder, names: Sequence[str]) -> Autoencoder:
+    """Return a model that knows some more speakers; a new one starts as the mean of those it knew.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        The model; its weights are shared where they stay as they were.
+    names : sequence of str
+        Speakers it shall know; those it knows already keep their place and their vector.
+    """
+    new = [name for name in names if name not in model.speakers]
+    if not new:
+        return model
+    larger = Autoencoder(model.config, [*model.speakers, *new])
+    weights = model.state_dict()
+    table = weights["decoder.conditioner.speaker.weight"]
+    rows = table.mean(0).expand(len(new), -1)
+    weights["decoder.conditioner.speaker.weight"] = torch.cat([table, rows])
+    larger.load_state_dict(weights)
+    return larger
+
+
+def _let_learn(model: Autoencoder, learn: str) -> None:
+    if learn == "all":
+        return
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    learner: nn.Module = model.decoder if learn == "decoder" else model.decoder.conditioner.speaker
+    for parameter in learner.parameters():
+        parameter.requires_grad_(True)
+
+
+def _optimizers(config: TrainConfig, objective: Objective) -> list[Optimizer]:
+    """Adam for decoder and for everything else, and Muon for the WaveNet's matrices when it is asked for."""
+    decoder = objective.model.decoder
+    matrices = wavenet_matrices(decoder) if config.optimizer.muon_learning_rate else []
+    taken = {id(weight) for weight, _ in matrices}
+    own = [weight for weight in decoder.parameters() if id(weight) not in taken]
+    others = [p for n, p in objective.named_parameters() if not n.startswith("model.decoder.")]
+    first, second = config.optimizer.betas
+    groups = [{"params": own}, {"params": others}]
+    optimizers: list[Optimizer] = [torch.optim.Adam(groups, lr=0.0, betas=(first, second))]
+    return [*optimizers, Muon(matrices)] if matrices else optimizers
+
+
+def wavenet_matrices(decoder: Decoder) -> list[tuple[Tensor, tuple[int, ...]]]:
+    """Matrices inside the WaveNet and the size of the blocks they are made of: one block a layer.
+
+    Embeddings, the last layer and biases are not among them.
+    """
+    wavenet = decoder.wavenet
+    layers, rows, gates = wavenet.gate_weight.shape
+    half = gates // 2
+    matrices = [
+        (wavenet.gate_weight, (rows, gates)),
+        (wavenet.skip.weight, (wavenet.skip.out_features, half)),
+        (wavenet.hidden.weight, tuple(wavenet.hidden.weight.shape)),
+        (wavenet.condition.weight, (gates, wavenet.condition.in_features)),
+    ]
+    if layers > 1:
+        matrices.append((wavenet.residual_weight, (half, rows // 2)))
+    return matrices
+
+
+def averaged(state: State) -> Autoencoder:
+    """Return the model with the averaged decoder: what is evaluated and exported.
+
+    Encoder and codebook are the ones in training: the codebook follows this encoder, not its average.
+    """
+    model = state.objective.model
+    copy = Autoencoder(model.config, model.speakers).eval()
+    copy.encoder, copy.bottleneck = model.encoder, model.bottleneck
+    copy.decoder = state.average.module  # type: ignore[assignment]
+    return copy
+
+
+@torch.no_grad()
+def start_codebook(config: TrainConfig, store: PackedStore, model: Autoencoder) -> None:
+    """Put the codebook among outputs of the untrained encoder; every worker uses the same ones."""
+    sample = Segments(store, config.phases()[:1], model.hop, config.run.seed + 1)
+    outputs: list[Tensor] = []
+    while sum(z.shape[0] * z.shape[2] for z in outputs) < FRAMES_PER_CODE * model.codebook_size:
+        pcm = sample[len(outputs)].pcm.to(model.device)
+        outputs.append(model.encoder(pcm.float() / 32768))
+    model.bottleneck.initialise(torch.cat(outputs), config.run.seed)
