@@ -1,5 +1,6 @@
 """The model file: what goes in comes out, and every other file is refused in one line."""
 
+import copy
 import errno
 import json
 import multiprocessing
@@ -18,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import vqspeech
+from vqspeech.audio import mulaw_encode
 from vqspeech.checkpoint import load_model, read_header, save_model, write_atomically
 from vqspeech.errors import ModelFileError
 from vqspeech.model import Autoencoder
@@ -287,6 +289,40 @@ def test_weights_of_another_precision_are_converted(forge: Forge, tiny_model_fil
     model = load_model(forge(tensors=half))
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert len(model.convert(torch.zeros(20), "p225")) == 20
+
+
+def test_half_size_weights(tiny_model: Autoencoder, tmp_path: Path) -> None:
+    """fp16 on disk is float32 in memory: the same codes, logits within 1 % of their spread."""
+    path = tmp_path / "half.safetensors"
+    save_model(tiny_model, path, half=True)
+    loaded = load_model(path)
+    found = loaded.state_dict()
+    for key, tensor in tiny_model.state_dict().items():
+        assert found[key].dtype == tensor.dtype, key
+        torch.testing.assert_close(found[key], tensor, rtol=2**-11, atol=2**-24)
+    wav = 0.3 * torch.randn(4000, generator=torch.Generator().manual_seed(0))
+    codes = tiny_model.encode(wav)
+    assert torch.equal(loaded.encode(wav), codes)
+    levels = mulaw_encode(wav, tiny_model.config.levels)
+    before, after = (model.nll(levels, codes, "p226") for model in (tiny_model, loaded))
+    assert not torch.equal(before, after)
+    assert float((before - after).abs().max()) < 0.01 * float(before.std())
+
+
+def test_what_is_kept_in_half_precision(tiny_model: Autoencoder, tmp_path: Path) -> None:
+    """The header says so; the bottleneck and what fp16 cannot hold keep their precision, and saving again all."""
+    model = copy.deepcopy(tiny_model)
+    with torch.no_grad():
+        model.encoder.norm.bias.fill_(1e6)
+    path = tmp_path / "half.safetensors"
+    save_model(model, path, half=True)
+    for key, tensor in load_file(path).items():
+        whole = key.startswith("bottleneck.") or key == "encoder.norm.bias"
+        assert tensor.dtype == (model.state_dict()[key].dtype if whole else torch.float16), key
+    assert read_header(path)["weights"] == "float16"
+    before = path.read_bytes()
+    save_model(load_model(path), path, half=True)
+    assert path.read_bytes() == before
 
 
 def half_then(reason: Callable[[], object]) -> Callable[[Path], object]:

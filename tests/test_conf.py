@@ -21,6 +21,9 @@ from vqspeech.training.config import TrainConfig, from_mapping
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(CONF.glob("*/*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in CONF.glob("experiment/*.yaml"))
+SETTINGS_OF_ALL = {"experiment", "machine"}
+"""Groups whose files set values of the other groups."""
+
 PLACES = ["data.store=store", "run.dir=run"]
 
 
@@ -40,8 +43,9 @@ def test_every_group_has_files() -> None:
         "bottleneck",
         "decoder",
         "experiment",
+        "machine",
     }
-    assert {"paper64", "phoneme640", "mini", "real"} <= set(EXPERIMENTS)
+    assert {"paper64", "phoneme640", "mini", "real", "vctk", "phoneme25"} <= set(EXPERIMENTS)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -49,14 +53,14 @@ def test_every_file_composes_to_a_model(path: Path) -> None:
     """Chosen by name, each file leads to a complete configuration whose parts fit one another."""
     config = from_mapping(compose([f"{path.parent.name}={path.stem}", *PLACES]))
     assert isinstance(config, TrainConfig)
-    if path.parent.name != "experiment":
+    if path.parent.name not in SETTINGS_OF_ALL:
         settings = yaml.safe_load(path.read_text())
         assert getattr(config.model, path.parent.name) == settings
 
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in FILES if path.parent.name != "experiment"],
+    [path for path in FILES if path.parent.name not in SETTINGS_OF_ALL],
     ids=lambda path: f"{path.parent.name}/{path.stem}",
 )
 def test_every_part_binds_to_its_signature(path: Path) -> None:
@@ -70,7 +74,7 @@ def test_every_part_binds_to_its_signature(path: Path) -> None:
 def test_every_file_says_where_it_belongs(path: Path) -> None:
     """Without its header a file would land at the place of its folder, and be ignored by the model."""
     group = path.parent.name
-    package = "_global_" if group == "experiment" else f"model.{group}"
+    package = "_global_" if group in SETTINGS_OF_ALL else f"model.{group}"
     assert path.read_text().startswith(f"# @package {package}\n")
 
 

@@ -15,6 +15,7 @@ import soundfile
 import torch
 
 import vqspeech
+from vqspeech import pretrained
 from vqspeech.sampling import native
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,8 +87,8 @@ def test_torch_and_torchaudio_are_pinned_as_a_pair(project: dict) -> None:
     assert wanted["torch"] == wanted["torchaudio"]
 
 
-def test_the_wheel_holds_the_code_and_the_configurations(built: Built) -> None:
-    """The wheel has every module, every YAML file and the command, and none of the C++."""
+def test_the_wheel_holds_code_configurations_and_models(built: Built) -> None:
+    """The wheel has every module, YAML file, shipped model and card, and the command, and none of the C++."""
     with ZipFile(built.wheel) as wheel:
         held = set(wheel.namelist())
         (entry_points,) = (name for name in held if name.endswith("entry_points.txt"))
@@ -98,8 +99,25 @@ def test_the_wheel_holds_the_code_and_the_configurations(built: Built) -> None:
     assert settings
     page = {str(path.relative_to(ROOT)) for path in (ROOT / "vqspeech/analysis/page").iterdir()}
     assert page
-    assert modules | settings | page | {"vqspeech/conf/__init__.py", "vqspeech/py.typed"} <= held
+    shipped = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "vqspeech/pretrained").iterdir()
+        if path.suffix in (".safetensors", ".md")
+    }
+    assert modules | settings | page | shipped <= held
+    assert {"vqspeech/conf/__init__.py", "vqspeech/py.typed"} <= held
     assert not [name for name in held if name.endswith((".cpp", ".h"))]
+
+
+def test_every_shipped_file_is_a_model_or_its_card() -> None:
+    """Nothing else lies beside the module: what is there goes into every installation."""
+    expected = {
+        "__init__.py",
+        *(f"{n}{s}" for n in pretrained.NAMES for s in (".safetensors", ".md")),
+    }
+    found = {path.name for path in (ROOT / "vqspeech/pretrained").iterdir() if path.is_file()}
+    assert found <= expected
+    assert all(f"{name}.md" in found for name in pretrained.NAMES if f"{name}.safetensors" in found)
 
 
 def test_the_sdist_holds_what_the_extension_is_built_from(built: Built) -> None:

@@ -1,7 +1,8 @@
 """vqspeech: discrete units from raw speech with a VQ-VAE, and speech from the units with a WaveNet.
 
-``model = vqspeech.load("model.safetensors")`` gives an `Autoencoder`: ``model.encode(wav)``,
-``model.decode(codes, speaker)``, ``model.stream(codes, speaker)``, ``model.convert(wav, speaker)``.
+``model = vqspeech.load("vctk")``, by the name of a shipped model or by a path, gives an `Autoencoder`:
+``model.encode(wav)``, ``model.decode(codes, speaker)``, ``model.stream(codes, speaker)``,
+``model.convert(wav, speaker)``.
 """
 
 from typing import TYPE_CHECKING, Any

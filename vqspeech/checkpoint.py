@@ -1,7 +1,8 @@
 """The model file: portable and self-describing, never half there.
 
 A model file is safetensors: the weights, and one metadata entry ``vqspeech`` holding JSON with the keys ``format``,
-``version``, ``config``, ``speakers``, ``training`` and ``scores``. Loading executes nothing from it.
+``version``, ``config``, ``speakers``, ``training`` and ``scores``, and ``weights``, the precision they are kept in.
+Loading executes nothing from it. Where a file is read, the name of a shipped model does as well.
 """
 
 import json
@@ -14,8 +15,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from vqspeech import pretrained
 from vqspeech.atomic import write_atomically
 from vqspeech.errors import ConfigurationError, ModelFileError
 from vqspeech.model import Autoencoder, ModelConfig
@@ -32,6 +35,8 @@ def save_model(
     path: str | Path,
     training: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
+    *,
+    half: bool = False,
 ) -> None:
     """Write a model file.
 
@@ -43,6 +48,10 @@ def save_model(
         Where; an existing file is replaced when the new one is complete.
     training, scores : mapping, optional
         How it was trained and what it scores, as JSON values.
+    half : bool
+        Keep the weights of encoder and decoder in fp16: half the size, rounded to 11 bits. The bottleneck is kept
+        as it is: which of two codes is nearer must not hang on their rounding, and running sums over running
+        counts, both of which may be tiny, give its codes when training goes on.
 
     Raises
     ------
@@ -56,29 +65,46 @@ def save_model(
         "speakers": list(model.speakers),
         "training": dict(training or {}),
         "scores": dict(scores or {}),
+        "weights": "float16" if half else "float32",
     }
     metadata = {"vqspeech": json.dumps(header, default=list)}
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    if half:
+        tensors = {k: _halved(k, v) for k, v in tensors.items()}
     try:
         write_atomically(Path(path), lambda file: save_file(tensors, file, metadata))
     except SafetensorError as error:
         raise ModelFileError(f"{path}: could not be written ({error})") from None
 
 
+def _halved(key: str, tensor: Tensor) -> Tensor:
+    if key.startswith("bottleneck.") or not tensor.is_floating_point():
+        return tensor
+    half = tensor.half()
+    # a weight beyond 65504 would come back as infinity
+    return half if half.isfinite().all() else tensor
+
+
 def read_header(path: str | Path) -> dict[str, Any]:
     """Read what a model file says of itself, without its weights.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, or the name of a shipped model.
 
     Returns
     -------
     dict
-        Keys ``format``, ``version``, ``config``, ``speakers``, ``training``, ``scores``.
+        Keys ``format``, ``version``, ``config``, ``speakers``, ``training``, ``scores``, and ``weights`` in files
+        written since there is a choice.
 
     Raises
     ------
     ModelFileError
         The file is missing, damaged, of another kind or of a newer version.
     """
-    path = Path(path)
+    path = pretrained.find(path)
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model file")
     try:
@@ -144,12 +170,12 @@ def _build(path: Path, header: Mapping[str, Any]) -> Autoencoder:
 
 
 def load_model(path: str | Path) -> Autoencoder:
-    """Load a model file, in evaluation mode, on the CPU.
+    """Load a model, in evaluation mode, on the CPU, its weights in float32.
 
     Parameters
     ----------
     path : str or Path
-        The file.
+        The file, or the name of a shipped model: ``"vctk"``.
 
     Returns
     -------
@@ -162,7 +188,7 @@ def load_model(path: str | Path) -> Autoencoder:
         The file is missing, damaged or foreign, or its weights do not fit its configuration; the message names
         the first key, what was found and what was expected.
     """
-    path = Path(path)
+    path = pretrained.find(path)
     model = _build(path, read_header(path))
     expected = model.state_dict()
     with safe_open(path, "pt") as file:

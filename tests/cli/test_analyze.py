@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from labelled_store import RATE, Spoken, lab_of, write_store
 
+from vqspeech import pretrained
+
 OUTPUTS = ["plots", "report.html", "scores.csv", "scores.json", "scores.md", "textgrids"]
 
 QUICK = ("--examples", 0)
@@ -130,12 +132,15 @@ def test_impossible_counts_are_refused(run, store: Path, count: str) -> None:
     )
 
 
-def test_without_a_model_it_says_how_to_name_one(run, store: Path, monkeypatch) -> None:
-    """Both ways are in the error."""
+def test_without_a_model_the_shipped_one_is_measured(
+    run, store: Path, monkeypatch, tmp_path: Path
+) -> None:
+    """It is looked for by its name; where it is missing nothing is written."""
     monkeypatch.delenv("VQSPEECH_MODEL")
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     error = run("analyze", "--store", store, "--out", "out").error
-    assert "--model" in error
-    assert "VQSPEECH_MODEL" in error
+    assert error.startswith(str(tmp_path / "vctk.safetensors"))
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan", "many"])

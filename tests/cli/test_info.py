@@ -2,6 +2,8 @@ import json
 import math
 from pathlib import Path
 
+from vqspeech import pretrained
+
 
 def test_json_tells_what_the_model_is(run, tiny_model, tiny_model_file: Path) -> None:
     """Rates, sizes and speakers are those of the loaded model."""
@@ -29,7 +31,34 @@ def test_the_model_can_be_named_either_way(run, tiny_model_file: Path, monkeypat
     monkeypatch.delenv("VQSPEECH_MODEL")
     assert run("info", tiny_model_file, "--json").out == by_variable
     assert run("info", "--model", tiny_model_file, "--json").out == by_variable
-    assert "no model given" in run("info").error
+
+
+def test_shipped_models_go_by_name(run, shipped_folder: Path, monkeypatch) -> None:
+    """The default one needs no name; the file that was found is told."""
+    named = run("info", "vctk", "--json").out
+    assert json.loads(named)["file"] == str(shipped_folder / "vctk.safetensors")
+    monkeypatch.delenv("VQSPEECH_MODEL")
+    assert run("info", "--json").out == named
+
+
+def test_the_list_has_a_line_for_each_model_that_is_there(
+    run, shipped_folder: Path, tiny_model, monkeypatch
+) -> None:
+    """Rate, number of codes and of speakers, size, and which is the default; none at all is an error."""
+    (line,) = run("info", "--list").out.splitlines()
+    assert line.split()[0] == "vctk"
+    assert f"{tiny_model.frame_rate_hz:g} codes/s, {tiny_model.codebook_size} different" in line
+    assert f"{len(tiny_model.speakers)} speakers, 0.1 MB (default)" in line
+    monkeypatch.setattr(pretrained, "FOLDER", shipped_folder / "nothing")
+    assert "nothing/vctk.safetensors: missing" in run("info", "--list").error
+
+
+def test_the_card(run, shipped_folder: Path, tiny_model_file: Path) -> None:
+    """It is printed as it lies there; a model file of one's own has none."""
+    assert run("info", "--card", "vctk").out == (shipped_folder / "vctk.md").read_text()
+    assert run("info", "--card", "--model", "vctk").out.startswith("# vctk")
+    assert "no card" in run("info", "--card", tiny_model_file).error
+    assert "phoneme25.md: missing" in run("info", "--card", "phoneme25").error
 
 
 def test_files_that_are_no_models(run, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vqspeech import cli
+from vqspeech import cli, pretrained
 from vqspeech.errors import ModelFileError
 
 HEAVY = ("torch", "numpy", "hydra", "lightning", "librosa", "soundfile")
@@ -119,9 +120,46 @@ def test_a_device_that_is_not_there_is_refused(run, tone, device: str) -> None:
         assert outcome.status == 0
 
 
-def test_no_model_named(run, tone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --model and without the variable, the line says both."""
+def test_without_a_model_the_shipped_one_serves(
+    run, tone, shipped_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Codes say by its name which model made them, and are decoded without naming it."""
+    by_file = run("codes", tone("a.wav")).out
     monkeypatch.delenv("VQSPEECH_MODEL")
+    outcome = run("codes", "a.wav")
+    record = json.loads(outcome.out)
+    assert record["model"] == "vctk"
+    assert record["codes"] == json.loads(by_file)["codes"]
+    Path("codes.json").write_text(outcome.out)
+    assert run("decode", "codes.json", "--speaker", "p225", "--out", "decoded.wav").status == 0
+    assert run("convert", "--src", "a.wav", "--speaker", "p225", "--out", "b.wav").status == 0
+    assert Path("decoded.wav").read_bytes() == Path("b.wav").read_bytes()
+
+
+def test_option_before_variable_before_default(run, shipped_folder: Path, tone) -> None:
+    """--model wins over the variable, which wins over the shipped model."""
+    tone("a.wav")
+    by_variable, by_option = (
+        json.loads(run("codes", "a.wav", *more).out)["model"] for more in ([], ["--model", "vctk"])
+    )
+    assert by_variable.endswith("tiny.safetensors")
+    assert by_option == "vctk"
+
+
+def test_a_checkout_without_models(
+    run, tone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is shipped yet, one line names the missing file and what to name instead."""
+    monkeypatch.delenv("VQSPEECH_MODEL")
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "nothing")
     error = run("codes", tone("a.wav")).error
+    assert error.startswith(str(tmp_path / "nothing/vctk.safetensors"))
     assert "--model" in error
     assert "VQSPEECH_MODEL" in error
+
+
+def test_a_name_that_nothing_has(run, tone) -> None:
+    """What is neither a file nor shipped is told with the names that are."""
+    error = run("codes", tone("a.wav"), "--model", "vtck").error
+    assert error.startswith("vtck: no such model file")
+    assert "vctk, phoneme25" in error

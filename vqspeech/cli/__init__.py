@@ -15,8 +15,20 @@ from types import ModuleType
 from typing import NoReturn
 
 from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.pretrained import DEFAULT
 
-VERBS = ("prepare", "align", "train", "codes", "decode", "convert", "info", "bench", "analyze")
+VERBS = (
+    "prepare",
+    "align",
+    "train",
+    "codes",
+    "decode",
+    "convert",
+    "info",
+    "bench",
+    "analyze",
+    "evaluate",
+)
 
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
@@ -44,7 +56,7 @@ def _overview() -> str:
             *lines,
             "",
             "vqspeech VERB --help tells the rest.",
-            "VQSPEECH_MODEL names a model in place of --model.",
+            f"VQSPEECH_MODEL names a model in place of --model; without either it is {DEFAULT}.",
             "VQSPEECH_TRACEBACK=1 shows where an error came from.",
         ]
     )

@@ -113,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="write the table as a list of objects too")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
-    add_model_arguments(parser)
+    add_model_arguments(parser, otherwise="random weights of the reference size")
 
 
 def _names(text: str) -> tuple[str, ...]:

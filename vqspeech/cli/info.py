@@ -1,4 +1,4 @@
-"""``vqspeech info``: what a model file is, from its header and its weights."""
+"""``vqspeech info``: what a model is, from its header and its weights; which ones are shipped, and their cards."""
 
 import argparse
 import json
@@ -6,20 +6,33 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vqspeech.cli.options import MODEL_VARIABLE, model_name
+from vqspeech import pretrained
+from vqspeech.cli.options import MODEL_HELP, MODEL_METAVAR, MODEL_VARIABLE, model_name
 
 _LONG = 16
 
-HELP = "what a model file is: architecture, rates, speakers, training, scores"
+HELP = "what a model is: architecture, rates, speakers, training, scores; its card"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this verb."""
     parser.add_argument(
-        "file", nargs="?", metavar="FILE", help=f"model file (default: {MODEL_VARIABLE})"
+        "name",
+        nargs="?",
+        metavar=MODEL_METAVAR,
+        help=f"{MODEL_HELP} (default: the variable {MODEL_VARIABLE}, else {pretrained.DEFAULT})",
     )
-    parser.add_argument("--model", metavar="FILE", help="the same, as for the other verbs")
-    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument("--model", metavar=MODEL_METAVAR, help="the same, as for the other verbs")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="as one JSON object")
+    shown.add_argument(
+        "--card",
+        action="store_true",
+        help="the card of a shipped model: data and licences, scores, failures, what it is not for",
+    )
+    shown.add_argument(
+        "--list", action="store_true", help="the shipped models instead, a line for each"
+    )
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -28,7 +41,7 @@ def describe(name: str) -> dict[str, Any]:
     Parameters
     ----------
     name : str
-        A model file.
+        A shipped model or a model file.
 
     Returns
     -------
@@ -38,7 +51,7 @@ def describe(name: str) -> dict[str, Any]:
     Raises
     ------
     ModelFileError
-        When the file is not a model.
+        When there is no such model, or the file is not one.
     """
     import vqspeech
     from vqspeech.checkpoint import read_header
@@ -49,7 +62,7 @@ def describe(name: str) -> dict[str, Any]:
         part: sum(p.numel() for p in module.parameters()) for part, module in model.named_children()
     }
     return {
-        "file": name,
+        "file": str(pretrained.find(name)),
         "format": f"{header['format']} {header['version']}",
         "sample_rate_hz": model.sample_rate,
         "hop_samples": model.hop,
@@ -60,6 +73,7 @@ def describe(name: str) -> dict[str, Any]:
         "encoder_receptive_field_samples": model.receptive_field,
         "encoder_receptive_field_ms": 1000 * model.receptive_field / model.sample_rate,
         "parameters": parameters | {"total": sum(parameters.values())},
+        "weights": header.get("weights", "float32"),
         "speakers": list(model.speakers),
         "architecture": header["config"],
         "training": header["training"],
@@ -95,18 +109,36 @@ def _text(value: Any) -> str:
     return str(value) if value not in (None, {}, "") else "-"
 
 
+def _shipped() -> Iterator[str]:
+    """A line for each model of this installation."""
+    found = pretrained.names()
+    if not found:
+        # tells which file is missing
+        pretrained.path(pretrained.DEFAULT)
+    for name in found:
+        of = describe(name)
+        size = pretrained.path(name).stat().st_size
+        yield (
+            f"{name:<10}{of['code_rate_hz']:g} codes/s, {of['codebook_size']} different ones,"
+            f" {len(of['speakers'])} speakers, {size / 1e6:.1f} MB"
+            f"{' (default)' if name == pretrained.DEFAULT else ''}"
+        )
+
+
 def run(args: argparse.Namespace) -> None:
-    """Print what the model that `args` name is.
+    """Print what the model that `args` name is, its card, or which models are shipped.
 
     Raises
     ------
-    ConfigurationError
-        When no model is named.
     ModelFileError
-        When the file is not a model.
+        When there is no such model, the file is not one, or it has no card.
     """
-    found = describe(args.file or model_name(args))
-    if args.json:
-        print(json.dumps(found, indent=2))
+    name = args.name or model_name(args)
+    if args.list:
+        print("\n".join(_shipped()))
+    elif args.card:
+        print(pretrained.card(name), end="")
+    elif args.json:
+        print(json.dumps(describe(name), indent=2))
     else:
-        print("\n".join(_lines(found)))
+        print("\n".join(_lines(describe(name))))

@@ -5,6 +5,7 @@ import math
 import os
 from typing import TYPE_CHECKING
 
+from vqspeech import pretrained
 from vqspeech.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,10 +20,19 @@ ENGINE_CHOICES = ("auto", "cuda", "native", "reference")
 """What ``--engine`` takes: auto and the names in `vqspeech.sampling.ENGINES`, whose import would bring in torch."""
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--model`` and ``--device``."""
+MODEL_METAVAR = "NAME|FILE"
+
+MODEL_HELP = f"a shipped model ({', '.join(pretrained.NAMES)}) or a model file"
+
+
+def add_model_arguments(
+    parser: argparse.ArgumentParser, otherwise: str = pretrained.DEFAULT
+) -> None:
+    """Add ``--model`` and ``--device``; `otherwise` says what serves when no model is named."""
     parser.add_argument(
-        "--model", metavar="FILE", help=f"model file (default: the variable {MODEL_VARIABLE})"
+        "--model",
+        metavar=MODEL_METAVAR,
+        help=f"{MODEL_HELP} (default: the variable {MODEL_VARIABLE}, else {otherwise})",
     )
     parser.add_argument(
         "--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one, else cpu)"
@@ -112,20 +122,14 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def model_name(args: argparse.Namespace) -> str:
-    """Return the model as the person named it.
+def default_model() -> str:
+    """Return the model that serves when none is named: the variable's, else the shipped default."""
+    return os.environ.get(MODEL_VARIABLE) or pretrained.DEFAULT
 
-    Raises
-    ------
-    ConfigurationError
-        When neither ``--model`` nor the variable names one.
-    """
-    name = args.model or os.environ.get(MODEL_VARIABLE)
-    if not name:
-        raise ConfigurationError(
-            f"no model given: name a model file with --model or in {MODEL_VARIABLE}"
-        )
-    return str(name)
+
+def model_name(args: argparse.Namespace) -> str:
+    """Return the model as the person named it, or the default one."""
+    return str(args.model or default_model())
 
 
 def open_model(args: argparse.Namespace) -> "Autoencoder":
@@ -134,16 +138,14 @@ def open_model(args: argparse.Namespace) -> "Autoencoder":
     Raises
     ------
     ConfigurationError
-        When no model is named, or the device is not there.
+        When the device is not there.
     ModelFileError
-        When the file is not a model.
+        When there is no such model, or the file is not one.
     """
-    name = model_name(args)
-
     import vqspeech
 
     device = find_device(args)
-    return vqspeech.load(name).to(device)
+    return vqspeech.load(model_name(args)).to(device)
 
 
 def find_device(args: argparse.Namespace) -> "torch.device":

@@ -1,0 +1,183 @@
+"""Put a trained model into the package, in fp16, with what it was trained on and what it scores.
+
+Ship a model, evaluate what was shipped, then ship that once more with its scores: weights that are in fp16 already
+stay as they are. ``card.py`` writes the card from the file.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from vqspeech import pretrained
+from vqspeech.atomic import write_atomically
+from vqspeech.checkpoint import load_model, read_header, save_model
+from vqspeech.corpus.store import PackedStore
+from vqspeech.errors import ConfigurationError, VqspeechError
+
+RECORDING_KEYS = {"utterance", "source", "file", "path"}
+"""An object with one of these is about one recording."""
+
+DIGITS = 5
+"""Significant digits of a score that are kept."""
+
+
+def minutes(store: PackedStore) -> dict[str, dict[str, float]]:
+    """Return the minutes of the train split by corpus and speaker, silence at both ends left out."""
+    samples: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for utterance in store.utterances:
+        if utterance.split == "train":
+            samples[utterance.corpus][utterance.speaker] += utterance.samples
+    return {
+        corpus: {
+            speaker: round(count / store.sample_rate / 60, 2)
+            for speaker, count in sorted(speakers.items())
+        }
+        for corpus, speakers in sorted(samples.items())
+    }
+
+
+def compact(value: Any) -> Any:
+    """Return scores without lists of single recordings, numbers rounded to `DIGITS` digits."""
+    if isinstance(value, Mapping):
+        return {key: compact(item) for key, item in value.items() if not _recordings(item)}
+    if isinstance(value, list):
+        return [compact(item) for item in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+def _recordings(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(item, Mapping) and RECORDING_KEYS & item.keys() for item in value)
+    )
+
+
+def load_scores(path: Path) -> Mapping[str, Any]:
+    """Read ``evaluation.json`` as ``vqspeech evaluate`` writes it.
+
+    Raises
+    ------
+    VqspeechError
+        It is missing, damaged or no JSON object.
+    """
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise VqspeechError(
+            f"{path}: {error}; evaluate the shipped model again, or ship without --evaluation"
+        ) from None
+    if not isinstance(scores, Mapping):
+        raise VqspeechError(f"{path}: {type(scores).__name__} found, expected an object of scores")
+    return scores
+
+
+def _training(header: Mapping[str, Any], store: Path | None) -> dict[str, Any]:
+    """How it was trained, with the minutes of each speaker, without folders of the machine it was done on."""
+    training = json.loads(json.dumps(header["training"]))
+    named = training.get("config", {}).get("data", {}).get("store")
+    # what was shipped before names its store without the folder it was in
+    if store is None and named and "minutes" not in training and Path(named).is_dir():
+        store = Path(named)
+    if store is not None:
+        training["minutes"] = minutes(PackedStore(store))
+    if "config" in training:
+        training["config"] = _without_folders(training["config"])
+    return training
+
+
+def _without_folders(settings: Any) -> Any:
+    """Leave of paths their last part: where they lay concerns one machine."""
+    if isinstance(settings, Mapping):
+        return {key: _without_folders(value) for key, value in settings.items()}
+    return PurePath(settings).name if isinstance(settings, str) else settings
+
+
+def ship(
+    model: str | Path,
+    name: str,
+    *,
+    evaluation: Path | None = None,
+    store: Path | None = None,
+    folder: Path | None = None,
+) -> Path:
+    """Write the file of a shipped model.
+
+    Parameters
+    ----------
+    model : str or Path
+        A trained model, or the shipped one again.
+    name : str
+        Its name, one of `vqspeech.pretrained.NAMES`.
+    evaluation : Path, optional
+        JSON of its scores, kept under ``scores.evaluation`` without what is about single recordings; those of an
+        earlier call are kept without it.
+    store : Path, optional
+        What it was trained on; the store that the model itself names by default, where that is there.
+    folder : Path, optional
+        Where shipped models lie: the package's own folder by default.
+
+    Returns
+    -------
+    Path
+        The file; one that was there is replaced.
+
+    Raises
+    ------
+    ConfigurationError
+        No model of that name is shipped.
+    VqspeechError
+        Model, store or scores cannot be read, or the file would be larger than `vqspeech.pretrained.LARGEST`; what
+        was there is untouched.
+    """
+    if name not in pretrained.NAMES:
+        raise ConfigurationError(f"{name!r}: shipped models are {', '.join(pretrained.NAMES)}")
+    header = read_header(model)
+    scores = dict(header["scores"])
+    if evaluation is not None:
+        scores["evaluation"] = compact(load_scores(evaluation))
+    out = (folder or pretrained.FOLDER) / f"{name}.safetensors"
+    with tempfile.TemporaryDirectory() as scratch:
+        half = Path(scratch) / out.name
+        save_model(load_model(model), half, _training(header, store), scores, half=True)
+        size = half.stat().st_size
+        if size > pretrained.LARGEST:
+            raise VqspeechError(
+                f"{model}: {size:,} bytes in fp16, and a shipped model has {pretrained.LARGEST:,} at most;"
+                " train a narrower one"
+            )
+        write_atomically(out, lambda file: shutil.copyfile(half, file))
+    return out
+
+
+def main() -> int:
+    """Parse, ship, say what was written."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", metavar="MODEL", help="a trained model file, or NAME once more")
+    parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(pretrained.NAMES)}")
+    parser.add_argument("--evaluation", type=Path, metavar="FILE", help="evaluation.json")
+    parser.add_argument(
+        "--store", type=Path, metavar="DIR", help="what it was trained on (default: as it says)"
+    )
+    args = parser.parse_args()
+    try:
+        out = ship(args.model, args.name, evaluation=args.evaluation, store=args.store)
+        header = read_header(out)
+    except VqspeechError as error:
+        print(f"ship: {error}", file=sys.stderr)
+        return 1
+    size = out.stat().st_size
+    print(f"{out}: {size:,} bytes of {pretrained.LARGEST:,}, scores {sorted(header['scores'])}")
+    if "minutes" not in header["training"]:
+        print("minutes of each speaker are not in it: name what it was trained on with --store")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""Cards: every figure of the file's header, with its baselines, and all that a person must be told."""
+
+import sys
+from pathlib import Path
+
+import card
+import pytest
+
+from vqspeech import pretrained
+from vqspeech.checkpoint import save_model
+from vqspeech.errors import VqspeechError
+from vqspeech.model import Autoencoder
+
+HELD_OUT = {
+    "split": "test",
+    "utterances": 7,
+    "seconds": 90.0,
+    "nats_per_sample": 2.0,
+    "bits_per_sample": 2.885,
+    "shuffled_bits": 3.885,
+    "unigram_bits": 7.5,
+    "uniform_bits": 8.0,
+    "used_codes": 15,
+    "perplexity": 9.5,
+    "codebook_size": 16,
+}
+TRAINING = {
+    "steps": 12345,
+    "samples_seen": 57_600_000,
+    "seconds": 7200.0,
+    "hardware": "1 x a machine",
+    "minutes": {"corpus/one": {"p225": 1.5}, "corpus/two": {"p225": 0.25, "p226": 2.0}},
+    "curve": [
+        {"step": 1000 * i, "training_s": 60.0 * i, "nats_per_sample": 4 - i / 50}
+        | {key: HELD_OUT[key] for key in HELD_OUT if key.endswith("_bits")}
+        | {"used_codes": i, "perplexity": 1.0, "codebook_size": 16}
+        for i in range(1, 101)
+    ],
+}
+ACCURACY = {
+    "map_accuracy": 0.5,
+    "map_accuracy_interval": [0.45, 0.55],
+    "chance": 0.1,
+    "shuffled": 0.12,
+}
+EVALUATION = {
+    "corpus": "some corpus",
+    "sampling": {"temperature": 1.0, "seed": 0},
+    "groups": [
+        {
+            "kind": "conversion",
+            "group": "ann to bea",
+            "rows": {
+                "source": {"recordings": 5, "word_error": 0.05, "word_error_interval": [0.01, 0.1]},
+                "real": {"recordings": 0, "word_error": None},
+                "made": {
+                    "recordings": 5,
+                    "word_error": 0.4,
+                    "word_error_interval": [0.3, 0.5],
+                    "nearest_is_target": 0.8,
+                    "nearest_interval": [None, None],
+                    "mcd_db": None,
+                },
+            },
+        }
+    ],
+    "phones": {
+        "mine": {
+            "codebook_size": 16,
+            "frame_rate_hz": 25.0,
+            "with_silence": ACCURACY,
+            "without_silence": ACCURACY,
+        }
+    },
+    "remarks": ["one is short"],
+}
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of all tables."""
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+
+
+@pytest.fixture
+def folder(tiny_model: Autoencoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package's folder, with one tiny model that was trained and scored."""
+    scores = {"held_out": HELD_OUT, "evaluation": EVALUATION}
+    save_model(tiny_model, tmp_path / "vctk.safetensors", TRAINING, scores, half=True)
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", pretrained.NAMES)
+def test_every_name_has_its_words(folder: Path, tiny_model: Autoencoder, name: str) -> None:
+    """The parts all find their places; licences with the notice that must stay, and what it is not for."""
+    save_model(tiny_model, folder / f"{name}.safetensors", TRAINING)
+    text = card.write_card(name).read_text()
+    assert text == pretrained.card(name)
+    assert text.startswith(f"# {name}\n")
+    for part in ("What it is for", "Data and licences", "Failures", "What it must not be used for"):
+        assert f"\n## {part}\n" in text
+    assert "The code must retain the above copyright notice, this list of" in text
+    assert "DISCLAIM ALL WARRANTIES" in text
+    for needed in ("LibriSpeech", "CC BY 4.0", "CSTR VCTK", "ODC-By 1.0", "consent", "synthetic"):
+        assert needed in text
+    assert "$" not in text
+
+
+def test_figures_stand_beside_their_baselines(folder: Path) -> None:
+    """Held-out likelihood beside shuffled, unigram and uniform, in nats."""
+    found = {row[0]: row[1:] for row in rows(card.parts(folder / "vctk.safetensors")["scores"])}
+    assert found["nats a sample (2.885 bits)"] == [
+        "2",
+        "2.693 codes shuffled in time, 5.199 unigram, 5.545 uniform",
+    ]
+    assert found["nats lost when its codes are shuffled in time"][0] == "0.6931"
+    assert found["codes used"] == ["15", "16 in the codebook"]
+
+
+def test_an_evaluation_is_laid_out(folder: Path) -> None:
+    """What was made stands below its source; what nobody measured has no column, nobody no row."""
+    text = card.parts(folder / "vctk.safetensors")["scores"]
+    assert "#### Conversion: ann to bea\n" in text
+    found = rows(text)
+    at = found.index(["", "recordings", "nearest is target", "word error"])
+    assert found[at + 2 : at + 4] == [
+        ["source untouched", "5", "-", "5.0 % [1, 10]"],
+        ["made by the model", "5", "80.0 %", "40.0 % [30, 50]"],
+    ]
+    assert not any("real target" in row for row in found)
+    accuracy = "50.0 % [45, 55] (chance 10.0 %, codes shuffled 12.0 %)"
+    assert ["mine", "25", "16", accuracy, accuracy] in found
+    assert ["sampling temperature", "1"] in found
+    assert "- one is short" in text
+
+
+def test_likelihood_of_what_is_shipped_comes_first(folder: Path, tiny_model: Autoencoder) -> None:
+    """An evaluation that has it is believed over the end of training; there is one such table."""
+    evaluation = EVALUATION | {"likelihood": HELD_OUT | {"used_codes": 14}}
+    path = folder / "vctk.safetensors"
+    save_model(tiny_model, path, TRAINING, {"held_out": HELD_OUT, "evaluation": evaluation})
+    assert [row[1] for row in rows(card.parts(path)["scores"]) if row[0] == "codes used"] == ["14"]
+
+
+def test_other_scores(folder: Path, tiny_model: Autoencoder) -> None:
+    """Values of any shape stand under the words that lead to them."""
+    scores = {"speed": {"one_core": {"x_real_time": 2.0}}, "note": "a | b", "list": [1, 2.5, None]}
+    save_model(tiny_model, folder / "vctk.safetensors", {}, scores)
+    text = card.parts(folder / "vctk.safetensors")["scores"]
+    for line in (
+        "| speed one core x real time | 2 |",
+        "| note | a \\| b |",
+        "| list | 1, 2.5, - |",
+    ):
+        assert line in text.splitlines()
+
+
+def test_training_is_told(folder: Path) -> None:
+    """Steps, hours of speech, time and hardware."""
+    found = dict(rows(card.parts(folder / "vctk.safetensors")["training"]))
+    assert found["steps"] == "12,345"
+    assert found["samples seen"] == "57,600,000 (1 hours of speech)"
+    assert found["time"] == "2 hours"
+    assert found["hardware"] == "1 x a machine"
+
+
+def test_a_long_curve_is_thinned(folder: Path) -> None:
+    """A dozen rows at equal distances, the last validation always among them."""
+    table = rows(card.parts(folder / "vctk.safetensors")["curve"])[2:]
+    assert len(table) == 12
+    assert table[-1] == ["100,000", "1.667", "2", "2.693", "100 of 16", "1"]
+    assert {int(row[0].replace(",", "")) % 9000 for row in table} == {1000}
+
+
+def test_minutes_of_a_speaker_are_added_up(folder: Path) -> None:
+    """Parts of one corpus count together; who has none is listed with nothing."""
+    text = card.parts(folder / "vctk.safetensors")["speakers"]
+    assert "3.8 of corpus" in text
+    assert rows(text)[2:] == [
+        ["p225", "corpus", "1.75"],
+        ["p226", "corpus", "2.00"],
+        ["p227", "-", "0.00"],
+    ]
+
+
+def test_a_model_that_says_little(folder: Path, tiny_model: Autoencoder) -> None:
+    """Without training, minutes and scores the card says that they are not there."""
+    save_model(tiny_model, folder / "vctk.safetensors")
+    found = card.parts(folder / "vctk.safetensors")
+    assert "p225, p226, p227" in found["speakers"]
+    assert "does not say" in found["training"]
+    assert "No validation" in found["curve"]
+    assert "not been scored" in found["scores"]
+
+
+def test_a_part_that_does_not_exist(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text and the part are named; no card is written."""
+    words = tmp_path / "words"
+    words.mkdir()
+    for name in ("licences.md", "misuse.md"):
+        (words / name).write_text("text")
+    monkeypatch.setattr(card, "HERE", words)
+    with pytest.raises(VqspeechError, match=r"vctk\.md\.in: No such file"):
+        card.write_card("vctk")
+    (words / "vctk.md.in").write_text("${scroes}")
+    with pytest.raises(VqspeechError, match=r"vctk\.md\.in: 'scroes' is no part of a card"):
+        card.write_card("vctk")
+    assert not (folder / "vctk.md").exists()
+
+
+def test_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """Without names it writes the cards of all models that are there; a missing model is one line."""
+    monkeypatch.setattr(sys, "argv", ["card.py"])
+    assert card.main() == 0
+    assert capsys.readouterr().out == f"{folder / 'vctk.md'}\n"
+    monkeypatch.setattr(sys, "argv", ["card.py", "phoneme25"])
+    assert card.main() == 1
+    assert "phoneme25.safetensors" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""The models that come with the package: files beside this one, found by name.
+
+A model is ``NAME.safetensors`` with its card ``NAME.md``, which ``recipes/pretrained`` writes. Where a model is
+asked for, a file of that name comes first; a shipped name stands alone, without folder and suffix.
+"""
+
+import os
+from pathlib import Path
+
+from vqspeech.errors import ModelFileError
+
+NAMES = ("vctk", "phoneme25")
+"""What a release ships."""
+
+DEFAULT = NAMES[0]
+"""The model that the commands use when none is named."""
+
+LARGEST = 8_000_000
+"""Bytes of a shipped file at most."""
+
+FOLDER = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """Return the names of the models that this installation holds, the default one first."""
+    return [name for name in NAMES if (FOLDER / f"{name}.safetensors").is_file()]
+
+
+def path(name: str) -> Path:
+    """Return the file of a shipped model.
+
+    Raises
+    ------
+    ModelFileError
+        No model of that name is shipped, or this installation lacks it.
+    """
+    if name not in NAMES:
+        raise ModelFileError(
+            f"{name}: no such model file, and no model that comes with vqspeech ({', '.join(NAMES)})"
+        )
+    return _installed(f"{name}.safetensors", "name a model file, with --model or in VQSPEECH_MODEL")
+
+
+def card(name: str) -> str:
+    """Return the card of a shipped model, Markdown: data, training, scores, failures, what it is not for.
+
+    Raises
+    ------
+    ModelFileError
+        No model of that name is shipped, or this installation lacks its card.
+    """
+    if name not in NAMES:
+        raise ModelFileError(
+            f"{name}: no card; the models that come with vqspeech have one ({', '.join(NAMES)})"
+        )
+    return _installed(f"{name}.md", "install vqspeech again").read_text(encoding="utf-8")
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Return the file that a person means: one that is there, else the shipped model of that name.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        ``vctk``, or the path of a model file. What has a folder or a suffix is always a path, and is returned
+        whether or not it is there.
+
+    Raises
+    ------
+    ModelFileError
+        A bare name that is neither a file nor a shipped model, or one that this installation lacks.
+    """
+    file = Path(name_or_path)
+    is_path = file.suffix or os.sep in os.fspath(name_or_path) or str(file) in (".", "..")
+    return file if is_path or file.is_file() else path(str(file))
+
+
+def _installed(name: str, advice: str) -> Path:
+    file = FOLDER / name
+    if not file.is_file():
+        raise ModelFileError(f"{file}: missing from this installation of vqspeech; {advice}")
+    return file
