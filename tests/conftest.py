@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vqspeech import pretrained
 from vqspeech.checkpoint import load_model, save_model
 from vqspeech.corpus.mini import make_mini
 from vqspeech.corpus.prepare import find_corpus, prepare
@@ -94,6 +95,18 @@ def tiny_model_file(tiny_config: ModelConfig, tmp_path_factory: pytest.TempPathF
 def tiny_model(tiny_model_file: Path) -> Autoencoder:
     """Return the tiny model as loaded from its file; no test may change it."""
     return load_model(tiny_model_file)
+
+
+@pytest.fixture
+def shipped_folder(
+    tiny_model_file: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Return the folder of an installation in which the tiny model is `vctk`, and `phoneme25` is missing."""
+    folder = tmp_path_factory.mktemp("shipped")
+    shutil.copy(tiny_model_file, folder / "vctk.safetensors")
+    (folder / "vctk.md").write_text("# vctk\n\nA tiny one.\n")
+    monkeypatch.setattr(pretrained, "FOLDER", folder)
+    return folder
 
 
 @pytest.fixture

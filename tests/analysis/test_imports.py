@@ -11,7 +11,10 @@ import pytest
         ("vqspeech.analysis.abx", {"torch", "numba"}),
         ("vqspeech.analysis.probes", {"torch", "sklearn", "scipy"}),
         ("vqspeech.evaluation.pitch", {"torch", "librosa"}),
+        ("vqspeech.evaluation.judges", {"torch", "librosa", "resemblyzer", "jiwer"}),
+        ("vqspeech.evaluation.judges", {"faster_whisper", "speechmos", "onnxruntime"}),
         ("vqspeech.cli.analyze", {"torch", "matplotlib", "numpy"}),
+        ("vqspeech.cli.evaluate", {"torch", "librosa", "numpy"}),
     ],
 )
 def test_importing_brings_nothing_heavy(module: str, heavy: set[str]) -> None:

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from vqspeech.errors import VqspeechError
-from vqspeech.evaluation.pitch import f0_at, median_f0_hz, moved_towards
+from vqspeech.evaluation.pitch import (
+    f0_at,
+    measure_pitch,
+    median_f0_hz,
+    moved_towards,
+    semitones,
+)
 
 RATE = 16000
 
@@ -123,3 +129,23 @@ def test_real_voices_differ_in_pitch(real_speech) -> None:
         wav = audio.read(real_speech / f"arctic/{speaker}/arctic_a0001.flac", RATE)
         found[speaker] = median_f0_hz(wav, RATE)
     assert 90 < found["bdl"] < 155 < 160 < found["slt"] < 240
+
+
+def test_unvoiced_share_of_a_voice_that_stops() -> None:
+    """Noise as long as the voice makes half unvoiced; pure noise is all unvoiced and has no pitch."""
+    noise = np.random.default_rng(0).normal(scale=0.2, size=round(1.5 * RATE)).astype(np.float32)
+    pitch = measure_pitch(np.concatenate([voice(120), noise]), RATE)
+    assert pitch.median_hz == pytest.approx(120, rel=0.02)
+    assert pitch.unvoiced == pytest.approx(0.5, abs=0.15)
+    alone = measure_pitch(noise, RATE)
+    assert math.isnan(alone.median_hz)
+    assert alone.unvoiced > 0.9
+    assert all(map(math.isnan, measure_pitch(np.zeros(RATE, np.float32), RATE)))
+
+
+def test_semitones() -> None:
+    """An octave up is 12, down -12, none without a pitch."""
+    assert semitones(200, 100) == pytest.approx(12)
+    assert semitones(100, 200) == pytest.approx(-12)
+    assert math.isnan(semitones(math.nan, 100))
+    assert math.isnan(semitones(100, 0))

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.analysis.contingency import contingency, shuffle_within
+from vqspeech.analysis.document import percent
 from vqspeech.analysis.phoneme_scores import UNKNOWN
 from vqspeech.analysis.phoneme_study import PhonemeStudy
 from vqspeech.analysis.phones import PHONES
 from vqspeech.analysis.probes import histograms, speaker_leakage
 from vqspeech.analysis.study import SystemStudy
-from vqspeech.analysis.tables import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,25 +1,17 @@
-"""A study as one HTML file that needs nothing else: styles, pictures and sound are inside it.
+"""A study as one HTML file that needs nothing else: styles, pictures and sound are inside it."""
 
-The files of the folder ``page`` are its frame. Without JavaScript everything can be read and heard;
-with it tables are sorted by a click and utterances are shown one at a time.
-"""
-
-import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import TYPE_CHECKING
 
-from vqspeech import __version__
-from vqspeech.analysis.examples import Example, Sound
+from vqspeech.analysis.document import data_url, html_page, html_table, picker, player
+from vqspeech.analysis.examples import Example
 from vqspeech.analysis.picture import draw, tiers
 from vqspeech.analysis.plots import PLOTS
 from vqspeech.analysis.study import Material, SystemStudy, complaints
 from vqspeech.analysis.systems import MFCC, MODEL, RANDOM
-from vqspeech.analysis.tables import Table, describe, remarks, tables
-from vqspeech.audio import write_stream
+from vqspeech.analysis.tables import describe, remarks, tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,28 +49,21 @@ def to_html(
     str
         HTML that makes no request.
     """
+    baselines = [study.system.name for study in studies if study.system.kind != MODEL]
     sections = {
         "systems": ("What was compared", _systems(studies)),
-        "scores": ("Scores", "".join(map(_table, tables(studies), [studies] * 9))),
+        "scores": ("Scores", "".join(html_table(table, baselines) for table in tables(studies))),
         "pictures": ("Pictures", "".join(_pictures(figures))),
         "examples": ("Utterances", _examples(examples, studies)),
     }
-    sections = {key: section for key, section in sections.items() if section[1]}
     alarms = [f"<p>{escape(text)}</p>" for study in studies for text in complaints(study)]
-    main = [f'<div class="alarm" role="alert">{"".join(alarms)}</div>'] if alarms else []
-    main += [
-        f'<section id="{key}"><h2>{title}</h2>{content}</section>'
-        for key, (title, content) in sections.items()
-    ]
     notes = "".join(f'<p class="note">{escape(remark)}</p>' for remark in remarks(studies))
-    return Template(_part("page.html")).substitute(
-        title=TITLE,
-        style=_part("style.css"),
-        script=_part("script.js"),
-        lead=escape(describe(material)) + notes,
-        contents="".join(f'<a href="#{key}">{title}</a>' for key, (title, _) in sections.items()),
-        main="\n".join(main),
-        footer=f"Written by vqspeech {escape(__version__)}. The same numbers are in scores.json and scores.csv.",
+    return html_page(
+        TITLE,
+        escape(describe(material)) + notes,
+        sections,
+        "The same numbers are in scores.json and scores.csv.",
+        "".join(alarms),
     )
 
 
@@ -87,10 +72,6 @@ def to_png(figure: "Figure") -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
-
-
-def _part(name: str) -> str:
-    return (files("vqspeech.analysis") / "page" / name).read_text(encoding="utf-8")
 
 
 def _systems(studies: Sequence[SystemStudy]) -> str:
@@ -117,25 +98,6 @@ def _systems(studies: Sequence[SystemStudy]) -> str:
     )
 
 
-def _table(table: Table, studies: Sequence[SystemStudy]) -> str:
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in ("system", *table.columns))
-    rows = []
-    for study in studies:
-        cells = [
-            f'<td data-value="{"" if cell.value != cell.value else cell.value}">{escape(cell.text)}'
-            f"{f'<small>{escape(cell.beside)}</small>' if cell.beside else ''}</td>"
-            for cell in table.rows[study.system.name]
-        ]
-        name = escape(study.system.name)
-        rows.append(f'<tr{_baseline(study)}><th scope="row">{name}</th>{"".join(cells)}</tr>')
-    return (
-        f'<h3>{escape(table.title)}</h3><p class="note">{escape(table.note)}</p>'
-        f'<div class="box" role="region" aria-label="{escape(table.title)}" tabindex="0">'
-        f'<table class="sortable"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
 def _baseline(study: SystemStudy) -> str:
     return "" if study.system.kind == MODEL else ' class="baseline"'
 
@@ -147,7 +109,7 @@ def _pictures(figures: Mapping[str, Mapping[str, bytes]]) -> Iterator[str]:
             yield (
                 f"<h3>{escape(title)}</h3><figure>"
                 f'<div class="box" role="region" aria-label="{escape(title)}" tabindex="0">'
-                f'<img src="{_data_url("image/png", image)}" alt="{escape(title)}. {escape(reading)}">'
+                f'<img src="{data_url("image/png", image)}" alt="{escape(title)}. {escape(reading)}">'
                 f"</div><figcaption>{escape(reading)}</figcaption></figure>"
             )
 
@@ -155,16 +117,12 @@ def _pictures(figures: Mapping[str, Mapping[str, bytes]]) -> Iterator[str]:
 def _examples(examples: Sequence[Example], studies: Sequence[SystemStudy]) -> str:
     if not examples:
         return ""
-    options = "".join(
-        f'<option value="utterance-{i}">{escape(example.utterance)} ({escape(example.speaker)})</option>'
-        for i, example in enumerate(examples)
-    )
+    options = [f"{example.utterance} ({example.speaker})" for example in examples]
     return (
         '<p class="note">A box has the colour of its phone, and a code that of the phone it stands for: '
         "codes that know phones repeat the colours of the row of phones. Scroll sideways for more; "
         "a box tells its phone when pointed at.</p>"
-        '<p hidden><label for="picker">Utterance </label>'
-        f'<select id="picker">{options}</select></p>'
+        + picker(options)
         + "".join(_example(i, example, studies) for i, example in enumerate(examples))
     )
 
@@ -176,27 +134,13 @@ def _example(number: int, example: Example, studies: Sequence[SystemStudy]) -> s
     )
     title = f"{example.utterance}, {example.speaker}"
     text = f"<p>“{escape(example.text)}”</p>" if example.text else ""
+    players = [player(sound.title, sound.wav, example.sample_rate) for sound in example.sounds]
     return (
         f'<article class="utterance" id="utterance-{number}"><h3>{escape(title)}, '
         f"{example.duration_s:.1f} s</h3>{text}"
         f'<div class="tiers"><div class="names" aria-hidden="true">{names}</div>'
         f'<div class="scroll" role="region" aria-label="Codes of {escape(title)}" tabindex="0">'
         f"{draw(example, studies)}</div></div>"
-        f'<div class="players">{"".join(_player(sound, example) for sound in example.sounds)}</div>'
+        f'<div class="players">{"".join(players)}</div>'
         "</article>"
     )
-
-
-def _player(sound: Sound, example: Example) -> str:
-    file = io.BytesIO()
-    write_stream(file, [sound.wav], len(sound.wav), example.sample_rate)
-    title = escape(sound.title)
-    return (
-        f"<figure><figcaption>{title}</figcaption>"
-        f'<audio controls preload="metadata" aria-label="{title}" src="{_data_url("audio/wav", file.getvalue())}">'
-        "</audio></figure>"
-    )
-
-
-def _data_url(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

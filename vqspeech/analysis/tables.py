@@ -8,54 +8,22 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import isnan
 from typing import Any
 
 from vqspeech.analysis.bootstrap import Interval95
+from vqspeech.analysis.document import (
+    Cell,
+    Table,
+    counted,
+    markdown_table,
+    percent,
+    percent_range,
+    plain,
+)
 from vqspeech.analysis.phones import PHONES
 from vqspeech.analysis.study import Material, SystemStudy, complaints
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One entry of a table.
-
-    Attributes
-    ----------
-    value : float
-        What it is sorted by.
-    text : str
-        The value for people, with its interval.
-    beside : str
-        Its baselines; may be empty.
-    """
-
-    value: float
-    text: str
-    beside: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with a row for each system.
-
-    Attributes
-    ----------
-    title : str
-        What it is about.
-    note : str
-        How to read it.
-    columns : tuple of str
-        Heads of the columns, without that of the systems.
-    rows : dict of str to tuple of Cell
-        Cells of each system, as many as there are columns.
-    """
-
-    title: str
-    note: str
-    columns: tuple[str, ...]
-    rows: dict[str, tuple[Cell, ...]]
 
 
 def tables(studies: Sequence[SystemStudy]) -> list[Table]:
@@ -100,13 +68,7 @@ def to_markdown(material: Material, studies: Sequence[SystemStudy]) -> str:
     for study in studies:
         lines += [f"> **{text}**\n" for text in complaints(study)]
     for table in tables(studies):
-        lines += [f"## {table.title}", "", table.note, ""]
-        lines.append(f"| system | {' | '.join(table.columns)} |")
-        lines.append(f"| --- |{' ---: |' * len(table.columns)}")
-        for name, cells in table.rows.items():
-            texts = [f"{c.text} ({c.beside})" if c.beside else c.text for c in cells]
-            lines.append(f"| {_escaped(name)} | {' | '.join(texts)} |")
-        lines.append("")
+        lines += markdown_table(table)
     lines += [f"- {remark}" for remark in remarks(studies)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -115,10 +77,10 @@ def describe(material: Material) -> str:
     """Say in words what was measured on."""
     return (
         f"Corpus: {material.corpus}, {material.sample_rate} Hz. Codes were mapped to phones on "
-        f"{_count(len(material.fitted), 'utterance')} of the train split "
-        f"({material.fitted_minutes:.1f} min, {_count(len(material.fitted_speakers), 'speaker')}) "
-        f"and scored on {_count(len(material.scored), 'utterance')} of the test split "
-        f"({material.scored_minutes:.1f} min, {_count(len(material.scored_speakers), 'speaker')}). "
+        f"{counted(len(material.fitted), 'utterance')} of the train split "
+        f"({material.fitted_minutes:.1f} min, {counted(len(material.fitted_speakers), 'speaker')}) "
+        f"and scored on {counted(len(material.scored), 'utterance')} of the test split "
+        f"({material.scored_minutes:.1f} min, {counted(len(material.scored_speakers), 'speaker')}). "
         "Phones: 39 ARPAbet phones without stress, and silence; a frame has the phone at its "
         "centre. Ranges are 95 % bootstrap intervals over utterances."
     )
@@ -155,7 +117,7 @@ def to_json(studies: Sequence[SystemStudy]) -> str:
         and ``without_silence`` hold the fields of `PhoneScores`, ``abx`` those of `AbxScore`;
         ``mapping`` names a phone per code, ``complaints`` says what cannot be meant. nan is null.
     """
-    found = {study.system.name: _plain(_fields(study)) for study in studies}
+    found = {study.system.name: plain(_fields(study)) for study in studies}
     return json.dumps(found, indent=2, allow_nan=False) + "\n"
 
 
@@ -191,20 +153,15 @@ def to_csv(studies: Sequence[SystemStudy]) -> str:
     return text.getvalue()
 
 
-def percent(share: float) -> str:
-    """Write a share of 1; a dash for nan."""
-    return "-" if isnan(share) else f"{100 * share:.1f} %"
-
-
 def _phones(studies: Sequence[SystemStudy], policy: str) -> Table:
     silence = policy.replace("_", " ")
 
     def cells(study: SystemStudy) -> Iterator[Cell]:
         of = study.policies[policy]
-        control = f"{percent(of.shuffled)}{_range(of.shuffled_interval)}"
+        control = f"{percent(of.shuffled)}{percent_range(of.shuffled_interval)}"
         yield Cell(
             of.map_accuracy,
-            f"{percent(of.map_accuracy)}{_range(of.map_accuracy_interval)}",
+            f"{percent(of.map_accuracy)}{percent_range(of.map_accuracy_interval)}",
             f"chance {percent(of.chance)}, shuffled {control}",
         )
         for score in ("pnmi", "v_measure", "phone_purity", "cluster_purity"):
@@ -231,7 +188,7 @@ _PHONES_NOTES = {
 def _abx(studies: Sequence[SystemStudy]) -> Table:
     def cell(study: SystemStudy, key: str) -> Cell:
         score = study.abx[key]
-        text = f"{percent(score.error)}{_range(score.interval)}"
+        text = f"{percent(score.error)}{percent_range(score.interval)}"
         return Cell(score.error, text, "" if isnan(score.error) else "chance 50 %")
 
     keys = ("within_codes", "across_codes", "within_vectors", "across_vectors")
@@ -250,7 +207,7 @@ def _boundaries(studies: Sequence[SystemStudy]) -> Table:
         codes, even = study.boundaries.codes, study.boundaries.even
         for score in ("f1", "r_value", "precision", "recall"):
             value = getattr(codes, score)
-            interval = _range(study.boundaries.f1_interval) if score == "f1" else ""
+            interval = percent_range(study.boundaries.f1_interval) if score == "f1" else ""
             baseline = f"evenly spaced {percent(getattr(even, score))}"
             yield Cell(value, f"{percent(value)}{interval}", baseline)
         yield Cell(codes.over_segmentation, percent(codes.over_segmentation), "0 % is as many")
@@ -270,13 +227,13 @@ def _besides(studies: Sequence[SystemStudy]) -> Table:
         who, leak, pitch = study.speaker, study.leakage, study.pitch
         yield Cell(
             who.accuracy,
-            f"{percent(who.accuracy)}{_range(who.interval)}",
+            f"{percent(who.accuracy)}{percent_range(who.interval)}",
             f"chance {percent(who.chance)}, shuffled {percent(who.shuffled)}",
         )
         yield Cell(leak.share, percent(leak.share), f"shuffled {percent(leak.shuffled)}")
         yield Cell(
             pitch.r2,
-            f"{percent(pitch.r2)}{_range(pitch.interval)}",
+            f"{percent(pitch.r2)}{percent_range(pitch.interval)}",
             f"mean 0 %, shuffled {percent(pitch.shuffled)}",
         )
 
@@ -367,29 +324,7 @@ def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _range(interval: Interval95) -> str:
-    if isnan(interval.low):
-        return ""
-    return f" [{100 * interval.low:.1f} to {100 * interval.high:.1f}]"
-
-
 def _number(value: float) -> str:
     if isnan(value):
         return "-"
     return f"{value}" if isinstance(value, int) else f"{value:.1f}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and isnan(value) else value

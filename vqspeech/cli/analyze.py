@@ -1,16 +1,22 @@
 """``vqspeech analyze``: what codes say of phones and speakers, beside baselines, as tables, pictures and a page."""
 
 import argparse
-import os
 import re
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vqspeech.cli.files import check_folder, check_outputs
-from vqspeech.cli.options import MODEL_VARIABLE, find_device
+from vqspeech.cli.files import check_folder, check_outputs, packed
+from vqspeech.cli.options import (
+    MODEL_HELP,
+    MODEL_METAVAR,
+    MODEL_VARIABLE,
+    default_model,
+    find_device,
+)
 from vqspeech.errors import ConfigurationError
+from vqspeech.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from vqspeech.analysis.study import SystemStudy
@@ -31,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         action="append",
-        metavar="FILE",
-        help=f"model file; again for more models (default: the variable {MODEL_VARIABLE})",
+        metavar=MODEL_METAVAR,
+        help=f"{MODEL_HELP}; again for more models (default: the variable {MODEL_VARIABLE}, else {DEFAULT})",
     )
     parser.add_argument(
         "--corpus",
@@ -77,11 +83,11 @@ def run(args: argparse.Namespace) -> None:
     Raises
     ------
     ConfigurationError
-        When no model is named, the outputs have no place or exist, or the rates differ.
+        When the outputs have no place or exist, or the rates differ.
     CorpusError
         When the corpus is none or has no labels to hold codes against.
     ModelFileError
-        When a file is not a model.
+        When there is no such model, or a file is not one.
     """
     files = _model_files(args)
     out: Path = args.out
@@ -102,7 +108,8 @@ def run(args: argparse.Namespace) -> None:
 
     device = find_device(args)
     models = {name: load_model(file).to(device) for name, file in files.items()}
-    store = PackedStore(_store_folder(args, next(iter(models.values())).sample_rate))
+    rate = next(iter(models.values())).sample_rate
+    store = PackedStore(packed(args.corpus, out / "store", rate, force=args.force))
     for name, model in models.items():
         if model.sample_rate != store.sample_rate:
             raise ConfigurationError(
@@ -161,11 +168,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _model_files(args: argparse.Namespace) -> dict[str, str]:
     """Return the model files by short names: their stems, or where those are alike what tells the paths apart."""
-    files = list(dict.fromkeys(args.model or [os.environ.get(MODEL_VARIABLE, "")]))
-    if not all(files):
-        raise ConfigurationError(
-            f"no model given: name a model file with --model or in {MODEL_VARIABLE}"
-        )
+    files = list(dict.fromkeys(args.model or [default_model()]))
     paths = [Path(file).absolute().with_suffix("") for file in files]
     names = [path.name for path in paths]
     if len(set(names)) < len(names):
@@ -181,18 +184,6 @@ def _shared(paths: Sequence[Sequence[str]]) -> int:
     """Count the parts that all paths begin with."""
     alike = (len(set(parts)) == 1 for parts in zip(*paths, strict=False))
     return sum(1 for _ in takewhile(bool, alike))
-
-
-def _store_folder(args: argparse.Namespace, sample_rate: int) -> Path:
-    """Return the store that `args` name; a corpus is packed first."""
-    from vqspeech.corpus.prepare import find_corpus, prepare
-    from vqspeech.corpus.store import INDEX
-
-    corpus: Path = args.corpus
-    if (corpus / INDEX).is_file():
-        return corpus
-    listing = find_corpus(corpus)
-    return prepare(listing, args.out / "store", sample_rate=sample_rate, force=args.force)
 
 
 def _architectures(models: "Mapping[str, Autoencoder]") -> "dict[str, Autoencoder]":

@@ -178,6 +178,33 @@ def sound_outputs(
     return [STANDARD_OUTPUT]
 
 
+def packed(corpus: Path, place: Path, sample_rate: int, *, force: bool) -> Path:
+    """Return the store that a person named; a corpus that is none is packed first.
+
+    Parameters
+    ----------
+    corpus : Path
+        A prepared store, or a corpus as ``vqspeech prepare`` takes it.
+    place : Path
+        Where a store is made.
+    sample_rate : int
+        Hz, of a store that is made.
+    force : bool
+        Whether to replace another store in that place.
+
+    Raises
+    ------
+    CorpusError
+        When there is no corpus, or none of it can be read.
+    """
+    from vqspeech.corpus.prepare import find_corpus, prepare
+    from vqspeech.corpus.store import INDEX
+
+    if (corpus / INDEX).is_file():
+        return corpus
+    return prepare(find_corpus(corpus), place, sample_rate=sample_rate, force=force)
+
+
 def check_outputs(outputs: Sequence[Path], *, force: bool, sources: Iterable[Path] = ()) -> None:
     """Refuse, before any work, outputs that would replace one another, a source, or (without `force`) anything.
 

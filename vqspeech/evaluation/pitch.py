@@ -7,6 +7,7 @@ are such speech. It takes 0.2 s for 3 s of sound; plain YIN takes 0.01 s but cal
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,21 @@ _WINDOW_S = 0.064
 _AUDIBLE_DB = 40.0
 # Of whispered and of noisy speech the tracker calls a few stray frames voiced, most at 60 Hz.
 _LEAST_VOICED_SHARE = 0.1
+
+
+class Pitch(NamedTuple):
+    """Pitch of a recording.
+
+    Attributes
+    ----------
+    median_hz : float
+        As `median_f0_hz` returns it; may be nan.
+    unvoiced : float
+        Share of the audible frames that are not voiced, in [0, 1]; nan where nothing is audible.
+    """
+
+    median_hz: float
+    unvoiced: float
 
 
 def median_f0_hz(wav: NDArray[np.float32], sample_rate: int) -> float:
@@ -43,11 +59,55 @@ def median_f0_hz(wav: NDArray[np.float32], sample_rate: int) -> float:
     VqspeechError
         When `wav` is not one-dimensional and finite.
     """
+    return measure_pitch(wav, sample_rate).median_hz
+
+
+def measure_pitch(wav: NDArray[np.float32], sample_rate: int) -> Pitch:
+    """Measure the median fundamental frequency of a recording and how much of it is unvoiced.
+
+    Parameters
+    ----------
+    wav : ndarray of float32, shape (samples,)
+        Sound in [-1, 1].
+    sample_rate : int
+        Samples per second.
+
+    Returns
+    -------
+    Pitch
+        Of speech about half is unvoiced, of whisper nearly all.
+
+    Raises
+    ------
+    VqspeechError
+        When `wav` is not one-dimensional and finite.
+    """
     f0_hz, audible = _track(wav, sample_rate)
+    if not audible.any():
+        return Pitch(math.nan, math.nan)
     voiced = ~np.isnan(f0_hz)
-    if voiced.sum() < _LEAST_VOICED_SHARE * audible.sum() or not voiced.any():
+    share = float(voiced.sum() / audible.sum())
+    if share < _LEAST_VOICED_SHARE or not voiced.any():
+        return Pitch(math.nan, 1 - share)
+    return Pitch(float(np.median(f0_hz[voiced])), 1 - share)
+
+
+def semitones(f0_hz: float, reference_hz: float) -> float:
+    """Interval from one frequency to another, ``12 log2(f / reference)``; nan where one of them is none.
+
+    Parameters
+    ----------
+    f0_hz, reference_hz : float
+        Hz.
+
+    Returns
+    -------
+    float
+        Semitones, above 0 where `f0_hz` is the higher.
+    """
+    if not (f0_hz > 0 and reference_hz > 0):
         return math.nan
-    return float(np.median(f0_hz[voiced]))
+    return 12 * math.log2(f0_hz / reference_hz)
 
 
 def f0_at(

@@ -1,0 +1,223 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from judged_corpus import RATE, fake_judges, pack, write_corpus
+from labelled_store import Spoken, write_store
+
+from vqspeech.corpus.store import PackedStore
+from vqspeech.evaluation import judges as bench
+
+pytest.importorskip("jiwer", reason="needs jiwer (the extra `eval`)")
+pytest.importorskip("num2words", reason="needs num2words (the extra `eval`)")
+
+OUTPUTS = ["evaluation.html", "evaluation.json", "evaluation.md"]
+
+QUICK = ("--utterances", 1, "--likelihood-seconds", 0.1, "--targets", "p225")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pack(write_corpus(tmp_path_factory.mktemp("evaluate") / "corpus")).path
+
+
+@pytest.fixture(autouse=True)
+def judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judges who need no package sit."""
+    monkeypatch.setattr(bench, "check_judges", lambda without, recogniser: None)
+    monkeypatch.setattr(bench, "open_judges", lambda without, recogniser, threads: fake_judges())
+
+
+def test_prints_tables_and_writes_all_files(run, store: Path, tmp_path: Path) -> None:
+    """What is printed is in evaluation.md; all recordings of each kind are in the tables with their baselines."""
+    outcome = run("evaluate", "--corpus", store, "--out", "a/b", *QUICK)
+    assert outcome.status == 0, outcome.err
+    assert sorted(path.name for path in (tmp_path / "a/b").iterdir()) == OUTPUTS
+    text = (tmp_path / "a/b/evaluation.md").read_text()
+    assert text in outcome.out
+    for name in ("source untouched", "real target", "µ-law round trip of the source", "converted"):
+        assert f"| {name} |" in text
+    for title in ("Likelihood and codes", "Reconstructions", "Parallel conversions", "Conversions"):
+        assert f"## {title}" in text
+    assert "nan" not in re.findall(r"\w+", text)
+    assert "times real time" in text
+    assert "no phone labels" in text
+
+
+def test_the_form_of_the_json_is_stable(run, store: Path, tmp_path: Path) -> None:
+    """Programs find the same keys: a name that changes here breaks them."""
+    assert run("evaluate", "--corpus", store, "--out", "out", *QUICK).status == 0
+    found = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert list(found) == [
+        *("model", "corpus", "sample_rate", "split", "sampling", "judges", "centroids"),
+        *("likelihood", "groups", "phones", "speed", "utterances", "remarks"),
+    ]
+    assert list(found["judges"]) == ["speakers", "words", "pitch", "quality", "distortion"]
+    group, utterance = found["groups"][0], found["utterances"][0]
+    assert list(group["rows"]) == ["source", "real", "mulaw", "made"]
+    assert set(group["rows"]["made"]) == {
+        *("recordings", "to_target", "to_source", "nearest_is_target", "nearest_interval"),
+        *("word_error", "word_error_interval", "words", "f0_hz", "semitones", "pitched"),
+        *("unvoiced", "overall", "signal", "background", "mcd_db"),
+    }
+    assert {"kind", "group", "utterance", "source", "target", "text", "rows"} <= set(utterance)
+    assert utterance["rows"]["made"]["transcript"] == "hello world"
+    assert found["likelihood"]["codebook_size"] == 16
+    assert found["centroids"]["speakers"] == ["p225", "p226", "stranger"]
+    assert found["speed"]["sound_s"] > 0
+
+
+def test_the_same_arguments_give_the_same_figures(run, store: Path, tmp_path: Path) -> None:
+    """All but the time it took is the same in a second run."""
+    found = []
+    for out in ("a", "b"):
+        assert run("evaluate", "--corpus", store, "--out", out, *QUICK).status == 0
+        content = json.loads((tmp_path / out / "evaluation.json").read_text())
+        del content["speed"]
+        found.append(content)
+    assert found[0] == found[1]
+
+
+def test_the_page_asks_for_nothing(run, store: Path, tmp_path: Path) -> None:
+    """Sound is data, a policy forbids the rest; one example has the source, the real target and what was made."""
+    words = ("--without", "likelihood", "--no-phones", "--examples", 1)
+    assert run("evaluate", "--corpus", store, "--out", "out", *QUICK, *words).status == 0
+    page = (tmp_path / "out/evaluation.html").read_text()
+    assert "default-src 'none'" in page
+    assert not re.search(r"https?://|@import|url\(|fetch\(|XMLHttpRequest|import\(", page)
+    tags: list[tuple[str, dict[str, str | None]]] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append((tag, dict(attrs)))  # type: ignore[method-assign]
+    parser.feed(page)
+    assert all(
+        str(value).startswith(("data:audio/wav;base64,", "#"))
+        for _, attrs in tags
+        for key, value in attrs.items()
+        if key in ("src", "href", "srcset", "data", "action")
+    )
+    groups = page.count('class="utterance"')
+    assert groups > 2
+    assert sum(tag == "audio" for tag, _ in tags) == 3 * groups
+    assert "hello world" in page
+
+
+def test_nothing_is_written_without_a_place(run, store: Path, tmp_path: Path) -> None:
+    """Tables are printed; no file is made."""
+    outcome = run("evaluate", "--corpus", store, *QUICK)
+    assert outcome.status == 0, outcome.err
+    assert "| converted |" in outcome.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_corpus_is_packed_first(run, tmp_path: Path) -> None:
+    """A folder will do; with --out its store stays beside the results, else nothing does."""
+    corpus = write_corpus(tmp_path / "corpus", speakers=["p225", "p226"])
+    assert run("evaluate", "--corpus", corpus, *QUICK).status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+    assert run("evaluate", "--corpus", corpus, "--out", "out", *QUICK).status == 0
+    assert (tmp_path / "out/store/store.json").is_file()
+
+
+def test_audio_is_kept_when_wanted(run, store: Path, tmp_path: Path) -> None:
+    """Each trial leaves its three recordings; the folder is not written over."""
+    arguments = ("evaluate", "--corpus", store, "--out", "out", "--keep-audio", *QUICK)
+    assert run(*arguments).status == 0
+    trials = len(json.loads((tmp_path / "out/evaluation.json").read_text())["utterances"])
+    assert len(list((tmp_path / "out/audio").rglob("*.wav"))) == 3 * trials
+    for name in OUTPUTS:
+        (tmp_path / "out" / name).unlink()
+    assert "out/audio exists" in run(*arguments).error
+    assert "--out" in run("evaluate", "--corpus", store, "--keep-audio").error
+
+
+def test_existing_output_is_kept_unless_forced(run, store: Path, tmp_path: Path) -> None:
+    """A file that stands in the way is named and left alone; --force replaces it."""
+    (tmp_path / "out").mkdir()
+    kept = tmp_path / "out/evaluation.md"
+    kept.write_text("mine")
+    arguments = ("evaluate", "--corpus", store, "--out", "out", *QUICK)
+    assert "out/evaluation.md exists" in run(*arguments).error
+    assert kept.read_text() == "mine"
+    assert run(*arguments, "--force").status == 0
+    assert "converted" in kept.read_text()
+
+
+def test_phones_are_scored_where_there_are_labels(run, tmp_path: Path) -> None:
+    """A labelled store has a table of map accuracies, beside k-means of MFCC; --no-phones leaves it out."""
+    from labelled_store import lab_of
+
+    codes, labels = [0, 900, 0, 300] * 25, lab_of(["aa", "s", "pau", "iy"] * 25)
+    folder = write_store(
+        tmp_path / "s", [Spoken("train", codes, labels), Spoken("test", codes, labels)]
+    )
+    arguments = ("evaluate", "--corpus", folder, "--utterances", 1, "--without", "likelihood")
+    outcome = run(*arguments)
+    assert outcome.status == 0, outcome.err
+    assert "| k-means of MFCC | 25 | 128 |" in outcome.out
+    assert "words are left out" in outcome.out
+    assert "## Phones" not in run(*arguments, "--no-phones").out
+
+
+def test_unknown_targets_are_one_line(run, store: Path) -> None:
+    """Of speakers that the model does not know, and of those the corpus does not have."""
+    assert "'p999'" in run("evaluate", "--corpus", store, "--targets", "p999").error
+    assert "no recording of p227" in run("evaluate", "--corpus", store, "--targets", "p227").error
+
+
+def test_broken_inputs_are_one_line(run, store: Path, tmp_path: Path) -> None:
+    """No corpus, an empty split, another rate: each is named."""
+    assert "nowhere" in run("evaluate", "--corpus", tmp_path / "nowhere").error
+    assert "valid split" in run("evaluate", "--corpus", store, "--split", "valid").error
+    slow = write_store(tmp_path / "slow", [Spoken("test", [0], None)], rate=8000)
+    assert f"{RATE} Hz" in run("evaluate", "--corpus", slow).error
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--without", "taste"), ("--utterances", "-1"), ("--likelihood-seconds", "0")],
+)
+def test_impossible_options_are_refused(run, store: Path, option: str, value: str) -> None:
+    """The option is named."""
+    assert option in run("evaluate", "--corpus", store, f"{option}={value}").error
+
+
+def test_a_missing_judge_is_one_line(run, store: Path, monkeypatch, tmp_path: Path) -> None:
+    """The package, the extra and the way without it are named; without it the rest goes on."""
+    monkeypatch.undo()
+    monkeypatch.setenv("VQSPEECH_MODEL", "unused")
+    monkeypatch.setattr(
+        bench, "find_spec", lambda name: None if name == "resemblyzer" else object()
+    )
+    error = run("evaluate", "--corpus", store).error
+    assert "resemblyzer is not installed" in error
+    assert "vqspeech[eval]" in error
+    assert "--without speakers" in error
+    bench.check_judges(["speakers"], None)
+    assert (
+        "tokenizer.json"
+        in run(
+            "evaluate", "--corpus", store, "--without", "speakers", "--recogniser", tmp_path
+        ).error
+    )
+
+
+def test_judges_can_be_left_out(run, store: Path, monkeypatch) -> None:
+    """Without any judge nothing is imported for one, and tables have no such columns."""
+    monkeypatch.setattr(
+        bench, "open_judges", lambda without, *_: bench.Judges(pitch=False, distortion=False)
+    )
+    names = "likelihood,speakers,words,pitch,quality,distortion"
+    outcome = run("evaluate", "--corpus", store, *QUICK, "--without", names)
+    assert outcome.status == 0, outcome.err
+    assert "| recording | number |\n" in outcome.out
+
+
+def test_nothing_to_judge_is_said(run, tmp_path: Path, monkeypatch) -> None:
+    """A split in which only one stranger speaks, of whom nothing can be made, gives remarks and no error."""
+    folder = write_store(tmp_path / "s", [Spoken("test", [5] * 50, None)])
+    outcome = run("evaluate", "--corpus", folder)
+    assert outcome.status == 0, outcome.err
+    assert "no reconstructions" in outcome.out
+    assert PackedStore(folder).utterances[0].speaker == "s1"

@@ -1,0 +1,222 @@
+"""One evaluation of a model on a corpus: likelihood, sound made and judged, and phones, all figures with baselines."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vqspeech.analysis.phoneme_study import PhonemeStudy, choose_utterances, study_phonemes
+from vqspeech.analysis.systems import mfcc_system, model_system
+from vqspeech.evaluation.judges import SPEAKERS, WORDS, Judges
+from vqspeech.evaluation.judging import Group, Judged, group, judge
+from vqspeech.evaluation.speaking import Spoken, speak
+from vqspeech.evaluation.trials import Plan
+from vqspeech.progress import Progress
+from vqspeech.sampling import ENGINES, resolve
+from vqspeech.training.validate import HeldOut, held_out, scorable
+
+if TYPE_CHECKING:
+    from vqspeech.corpus.store import PackedStore
+    from vqspeech.model import Autoencoder
+    from vqspeech.sampling.engine import Sampling
+
+PHONE_MINUTES = 20.0
+"""How much of the train split codes are mapped to phones on."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that was found of a model on a corpus.
+
+    Attributes
+    ----------
+    model : mapping of str to object
+        What the model is.
+    corpus : str
+        What the store was made from.
+    sample_rate : int
+        Hz.
+    plan : Plan
+        What was made.
+    sampling : mapping of str to object
+        How.
+    measured : mapping of str to str
+        Who judged, by the names in `JUDGES`, and what that is.
+    likelihood : HeldOut or None
+        Of the split.
+    groups : tuple of Group
+        By kind, all together before the parts.
+    trials : tuple of Judged
+        As in the plan.
+    phones : mapping of str to PhonemeStudy
+        Of the model and of k-means of MFCC; empty without labels.
+    sound_s, took_s : float
+        As in `Spoken`.
+    remarks : tuple of str
+        What was left out, and why.
+    """
+
+    model: Mapping[str, object]
+    corpus: str
+    sample_rate: int
+    plan: Plan
+    sampling: Mapping[str, object]
+    measured: Mapping[str, str]
+    likelihood: HeldOut | None
+    groups: tuple[Group, ...]
+    trials: tuple[Judged, ...]
+    phones: Mapping[str, PhonemeStudy]
+    sound_s: float
+    took_s: float
+    remarks: tuple[str, ...]
+
+
+def evaluate(
+    model: "Autoencoder",
+    name: str,
+    store: "PackedStore",
+    plan: Plan,
+    judges: Judges,
+    *,
+    sampling: "Sampling",
+    seed: int = 0,
+    likelihood_s: float = inf,
+    phones: bool = True,
+) -> tuple[Evaluation, Spoken]:
+    """Judge a model.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        In evaluation mode.
+    name : str
+        What to call it.
+    store : PackedStore
+        The corpus, at the model's rate.
+    plan : Plan
+        From `make_plan`.
+    judges : Judges
+        From `open_judges`.
+    sampling : Sampling
+        How sound is drawn.
+    seed : int
+        Of the sampler and the draws.
+    likelihood_s : float
+        Seconds of the split whose likelihood is taken; 0 for none.
+    phones : bool
+        Whether to hold codes against phone labels.
+
+    Returns
+    -------
+    evaluation : Evaluation
+        What was found; all but the times is the same for the same arguments.
+    spoken : Spoken
+        The sound that was judged.
+
+    Raises
+    ------
+    ConfigurationError
+        When the engine cannot run here.
+    CorpusError
+        When labels cannot be read.
+    """
+    engine, mode = resolve(ENGINES, sampling, model.device)
+    remarks = list(plan.remarks)
+    likelihood = None
+    if likelihood_s > 0 and scorable(store, plan.split, model.speakers):
+        likelihood = held_out(model, store, plan.split, likelihood_s)
+    spoken = speak(model, store, plan, sampling, seed)
+    trials = judge(judges, store, plan, spoken, model.config.levels)
+    studies: dict[str, PhonemeStudy] = {}
+    if phones and not has_labels(store):
+        remarks.append("The corpus has no phone labels in train and test: phones are left out.")
+    elif phones:
+        studies = study_phones(model, name, store, seed)
+    measured = judges.sitting
+    unlearned = sorted({trial.target for trial in plan.trials} - plan.references.keys())
+    if unlearned and SPEAKERS in measured:
+        remarks.append(
+            f"Too little train recording for a centroid: {', '.join(unlearned)}; whether conversions to "
+            "them are near is not measured."
+        )
+    if WORDS in measured and not any(of.text for of in trials):
+        del measured[WORDS]
+        remarks.append("No utterance that was spoken has a text: words are left out.")
+    found = Evaluation(
+        model={
+            "name": name,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "frame_rate_hz": model.frame_rate_hz,
+            "codebook_size": model.codebook_size,
+            "speakers": list(model.speakers),
+        },
+        corpus=store.corpus,
+        sample_rate=store.sample_rate,
+        plan=plan,
+        sampling={
+            "engine": engine,
+            "mode": mode,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": seed,
+        },
+        measured=measured,
+        likelihood=likelihood,
+        groups=group(trials, model.speakers),
+        trials=trials,
+        phones=studies,
+        sound_s=spoken.sound_s,
+        took_s=spoken.took_s,
+        remarks=tuple(remarks),
+    )
+    return found, spoken
+
+
+def study_phones(
+    model: "Autoencoder", name: str, store: "PackedStore", seed: int = 0
+) -> dict[str, PhonemeStudy]:
+    """Score the model's codes and k-means of MFCC against the phone labels of a corpus.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        The model.
+    name : str
+        What to call it.
+    store : PackedStore
+        The corpus.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    dict of str to PhonemeStudy
+        By name; the mapping is fitted on `PHONE_MINUTES` of the train split and scored on test.
+
+    Raises
+    ------
+    CorpusError
+        When a split has no labels that can be read.
+    """
+    fitted, _ = choose_utterances(store, PHONE_MINUTES, np.random.default_rng(seed))
+    systems = [model_system(model, name), mfcc_system(store, fitted, seed=seed)]
+    found = {}
+    for system in systems:
+        with Progress(len(fitted), "utterances", f"phones, {system.name}") as bar:
+
+            def report(done: int, total: int, bar: Progress = bar) -> None:
+                bar.total = total
+                bar.update(done - bar.done)
+
+            found[system.name] = study_phonemes(
+                system, store, train_minutes=PHONE_MINUTES, seed=seed, progress=report
+            )
+    return found
+
+
+def has_labels(store: "PackedStore") -> bool:
+    """Tell whether phones can be studied: utterances with labels in train and test."""
+    splits = {utterance.split for utterance in store.utterances if utterance.labels is not None}
+    return {"train", "test"} <= splits
