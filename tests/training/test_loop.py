@@ -460,7 +460,7 @@ def _needs(*distributions: str) -> set[str]:
 def test_training_needs_six_packages_alone(
     settings: Settings, write_settings: Callable[[Settings], Path]
 ) -> None:
-    """From JSON with torch, torchaudio, numpy, safetensors, lightning, tensorboard and what these need, all of it works."""
+    """From JSON with torch, torchaudio, numpy, safetensors, lightning, tensorboard and their needs, all of it works."""
     needed = _needs("torch", "torchaudio", "numpy", "safetensors", "lightning", "tensorboard")
     needed.add("vqspeech")
     providers = metadata.packages_distributions()

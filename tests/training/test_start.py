@@ -77,6 +77,30 @@ def test_only_what_may_learn_moves(known: Path, settings: dict[str, Any], learn:
         assert any(key.startswith("decoder.wavenet.") for key in moved)
 
 
+def test_codes_stay_after_the_warm_start(settings: dict[str, Any]) -> None:
+    """A decoder that learns alone after a warm start: codes learn while it lasts and not a step longer."""
+    settings["learn"] = "decoder"
+    seen: list[dict[str, torch.Tensor]] = []
+    warm = settings["spectral"]["steps"]
+    for steps in (0, 1, 5):
+        settings["optimizer"]["steps"] = steps
+        settings["run"]["dir"] = str(Path(settings["run"]["dir"]).with_name(f"run{steps}"))
+        path = train(from_mapping(settings))
+        assert path is not None
+        seen.append(load_model(path).state_dict())
+    settings["spectral"]["steps"] = warm - 1
+    settings["run"]["dir"] = str(Path(settings["run"]["dir"]).with_name("shorter"))
+    settings["optimizer"]["steps"] = 0
+    path = train(from_mapping(settings))
+    assert path is not None
+    shorter = load_model(path).state_dict()
+    codes = [key for key in shorter if key.startswith(("encoder.", "bottleneck."))]
+    for later in seen[1:]:
+        assert all(torch.equal(later[key], seen[0][key]) for key in codes)
+    assert not all(torch.equal(shorter[key], seen[0][key]) for key in codes)
+    assert any(not torch.equal(seen[0][key], seen[1][key]) for key in shorter)
+
+
 def test_model_of_another_rate_is_refused(known: Path, settings: dict[str, Any]) -> None:
     """The line names the file and both rates."""
     settings["model"]["sample_rate"] = 8000
@@ -87,9 +111,11 @@ def test_model_of_another_rate_is_refused(known: Path, settings: dict[str, Any])
 def test_learning_less_needs_a_model_to_start_from(settings: dict[str, Any]) -> None:
     """What would stay at random values for ever is refused; so is a warm start of what may not learn."""
     settings["learn"] = "decoder"
+    settings["spectral"]["steps"] = 0
     with pytest.raises(ConfigurationError, match="learn: 'decoder' needs a model"):
         from_mapping(settings)
-    settings["init"] = "vctk"
+    settings |= {"init": "vctk", "learn": "speakers"}
+    settings["spectral"]["steps"] = 4
     with pytest.raises(ConfigurationError, match=r"spectral\.steps"):
         from_mapping(settings)
     settings["learn"] = "everything"

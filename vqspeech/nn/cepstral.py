@@ -1,7 +1,7 @@
 """A cepstral head: one vector of normalised cepstra predicted from each code and the speaker, for training only.
 
-It asks of a code what a recogniser would want to know of its span as a whole, and nothing of the detail within: codes of
-40 ms then come to lie like clusters of cepstra. It is not part of a model file.
+It asks of a code what a recogniser would want to know of its span as a whole, and nothing of the detail within: codes
+of 40 ms then come to lie like clusters of cepstra. It is not part of a model file.
 """
 
 import math

@@ -179,8 +179,8 @@ class TrainConfig:
         Model to start from, a shipped name or a file; its shape is taken over, and speakers of the store that it does
         not know are added to its table. Empty to start anew.
     learn : str
-        ``all``; ``decoder``, which keeps the codes as they are; or ``speakers``, which changes nothing but the
-        vectors of the store's speakers.
+        ``all``; ``decoder``, which keeps the codes as they are, from the end of the warm start on if there is one; or
+        ``speakers``, which changes nothing but the vectors of the store's speakers.
     jitter : float
         Chance that a latent is replaced by a neighbour in training.
     resume : str
@@ -199,6 +199,10 @@ class TrainConfig:
     spectral: SpectralConfig
     perturb: PerturbConfig
     run: RunConfig
+
+    def codes_learn(self, step: int) -> bool:
+        """Whether encoder and codebook learn in a step."""
+        return self.learn == "all" or step < self.spectral.steps
 
     def phases(self) -> list[Phase]:
         """The stretches of training: the warm start, if any, and joint training."""
@@ -272,12 +276,12 @@ def _out_of_range(config: TrainConfig) -> list[str]:
         )
     if config.learn not in LEARN:
         wrong.append(f"learn: {config.learn!r} is not one of {', '.join(LEARN)}")
-    elif config.learn != "all" and not config.init:
-        wrong.append(f"learn: {config.learn!r} needs a model to start from; give it as init")
-    elif config.learn != "all" and config.spectral.steps:
+    elif config.learn == "speakers" and config.spectral.steps:
         wrong.append(
             "spectral.steps: a warm start is for encoder and codebook, which learn nothing"
         )
+    elif config.learn != "all" and not (config.init or config.spectral.steps):
+        wrong.append(f"learn: {config.learn!r} needs a model to start from; give it as init")
     return wrong
 
 

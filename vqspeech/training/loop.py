@@ -124,7 +124,7 @@ def train(config: TrainConfig) -> Path | None:
             if _all(fabric, finite):
                 for optimizer in optimizers:
                     optimizer.step()
-                if config.learn == "all":
+                if config.codes_learn(state.step):
                     model.bottleneck.update(losses.output)
                 if state.step >= joint:
                     state.average.update_parameters(model.decoder)
@@ -226,7 +226,7 @@ def _step(
     crop = 0 if state.step < config.spectral.steps else config.data.crop
     for optimizer in optimizers:
         optimizer.zero_grad()
-    losses = objective(batch, crop)
+    losses = objective(batch, crop, config.codes_learn(state.step))
     fabric.backward(losses.total)
     norm = fabric.clip_gradients(
         objective, optimizers[0], max_norm=config.optimizer.clip, error_if_nonfinite=False

@@ -67,9 +67,24 @@ class Objective(nn.Module):
         self.spectral_weight = spectral_weight
         self.head = head
 
-    def forward(self, batch: Batch, crop: int) -> Losses:
-        """Loss of a batch; the WaveNet learns from `crop` samples a segment, 0 leaves it out."""
+    def forward(self, batch: Batch, crop: int, codes_learn: bool = True) -> Losses:
+        """Loss of a batch.
+
+        Parameters
+        ----------
+        batch : Batch
+            Segments.
+        crop : int
+            Samples a segment that the WaveNet learns from; 0 leaves it out.
+        codes_learn : bool
+            Whether encoder, codebook and spectral head get a gradient. If not, nothing is perturbed either.
+        """
         wav = batch.pcm.float() / 32768
+        if not codes_learn:
+            with torch.no_grad():
+                output = self.model.bottleneck(self.model.encoder(wav))
+            nll = self._nll(wav, jitter(output.z_q, self.jitter_probability), batch, crop)
+            return Losses(nll, nll.detach(), wav.new_zeros(()), output)
         heard = wav if self.perturbation is None else self.perturbation(wav)
         output = self.model.bottleneck(self.model.encoder(heard))
         z_q = jitter(output.z_q, self.jitter_probability)

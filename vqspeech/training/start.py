@@ -50,7 +50,7 @@ def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.devi
     torch.manual_seed(config.run.seed)
     known = config.init != ""
     model = _known(config, store_speakers) if known else Autoencoder(config.model, store_speakers)
-    _let_learn(model, config.learn)
+    _let_learn(model, config.learn, config.spectral.steps > 0)
     perturb = config.perturb
     objective = Objective(
         model,
@@ -113,8 +113,8 @@ def with_speakers(model: Autoencoder, names: Sequence[str]) -> Autoencoder:
     return larger
 
 
-def _let_learn(model: Autoencoder, learn: str) -> None:
-    if learn == "all":
+def _let_learn(model: Autoencoder, learn: str, warm: bool) -> None:
+    if learn == "all" or warm:
         return
     for parameter in model.parameters():
         parameter.requires_grad_(False)
