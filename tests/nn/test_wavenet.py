@@ -151,3 +151,22 @@ def test_streams_of_a_batch_do_not_mix() -> None:
     for item in range(3):
         alone = net(net.previous(levels[item : item + 1]), condition[item : item + 1])
         torch.testing.assert_close(together[item : item + 1], alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kept", [slice(2, None, 4), slice(5, 9), slice(-1, None)])
+def test_some_logits_are_those_of_all(kept: slice) -> None:
+    """What is kept is what the whole pass gives at the same places, gradients included."""
+    net = make([1, 2, 4])
+    levels, condition = draw(4)
+    previous = net.previous(levels)
+    whole = net(previous, condition)[:, kept]
+    part = net(previous, condition, kept)
+    assert torch.allclose(part, whole, atol=1e-6)
+    for logits in (whole, part):
+        logits.square().sum().backward()
+    grad = net.gate_weight.grad
+    assert grad is not None
+    again = make([1, 2, 4])
+    again(previous, condition)[:, kept].square().sum().backward()
+    assert again.gate_weight.grad is not None
+    assert torch.allclose(grad, 2 * again.gate_weight.grad, atol=1e-4)

@@ -60,6 +60,7 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
             "batch": 2,
             "segment": 640,
             "crop": 320,
+            "scored_every": 1,
             "workers": 0,
         },
         "optimizer": {

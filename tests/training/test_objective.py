@@ -10,6 +10,7 @@ from vqspeech.corpus.segments import Batch
 from vqspeech.model import Autoencoder, ModelConfig
 from vqspeech.nn.spectral import SpectralHead
 from vqspeech.training.objective import Objective
+from vqspeech.training.perturb import Perturbation
 
 HOP, FRAMES = 16, 12
 SAMPLES = HOP * FRAMES
@@ -21,12 +22,14 @@ Make = Callable[..., Objective]
 def make(tiny_config: ModelConfig) -> Make:
     """Return a function that makes an objective with random weights, always the same."""
 
-    def build(jitter: float = 0.0, weight: float = 0.0, channels: int = 0) -> Objective:
+    def build(
+        jitter: float = 0.0, weight: float = 0.0, channels: int = 0, scored_every: int = 1
+    ) -> Objective:
         torch.manual_seed(3)
         model = Autoencoder(tiny_config, ["ann", "bob"])
         size = (tiny_config.dim, 2, model.hop, model.sample_rate)
         head = SpectralHead(*size, channels=channels) if channels else None
-        return Objective(model, jitter, weight, head)
+        return Objective(model, jitter, weight, head, scored_every)
 
     return build
 
@@ -166,3 +169,28 @@ def test_gradient_passes_straight_through_to_the_encoder(make: Make) -> None:
     losses = objective(_batch([SAMPLES]), SAMPLES)
     (losses.total - losses.output.loss).backward()
     assert all(p.grad.abs().sum() > 0 for p in objective.model.encoder.parameters())
+
+
+def test_some_of_the_samples_stand_for_all(make: Make) -> None:
+    """One sample in four, from a random first one: over many draws the mean is the whole likelihood."""
+    whole, part = make(), make(scored_every=4)
+    batch = _batch([SAMPLES, SAMPLES, SAMPLES - 40])
+    torch.manual_seed(0)
+    found = [float(part(batch, SAMPLES).nll) for _ in range(60)]
+    assert len({round(nll, 5) for nll in found}) == 4
+    assert sum(found) / 60 == pytest.approx(float(whole(batch, SAMPLES).nll), abs=0.02)
+    assert min(found) < float(whole(batch, SAMPLES).nll) < max(found)
+
+
+def test_codes_that_do_not_learn_get_no_gradient_and_no_perturbation(make: Make) -> None:
+    """Only the decoder has a gradient, and what the encoder hears is the recording."""
+    objective = make(weight=0.5, channels=8)
+    objective.perturbation = Perturbation(16000, 1.0, 4.0, 15.0, 6.0, 6.0, 15.0)
+    batch = _batch([SAMPLES, SAMPLES])
+    losses = objective(batch, SAMPLES, codes_learn=False)
+    losses.total.backward()
+    learning = {n for n, p in objective.named_parameters() if p.grad is not None}
+    assert learning
+    assert all(name.startswith("model.decoder.") for name in learning)
+    codes = objective.model.encode(batch.pcm.float() / 32768)
+    assert torch.equal(losses.output.codes, codes)

@@ -16,6 +16,9 @@ COEFFICIENTS = 13
 DELTA_REACH = 4
 """Frames to either side that a difference is fitted over."""
 
+WEIGHTS = (1.0, 0.7, 0.4)
+"""Of cepstra, first and second differences: clusters of these tell phones better than clusters of equal weights."""
+
 
 def cosine_transform(coefficients: int, bands: int) -> Tensor:
     """Orthonormal discrete cosine transform of type II, (bands, coefficients)."""
@@ -29,7 +32,7 @@ def cosine_transform(coefficients: int, bands: int) -> Tensor:
 class Cepstra(nn.Module):
     """Mel-frequency cepstra and their first and second differences, averaged over each code.
 
-    Taken about every 10 ms, normalised to mean 0 and variance 1 over what of a segment is recording.
+    Taken about every 10 ms, normalised to mean 0 and variance 1 over what of a segment is recording, then weighted.
 
     Parameters
     ----------
@@ -47,6 +50,9 @@ class Cepstra(nn.Module):
         self.log_mel = LogMel(sample_rate, hop // self.parts, n_fft, n_mels=40)
         self.register_buffer("transform", cosine_transform(COEFFICIENTS, 40), persistent=False)
         self.transform: Tensor
+        weights = torch.tensor(WEIGHTS).repeat_interleave(COEFFICIENTS)[:, None]
+        self.register_buffer("weights", weights, persistent=False)
+        self.weights: Tensor
         reach = torch.arange(-DELTA_REACH, DELTA_REACH + 1.0)
         self.register_buffer("slope", (reach / reach.square().sum())[None, None], persistent=False)
         self.slope: Tensor
@@ -79,7 +85,7 @@ class Cepstra(nn.Module):
         rows = rows - (rows * inside).sum(2, keepdim=True) / count
         deviation = ((rows.square() * inside).sum(2, keepdim=True) / count).sqrt()
         # a segment of silence has nothing to be told: it shall not be blown up
-        rows = rows / (deviation + 0.05)
+        rows = rows / (deviation + 0.05) * self.weights
         return rows.unflatten(2, (-1, self.parts)).mean(3)
 
     def _difference(self, rows: Tensor) -> Tensor:

@@ -140,8 +140,8 @@ class WaveNet(nn.Module):
         """
         return self.condition(condition).unflatten(-1, (len(self.dilations), -1))
 
-    def forward(self, previous: Tensor, condition: Tensor) -> Tensor:
-        """Logits of every sample at once.
+    def forward(self, previous: Tensor, condition: Tensor, kept: slice = slice(None)) -> Tensor:
+        """Logits of every sample at once, or of some of them.
 
         Parameters
         ----------
@@ -149,11 +149,15 @@ class WaveNet(nn.Module):
             int64, (batch, time): the level before each sample.
         condition : Tensor
             (batch, frames, condition_channels); `time` is a multiple of `frames`.
+        kept : slice
+            Samples whose logits are wanted; the layers after the skip sum, half of the arithmetic, are left out for the
+            others.
 
         Returns
         -------
         Tensor
-            (batch, time, levels): logits of sample t, from levels before t and the conditions.
+            (batch, time, levels), or as many of `time` as are kept: logits of sample t, from levels before t and the
+            conditions.
         """
         time = previous.shape[1]
         conditions = self.project(condition)
@@ -163,7 +167,7 @@ class WaveNet(nn.Module):
             past = F.pad(x, (0, 0, min(dilation, time), 0))[:, :time]
             pre = torch.cat([past, x], -1) @ self.gate_weight[layer]
             gate = _Gate.apply(pre, conditions[:, :, layer].to(pre.dtype))
-            gates.append(gate)
+            gates.append(gate[:, kept])
             if layer < len(self.dilations) - 1:
                 bias = self.residual_bias[layer]
                 x = x + torch.addmm(bias, gate.flatten(0, 1), self.residual_weight[layer]).view_as(

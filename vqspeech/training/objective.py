@@ -48,6 +48,8 @@ class Objective(nn.Module):
         Weight of the spectral loss beside the likelihood; in the warm start, without likelihood, it is 1.
     head : SpectralHead or CepstralHead, optional
         Head that gives the spectral loss.
+    scored_every : int
+        The likelihood is taken of one sample in so many.
     perturbation : Perturbation, optional
         What the encoder hears is changed by it; what is to be predicted is not.
     """
@@ -58,9 +60,11 @@ class Objective(nn.Module):
         jitter_probability: float,
         spectral_weight: float,
         head: nn.Module | None = None,
+        scored_every: int = 1,
         perturbation: Perturbation | None = None,
     ) -> None:
         super().__init__()
+        self.scored_every = scored_every
         self.perturbation = perturbation
         self.model = model
         self.jitter_probability = jitter_probability
@@ -109,7 +113,10 @@ class Objective(nn.Module):
         frames = batch.crop[:, None] * parts + torch.arange(
             crop // decoder.condition_hop, device=wav.device
         )
-        logits = decoder.wavenet(previous[rows, samples], condition[rows, frames])
+        first = int(torch.randint(self.scored_every, ())) if self.scored_every > 1 else 0
+        kept = slice(first, None, self.scored_every)
+        logits = decoder.wavenet(previous[rows, samples], condition[rows, frames], kept)
+        samples = samples[:, kept]
         losses = F.cross_entropy(
             logits.flatten(0, 1).float(), levels[rows, samples].flatten(), reduction="none"
         )

@@ -57,6 +57,7 @@ def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.devi
         config.jitter,
         config.spectral.weight,
         _head(config, model),
+        config.data.scored_every,
         Perturbation(model.sample_rate, **vars(perturb)) if perturb.share else None,
     ).to(device)
 
