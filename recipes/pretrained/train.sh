@@ -12,6 +12,7 @@ usage: bash recipes/pretrained/train.sh vctk|phoneme25 [options] [key=value ...]
   --corpus DIR    recordings with a manifest.tsv, or any tree that vqspeech prepare takes (default: ../shared/speech)
   --exp DIR       where training state, model and scores go (default: exp/pretrained)
   --data DIR      where the packed store goes (default: data)
+  --targets NAMES speakers that the score converts anyone to (default: p225,p226,p227,p228 for the default corpus)
   --machine NAME  a configuration in conf/machine (default: gpu where there is one, else cpu)
   --ship-only     do not train on: score and ship the model as the last validation left it
   key=value       settings for vqspeech train, for example run.devices=2 optimizer.steps=20000
@@ -28,10 +29,11 @@ absolute() {
 }
 
 name=
-corpus=$root/../shared/speech
+corpus=
 exp=$root/exp/pretrained
 data=$root/data
 machine=
+targets=
 train=yes
 overrides=()
 while (($# > 0)); do
@@ -40,12 +42,13 @@ while (($# > 0)); do
       usage
       exit
       ;;
-    --corpus | --exp | --data | --machine)
+    --corpus | --exp | --data | --targets | --machine)
       [[ -n ${2:-} ]] || fail "$1 needs a value (see --help)"
       case $1 in
         --corpus) corpus=$(absolute "$2") ;;
         --exp) exp=$(absolute "$2") ;;
         --data) data=$(absolute "$2") ;;
+        --targets) targets=$2 ;;
         --machine) machine=$2 ;;
       esac
       shift 2
@@ -66,6 +69,10 @@ while (($# > 0)); do
   esac
 done
 [[ -n $name ]] || fail "which model, vctk or phoneme25? (see --help)"
+if [[ -z $corpus ]]; then
+  corpus=$root/../shared/speech
+  targets=${targets:-p225,p226,p227,p228}
+fi
 [[ -d $corpus ]] || fail "--corpus $corpus: no such folder"
 
 # shellcheck source=recipes/venv.sh
@@ -98,6 +105,7 @@ if [[ -n $train ]]; then
 fi
 [[ -f $model ]] || fail "$model: no validation has written a model yet"
 "$PYTHON" "$root/recipes/pretrained/ship.py" "$model" "$name" --store "$store"
-"$PYTHON" -m vqspeech evaluate --model "$name" --corpus "$store" --out "$run/evaluation" --force
+"$PYTHON" -m vqspeech evaluate --model "$name" --corpus "$store" --out "$run/evaluation" --force \
+  ${targets:+--targets "$targets"}
 "$PYTHON" "$root/recipes/pretrained/ship.py" "$name" "$name" --evaluation "$run/evaluation/evaluation.json"
 "$PYTHON" "$root/recipes/pretrained/card.py" "$name"
