@@ -357,6 +357,8 @@ def _finish(
 ) -> None:
     """Score the finished model on the test split, once, and write what is left to write."""
     save_state(state, state_file)
+    # scoring takes minutes: what has been trained is there before
+    _export(config, state, averaged, model_file, {})
     split = "test" if scorable(store, "test", averaged.speakers) else "valid"
     scores = held_out(averaged, store, split, math.inf)
     print(describe(scores), flush=True)
