@@ -14,12 +14,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from vqspeech import pretrained
 from vqspeech.checkpoint import load_model, save_model
 from vqspeech.corpus.mini import make_mini
 from vqspeech.corpus.prepare import find_corpus, prepare
 from vqspeech.model import Autoencoder, ModelConfig
+
+# A machine that does other work as well may take its time; what is slow by itself is marked so.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _NOBODY = 65534
 
