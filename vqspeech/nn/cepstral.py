@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqspeech.nn.spectral import LogMel
+from vqspeech.nn.spectral import LogMel, masked_mean
 
 COEFFICIENTS = 13
 DELTA_REACH = 4
@@ -132,5 +132,4 @@ class CepstralHead(nn.Module):
         predicted = self.output(hidden)
         with torch.autocast(wav.device.type, enabled=False):
             error = (predicted.float() - self.cepstra(wav.float(), mask)).square().mean(1)
-            weight = mask.float()
-            return (error * weight).sum() / weight.sum().clamp(min=1)
+            return masked_mean(error, mask)

@@ -42,6 +42,20 @@ def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
     return torch.minimum(rising, falling).clamp(min=0).float()
 
 
+def masked_mean(error: Tensor, mask: Tensor) -> Tensor:
+    """Mean of an error over where there is recording.
+
+    Parameters
+    ----------
+    error : Tensor
+        (batch, frames * parts), the same number of parts for every frame.
+    mask : Tensor
+        bool, (batch, frames): False where the recording has ended.
+    """
+    weight = mask.repeat_interleave(error.shape[1] // mask.shape[1], 1).float()
+    return (error * weight).sum() / weight.sum().clamp(min=1)
+
+
 class LogMel(nn.Module):
     """Log-mel spectrogram whose frame j is centred on samples [j * hop, (j + 1) * hop).
 
@@ -132,5 +146,4 @@ class SpectralHead(nn.Module):
         predicted = self.output(F.relu(x + self.hidden(F.relu(x))))
         with torch.autocast(wav.device.type, enabled=False):
             error = (predicted.float() - self.log_mel(wav.float())).abs().mean(1)
-            weight = mask.repeat_interleave(error.shape[1] // mask.shape[1], 1).float()
-            return (error * weight).sum() / weight.sum().clamp(min=1)
+            return masked_mean(error, mask)

@@ -50,7 +50,9 @@ def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.devi
     torch.manual_seed(config.run.seed)
     known = config.init != ""
     model = _known(config, store_speakers) if known else Autoencoder(config.model, store_speakers)
-    _let_learn(model, config.learn, config.spectral.steps > 0)
+    if config.learn == "speakers":
+        model.requires_grad_(False)
+        model.decoder.conditioner.speaker.requires_grad_(True)
     perturb = config.perturb
     objective = Objective(
         model,
@@ -112,16 +114,6 @@ def with_speakers(model: Autoencoder, names: Sequence[str]) -> Autoencoder:
     weights["decoder.conditioner.speaker.weight"] = torch.cat([table, rows])
     larger.load_state_dict(weights)
     return larger
-
-
-def _let_learn(model: Autoencoder, learn: str, warm: bool) -> None:
-    if learn == "all" or warm:
-        return
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    learner: nn.Module = model.decoder if learn == "decoder" else model.decoder.conditioner.speaker
-    for parameter in learner.parameters():
-        parameter.requires_grad_(True)
 
 
 def _optimizers(config: TrainConfig, objective: Objective) -> list[Optimizer]:
