@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqspeech.nn.spectral import LogMel, masked_mean
+from vqspeech.nn.spectral import LogMel, masked_mean, parts_of, transform_length
 
 COEFFICIENTS = 13
 DELTA_REACH = 4
@@ -44,10 +44,10 @@ class Cepstra(nn.Module):
 
     def __init__(self, sample_rate: int, hop: int) -> None:
         super().__init__()
-        longest = round(0.01 * sample_rate)
-        self.parts = next(n for n in range(1, hop + 1) if hop % n == 0 and hop // n <= longest)
-        n_fft = 2 ** round(math.log2(0.032 * sample_rate))
-        self.log_mel = LogMel(sample_rate, hop // self.parts, n_fft, n_mels=40)
+        self.parts = parts_of(hop, round(0.01 * sample_rate))
+        self.log_mel = LogMel(
+            sample_rate, hop // self.parts, transform_length(sample_rate), n_mels=40
+        )
         self.register_buffer("transform", cosine_transform(COEFFICIENTS, 40), persistent=False)
         self.transform: Tensor
         weights = torch.tensor(WEIGHTS).repeat_interleave(COEFFICIENTS)[:, None]

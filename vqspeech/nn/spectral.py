@@ -42,6 +42,16 @@ def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
     return torch.minimum(rising, falling).clamp(min=0).float()
 
 
+def transform_length(sample_rate: int) -> int:
+    """Samples of a Fourier transform: the power of 2 nearest to 32 ms, on a scale of octaves."""
+    return 2 ** round(math.log2(0.032 * sample_rate))
+
+
+def parts_of(hop: int, longest: int) -> int:
+    """Fewest equal parts of a hop, each of at most `longest` samples."""
+    return next(n for n in range(1, hop + 1) if hop % n == 0 and hop // n <= longest)
+
+
 def masked_mean(error: Tensor, mask: Tensor) -> Tensor:
     """Mean of an error over where there is recording.
 
@@ -121,8 +131,7 @@ class SpectralHead(nn.Module):
         frame_hop: int = 80,
     ) -> None:
         super().__init__()
-        parts = next(n for n in range(1, hop + 1) if hop % n == 0 and hop // n <= frame_hop)
-        n_fft = 2 ** round(math.log2(0.032 * sample_rate))
+        parts, n_fft = parts_of(hop, frame_hop), transform_length(sample_rate)
         self.log_mel = LogMel(sample_rate, hop // parts, n_fft, n_mels=n_fft // 8)
         self.conditioner = Conditioner(dim, speakers, 64, channels, 2, parts)
         self.hidden = nn.Conv1d(channels, channels, 5, padding=2)

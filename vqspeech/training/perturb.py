@@ -12,6 +12,8 @@ import torchaudio.functional
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vqspeech.nn.spectral import transform_length
+
 
 class Perturbation(nn.Module):
     """Random pitch, formants, colour, level and noise.
@@ -53,8 +55,8 @@ class Perturbation(nn.Module):
         self.share = share
         self.pitch_semitones, self.formant_percent = pitch_semitones, formant_percent
         self.colour_db, self.level_db, self.noise_db = colour_db, level_db, noise_db
-        # 32 ms; the envelope keeps quefrencies below 2 ms, under the period of the highest voices
-        self.n_fft = 2 ** round(math.log2(0.032 * sample_rate))
+        # the envelope keeps quefrencies below 2 ms, under the period of the highest voices
+        self.n_fft = transform_length(sample_rate)
         self.lifter = round(0.002 * sample_rate)
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
         self.window: Tensor
