@@ -392,6 +392,17 @@ def test_attributes_of_a_model(tiny_model: Autoencoder) -> None:
     assert vqspeech.Autoencoder is Autoencoder
 
 
+def test_a_codebook_is_told_from_any_other(tiny_config: ModelConfig) -> None:
+    """The same codebook has the same id whatever else a model holds; one changed number makes another."""
+    torch.manual_seed(0)
+    one, other = Autoencoder(tiny_config, ["a"]), Autoencoder(tiny_config, ["a", "b"])
+    other.bottleneck.load_state_dict(one.bottleneck.state_dict())
+    assert other.codebook_id == one.codebook_id
+    with torch.no_grad():
+        other.bottleneck.codebook[0, 0] += 1e-3
+    assert other.codebook_id != one.codebook_id
+
+
 def test_everything_wrong_in_a_configuration_is_told_at_once(tiny_config: ModelConfig) -> None:
     """Unknown, missing and impossible settings of all parts are in one line."""
     encoder = dict(tiny_config.encoder) | {"stride": 2, "dim": 4}

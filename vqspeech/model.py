@@ -4,6 +4,7 @@
 [i * hop, (i + 1) * hop).
 """
 
+import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -151,6 +152,13 @@ class Autoencoder(nn.Module):
     def receptive_field(self) -> int:
         """Samples that one code depends on."""
         return self.encoder.receptive_field
+
+    @property
+    def codebook_id(self) -> str:
+        """16 hexadecimal digits that tell this codebook from any other: models over its codes keep them."""
+        every = torch.arange(self.codebook_size, device=self.device)
+        vectors = self.bottleneck.dequantize(every[None]).detach().float().cpu()
+        return hashlib.sha256(vectors.numpy().tobytes()).hexdigest()[:16]
 
     def speaker_index(self, name: str) -> int:
         """Row of a speaker in the decoder's table.
