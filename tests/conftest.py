@@ -9,7 +9,8 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from vqspeech import pretrained
 from vqspeech.checkpoint import load_model, save_model
 from vqspeech.corpus.mini import make_mini
 from vqspeech.corpus.prepare import find_corpus, prepare
-from vqspeech.model import Autoencoder, ModelConfig
+from vqspeech.model import DISCRETE, Autoencoder, ModelConfig
 
 # A machine that does other work as well may take its time; what is slow by itself is marked so.
 settings.register_profile("patient", deadline=None)
@@ -100,6 +101,32 @@ def tiny_model_file(tiny_config: ModelConfig, tmp_path_factory: pytest.TempPathF
 def tiny_model(tiny_model_file: Path) -> Autoencoder:
     """Return the tiny model as loaded from its file; no test may change it."""
     return load_model(tiny_model_file)
+
+
+@pytest.fixture(scope="session")
+def tiny_of_kind(tiny_config: ModelConfig) -> Callable[[str], Autoencoder]:
+    """Return a function that makes a tiny model with a bottleneck of some kind, its weights always the same."""
+
+    def make(kind: str) -> Autoencoder:
+        bottleneck = {"kind": kind} | ({"codebook_size": 16} if kind in DISCRETE else {})
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = Autoencoder(
+                replace(tiny_config, bottleneck=bottleneck), ["p225", "p226", "p227"]
+            )
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def continuous_model_file(
+    tiny_of_kind: Callable[[str], Autoencoder], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the model file of a tiny model without codes."""
+    path = tmp_path_factory.mktemp("continuous") / "gaussian.safetensors"
+    save_model(tiny_of_kind("gaussian"), path)
+    return path
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """The autoencoder: recording to codes, codes and speaker to recording, and the likelihood of a recording.
 
 `wav` is float32 in [-1, 1] at the model's sample rate; `codes` are int64; frame i of a recording covers samples
-[i * hop, (i + 1) * hop).
+[i * hop, (i + 1) * hop). What the decoder is told of a recording, `told`, are its codes, (frames,), or, where a
+continuous bottleneck has none, its latents, float32, (dim, frames). Wherever codes are decoded, latents may be.
 """
 
 import hashlib
@@ -18,15 +19,29 @@ from torch.nn import functional as F
 
 from vqspeech.audio import mulaw_decode
 from vqspeech.errors import ConfigurationError, VqspeechError
-from vqspeech.nn.bottleneck import Bottleneck
+from vqspeech.nn.bottleneck import Bottleneck, DiscreteBottleneck
 from vqspeech.nn.decoder import Decoder
 from vqspeech.nn.encoder import Encoder
+from vqspeech.nn.gaussian import GaussianBottleneck
+from vqspeech.nn.gumbel import GumbelBottleneck
+from vqspeech.nn.identity import Identity
+from vqspeech.nn.vimco import VIMCO
 from vqspeech.nn.vq import VectorQuantizer
 from vqspeech.nn.vq_ema import EMAVectorQuantizer
 from vqspeech.sampling import DEFAULT, Sampling, draw, sample
 
-BOTTLENECKS: dict[str, Callable[..., Any]] = {"vq": VectorQuantizer, "vq_ema": EMAVectorQuantizer}
+BOTTLENECKS: dict[str, Callable[..., Any]] = {
+    "vq": VectorQuantizer,
+    "vq_ema": EMAVectorQuantizer,
+    "gumbel": GumbelBottleneck,
+    "vimco": VIMCO,
+    "gaussian": GaussianBottleneck,
+    "none": Identity,
+}
 """Bottlenecks by the name that configurations and model files use."""
+
+DISCRETE = tuple(kind for kind, cls in BOTTLENECKS.items() if hasattr(cls, "encode"))
+"""Names of those that have codes."""
 
 BLOCK_SAMPLES = 320_000
 """Samples encoded at a time; bounds the memory that a long recording takes."""
@@ -119,8 +134,6 @@ class Autoencoder(nn.Module):
     ----------
     hop : int
         Samples a code.
-    codebook_size : int
-        Number of different codes.
     """
 
     def __init__(self, config: ModelConfig, speakers: Sequence[str]) -> None:
@@ -133,7 +146,6 @@ class Autoencoder(nn.Module):
         self.encoder = Encoder(dim=config.dim, **config.encoder)
         self.bottleneck: Bottleneck = BOTTLENECKS[settings.pop("kind")](dim=config.dim, **settings)
         self.hop = self.encoder.hop
-        self.codebook_size = self.bottleneck.codebook_size
         self.decoder = Decoder(
             config.dim, len(self.speakers), config.levels, self.hop, **config.decoder
         )
@@ -154,10 +166,44 @@ class Autoencoder(nn.Module):
         return self.encoder.receptive_field
 
     @property
-    def codebook_id(self) -> str:
+    def discrete(self) -> bool:
+        """Whether there are codes; a continuous bottleneck has latents alone."""
+        return isinstance(self.bottleneck, DiscreteBottleneck)
+
+    @property
+    def quantizer(self) -> DiscreteBottleneck:
+        """The bottleneck of a model that has codes.
+
+        Raises
+        ------
+        VqspeechError
+            The model has none.
+        """
+        if not isinstance(self.bottleneck, DiscreteBottleneck):
+            raise VqspeechError(
+                f"the model has no codes: its bottleneck {self.config.bottleneck['kind']!r} is continuous;"
+                f" convert works with it, and codes need one of {', '.join(DISCRETE)}"
+            )
+        return self.bottleneck
+
+    @property
+    def codebook_size(self) -> int:
+        """Number of different codes.
+
+        Raises
+        ------
+        VqspeechError
+            The model has none.
+        """
+        return self.quantizer.codebook_size
+
+    @property
+    def codebook_id(self) -> str | None:
         """16 hexadecimal digits that tell this codebook from any other: models over its codes keep them."""
+        if not self.discrete:
+            return None
         every = torch.arange(self.codebook_size, device=self.device)
-        vectors = self.bottleneck.dequantize(every[None]).detach().float().cpu()
+        vectors = self.quantizer.dequantize(every[None]).detach().float().cpu()
         return hashlib.sha256(vectors.numpy().tobytes()).hexdigest()[:16]
 
     def speaker_index(self, name: str) -> int:
@@ -192,30 +238,76 @@ class Autoencoder(nn.Module):
         Raises
         ------
         VqspeechError
-            There is no sample, or one that is not finite.
+            There is no sample, or one that is not finite, or the model has no codes.
         """
         wav = torch.as_tensor(wav)
         return torch.cat(list(self.encode_blocks([wav])), -1)
 
-    @torch.inference_mode()
+    def latents(self, wav: Tensor | np.ndarray) -> Tensor:
+        """Compute what the decoder gets for recordings of one length, in blocks of bounded memory.
+
+        Parameters
+        ----------
+        wav : Tensor or ndarray
+            float, (samples,) or (batch, samples), at least one sample.
+
+        Returns
+        -------
+        Tensor
+            float32, (dim, frames) or (batch, dim, frames), on the CPU: the vectors of the codes, or what a continuous
+            bottleneck gives in evaluation.
+
+        Raises
+        ------
+        VqspeechError
+            There is no sample, or one that is not finite.
+        """
+        wav = torch.as_tensor(wav)
+        return torch.cat(list(self._in_blocks([wav], self._latents)), -1)
+
+    def tell(self, wav: Tensor | np.ndarray) -> Tensor:
+        """What the decoder is told of recordings of one length: `encode` where there are codes, else `latents`."""
+        return self.encode(wav) if self.discrete else self.latents(wav)
+
+    def tell_blocks(self, blocks: Iterable[Tensor | np.ndarray]) -> Iterator[Tensor]:
+        """`tell` of a recording that arrives in pieces, as `encode_blocks`; frames are the last dimension."""
+        return (
+            self.encode_blocks(blocks) if self.discrete else self._in_blocks(blocks, self._latents)
+        )
+
     def encode_blocks(self, blocks: Iterable[Tensor | np.ndarray]) -> Iterator[Tensor]:
         """Encode a recording that arrives in pieces; what comes out does not depend on the pieces.
+
+        A model without codes is refused at once, a bad recording when the iterator comes to it.
 
         Parameters
         ----------
         blocks : iterable of Tensor or ndarray
             Pieces of any length, (samples,) or (batch, samples), in order.
 
-        Yields
-        ------
-        Tensor
+        Returns
+        -------
+        iterator of Tensor
             int64, (frames,) or (batch, frames): the codes that follow, on the CPU.
 
         Raises
         ------
         VqspeechError
-            There is no sample at all, or one that is not finite.
+            There is no sample at all, or one that is not finite, or the model has no codes.
         """
+        quantizer = self.quantizer
+
+        def codes(wav: Tensor) -> Tensor:
+            batch = wav.reshape(-1, wav.shape[-1]).to(self.device)
+            return quantizer.encode(self.encoder(batch)).cpu().view(*wav.shape[:-1], -1)
+
+        return self._in_blocks(blocks, codes)
+
+    @torch.inference_mode()
+    def _in_blocks(
+        self, blocks: Iterable[Tensor | np.ndarray], read: Callable[[Tensor], Tensor]
+    ) -> Iterator[Tensor]:
+        """Apply `read`, of (..., samples) to (..., frames), to a recording piece by piece, with its context."""
         before = -(-self.encoder.context[0] // self.hop)
         after = -(-self.encoder.context[1] // self.hop)
         block = max(1, BLOCK_SAMPLES // self.hop)
@@ -227,20 +319,39 @@ class Autoencoder(nn.Module):
                 raise VqspeechError("the recording holds samples that are not finite numbers")
             held = torch.cat([held.expand(*new.shape[:-1], -1), new], -1)
             while held.shape[-1] >= (lead + block + after) * self.hop:
-                frames = self._encode(held[..., : (lead + block + after) * self.hop])
+                frames = read(held[..., : (lead + block + after) * self.hop])
                 yield frames[..., lead : lead + block]
                 kept = min(before, lead + block)
                 held = held[..., (lead + block - kept) * self.hop :]
                 lead, started = kept, True
         if held.shape[-1] > lead * self.hop:
-            yield self._encode(held)[..., lead:]
+            yield read(held)[..., lead:]
         elif not started:
             raise VqspeechError("the recording has no samples")
 
-    def _encode(self, wav: Tensor) -> Tensor:
+    def divergence(self, wav: Tensor | np.ndarray) -> Tensor:
+        """KL divergence of the posterior of each frame from its prior.
+
+        Parameters
+        ----------
+        wav : Tensor or ndarray
+            float, (samples,), at least one sample.
+
+        Returns
+        -------
+        Tensor
+            float32, (frames,), in nats, on the CPU; infinite without a bottleneck, log K of a vector quantizer.
+        """
+
+        def read(wav: Tensor) -> Tensor:
+            return self.bottleneck.divergence(self.encoder(wav[None].to(self.device)))[0].cpu()
+
+        return torch.cat(list(self._in_blocks([torch.as_tensor(wav)], read)))
+
+    def _latents(self, wav: Tensor) -> Tensor:
         batch = wav.reshape(-1, wav.shape[-1]).to(self.device)
-        codes = self.bottleneck.encode(self.encoder(batch)).cpu()
-        return codes.view(*wav.shape[:-1], -1)
+        latents = self.bottleneck.latents(self.encoder(batch)).float().cpu()
+        return latents.reshape(*wav.shape[:-1], *latents.shape[1:])
 
     def decode_blocks(
         self,
@@ -258,7 +369,7 @@ class Autoencoder(nn.Module):
         Parameters
         ----------
         codes : sequence of Tensor or ndarray
-            int64, (frames,) each.
+            int64, (frames,) each; or latents, float, (dim, frames).
         speakers : sequence of str
             Speaker of each.
         samples : sequence of int or None
@@ -336,13 +447,13 @@ class Autoencoder(nn.Module):
         return [values[row] for row in levels]
 
     @torch.inference_mode()
-    def condition(self, codes: Tensor, speaker: str) -> Tensor:
+    def condition(self, told: Tensor, speaker: str) -> Tensor:
         """Compute what conditions the WaveNet.
 
         Parameters
         ----------
-        codes : Tensor
-            int64, (frames,), in [0, codebook_size).
+        told : Tensor
+            Codes, int64, (frames,), in [0, codebook_size); or latents, float, (dim, frames).
         speaker : str
             Whose voice.
 
@@ -354,10 +465,11 @@ class Autoencoder(nn.Module):
         Raises
         ------
         VqspeechError
-            The model does not know the speaker.
+            The model does not know the speaker, or has no codes and is given some.
         """
         index = torch.tensor([self.speaker_index(speaker)], device=self.device)
-        z_q = self.bottleneck.dequantize(codes[None].to(self.device))
+        batch = told[None].to(self.device)
+        z_q = batch if batch.is_floating_point() else self.quantizer.dequantize(batch)
         return self.decoder.conditioner(z_q, index)[0]
 
     def _conditions(
@@ -369,17 +481,27 @@ class Autoencoder(nn.Module):
         """Check what is to be decoded; the condition (frames, channels) and the length of each."""
         conditions, lengths = [], []
         for sequence, speaker, length in zip(codes, speakers, samples, strict=True):
-            row = torch.as_tensor(sequence).to(torch.int64)
-            self._check_codes(row, length)
+            row = torch.as_tensor(sequence)
+            if row.is_floating_point() and row.ndim == 2:
+                row = row.float()
+                self._check_latents(row)
+            else:
+                row = row.to(torch.int64)
+                self._check_codes(row)
+            frames = row.shape[-1]
+            if length is not None and not 0 < length <= frames * self.hop:
+                raise VqspeechError(
+                    f"{length} samples asked of {frames} codes of {self.hop} samples each"
+                )
             conditions.append(self.condition(row, speaker))
-            lengths.append(len(row) * self.hop if length is None else length)
+            lengths.append(frames * self.hop if length is None else length)
         return conditions, lengths
 
     def _values(self) -> Tensor:
         """Sample value of every level: looked up, it is the same bits in whatever blocks levels come."""
         return mulaw_decode(torch.arange(self.config.levels), self.config.levels)
 
-    def _check_codes(self, codes: Tensor, samples: int | None) -> None:
+    def _check_codes(self, codes: Tensor) -> None:
         if codes.ndim != 1 or len(codes) == 0:
             raise VqspeechError(f"codes of shape {tuple(codes.shape)}: expected (frames,)")
         if int(codes.min()) < 0 or int(codes.max()) >= self.codebook_size:
@@ -387,10 +509,14 @@ class Autoencoder(nn.Module):
                 f"codes from {int(codes.min())} to {int(codes.max())}:"
                 f" the model's are from 0 to {self.codebook_size - 1}"
             )
-        if samples is not None and not 0 < samples <= len(codes) * self.hop:
+
+    def _check_latents(self, latents: Tensor) -> None:
+        if latents.shape[0] != self.config.dim or latents.shape[1] == 0:
             raise VqspeechError(
-                f"{samples} samples asked of {len(codes)} codes of {self.hop} samples each"
+                f"latents of shape {tuple(latents.shape)}: expected ({self.config.dim}, frames)"
             )
+        if not torch.isfinite(latents).all():
+            raise VqspeechError("the latents hold values that are not finite numbers")
 
     def stream(
         self,
@@ -448,21 +574,20 @@ class Autoencoder(nn.Module):
         Tensor
             float32 in [-1, 1], (samples,), on the CPU.
         """
-        codes = self.encode(wav)
         return self.decode(
-            codes, speaker, len(wav), seed=seed, sampling=sampling, progress=progress
+            self.tell(wav), speaker, len(wav), seed=seed, sampling=sampling, progress=progress
         )
 
     @torch.inference_mode()
-    def nll(self, levels: Tensor, codes: Tensor, speaker: str) -> Tensor:
-        """Negative log-likelihood of a recording under its codes, exact, in windows of bounded memory.
+    def nll(self, levels: Tensor, told: Tensor, speaker: str) -> Tensor:
+        """Negative log-likelihood of a recording under what is told of it, exact, in windows of bounded memory.
 
         Parameters
         ----------
         levels : Tensor
             int64, (samples,): mu-law levels of the recording.
-        codes : Tensor
-            int64, (frames,), frames = ceil(samples / hop).
+        told : Tensor
+            Codes, int64, (frames,), or latents, float32, (dim, frames); frames = ceil(samples / hop).
         speaker : str
             Name of the speaker.
 
@@ -474,7 +599,7 @@ class Autoencoder(nn.Module):
         net, target = self.decoder.wavenet, levels[None].to(self.device)
         windows = net.windows(
             net.previous(target),
-            self.condition(codes, speaker)[None],
+            self.condition(told, speaker)[None],
             self.decoder.condition_hop,
             SCORED_SAMPLES,
         )

@@ -160,6 +160,19 @@ def test_phones_are_scored_where_there_are_labels(run, tmp_path: Path) -> None:
     assert "## Phones" not in run(*arguments, "--no-phones").out
 
 
+def test_a_model_without_codes_is_judged(run, store: Path, continuous_model_file: Path) -> None:
+    """Its likelihood and sound are; codes and phones have dashes and a remark."""
+    model = ("--model", continuous_model_file)
+    outcome = run("evaluate", "--corpus", store, "--out", "found", *model, *QUICK)
+    assert outcome.status == 0, outcome.err
+    assert "1000 latents/s without codes" in outcome.out
+    assert "no codes to hold against phones" in outcome.out
+    found = json.loads(Path("found/evaluation.json").read_text())
+    assert found["model"]["codebook_size"] is None
+    assert found["likelihood"]["used_codes"] is None
+    assert found["likelihood"]["kl_bits"] > 0
+
+
 def test_unknown_targets_are_one_line(run, store: Path) -> None:
     """Of speakers that the model does not know, and of those the corpus does not have."""
     assert "'p999'" in run("evaluate", "--corpus", store, "--targets", "p999").error

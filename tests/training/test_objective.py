@@ -1,14 +1,19 @@
 """The loss of a batch against the exact likelihood, its masks, and what it leaves without a gradient."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from vqspeech.audio import mulaw_encode
 from vqspeech.corpus.segments import Batch
 from vqspeech.model import Autoencoder, ModelConfig
+from vqspeech.nn.bottleneck import BottleneckOutput, Draws
 from vqspeech.nn.spectral import SpectralHead
+from vqspeech.nn.vimco import multi_sample
 from vqspeech.training.objective import Objective
 from vqspeech.training.perturb import Perturbation
 
@@ -16,6 +21,19 @@ HOP, FRAMES = 16, 12
 SAMPLES = HOP * FRAMES
 
 Make = Callable[..., Objective]
+VIMCO = {"kind": "vimco", "codebook_size": 16, "draws": 3}
+
+
+class Drawn(torch.nn.Module):
+    """A bottleneck whose draws are given."""
+
+    def __init__(self, draws: Draws) -> None:
+        super().__init__()
+        self.draws = draws
+
+    def forward(self, z_e: Tensor) -> BottleneckOutput:
+        z_q = self.draws.z[0]
+        return BottleneckOutput(z_e, z_q, None, z_e.new_zeros(()), z_e.new_ones(()), self.draws)
 
 
 @pytest.fixture
@@ -23,10 +41,15 @@ def make(tiny_config: ModelConfig) -> Make:
     """Return a function that makes an objective with random weights, always the same."""
 
     def build(
-        jitter: float = 0.0, weight: float = 0.0, channels: int = 0, scored_every: int = 1
+        jitter: float = 0.0,
+        weight: float = 0.0,
+        channels: int = 0,
+        scored_every: int = 1,
+        bottleneck: dict[str, Any] | None = None,
     ) -> Objective:
         torch.manual_seed(3)
-        model = Autoencoder(tiny_config, ["ann", "bob"])
+        config = replace(tiny_config, bottleneck=bottleneck or tiny_config.bottleneck)
+        model = Autoencoder(config, ["ann", "bob"])
         size = (tiny_config.dim, 2, model.hop, model.sample_rate)
         head = SpectralHead(*size, channels=channels) if channels else None
         return Objective(model, jitter, weight, head, scored_every)
@@ -194,3 +217,85 @@ def test_codes_that_do_not_learn_get_no_gradient_and_no_perturbation(make: Make)
     assert all(name.startswith("model.decoder.") for name in learning)
     codes = objective.model.encode(batch.pcm.float() / 32768)
     assert torch.equal(losses.output.codes, codes)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "gumbel"])
+def test_the_divergence_of_a_frame_is_shared_out_over_its_samples(make: Make, kind: str) -> None:
+    """Nats a frame over the hop are nats a sample: the loss is the bound, in the warm start as well."""
+    size = {"codebook_size": 16} if kind == "gumbel" else {}
+    objective = make(weight=0.25, channels=8, bottleneck={"kind": kind, **size})
+    batch = _batch([SAMPLES])
+    with torch.no_grad():
+        warm, joint = objective(batch, 0), objective(batch, SAMPLES)
+    assert float(joint.output.kl) > 0
+    expected = joint.nll + 0.25 * joint.spectral + joint.output.kl / HOP
+    assert float(joint.total) == pytest.approx(float(expected))
+    assert float(warm.total) == pytest.approx(float(warm.spectral + warm.output.kl / HOP))
+
+
+def test_the_bound_of_draws_is_of_their_exact_likelihoods(make: Make) -> None:
+    """Of whole recordings: the log of the mean of p(x, z) / q(z), summed over recordings, by their samples."""
+    objective = make(bottleneck=VIMCO)
+    model, batch = objective.model, _batch([SAMPLES, 77])
+    wav = batch.pcm.float() / 32768
+    torch.manual_seed(8)
+    with torch.no_grad():
+        draws = model.bottleneck(model.encoder(wav)).draws
+        torch.manual_seed(8)
+        losses = objective(batch, SAMPLES)
+    levels = mulaw_encode(wav, model.config.levels)
+    nll = torch.tensor(
+        [
+            [float(model.nll(levels[i], z[i], model.speakers[i])[:valid].sum()) for z in draws.z]
+            for i, valid in enumerate([SAMPLES, 77])
+        ]
+    ).T
+    # 77 samples last into frame 4, and a condition sees one frame further
+    ratio = torch.stack([draws.log_ratio[:, 0].sum(1), draws.log_ratio[:, 1, : 5 + 1].sum(1)], 1)
+    bound = multi_sample(-nll, ratio).bound
+    assert float(losses.total) == pytest.approx(-float(bound.sum()) / (SAMPLES + 77), rel=1e-5)
+    assert float(losses.nll) == pytest.approx(float(nll.mean(0).sum()) / (SAMPLES + 77), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("jitter", "valid", "first", "last"),
+    [(0.0, SAMPLES, 3, 8), (0.5, SAMPLES, 2, 9), (0.0, 5 * HOP + 1, 3, 6)],
+)
+def test_only_latents_that_the_crop_hangs_on_are_weighed(
+    make: Make, jitter: float, valid: int, first: int, last: int
+) -> None:
+    """Frames 4 to 7, those their conditions see, one more under jitter, and none past the end of the recording."""
+    torch.manual_seed(0)
+    ratio = torch.randn(3, 1, FRAMES, requires_grad=True)
+    objective = make(jitter=jitter)
+    objective.model.bottleneck = Drawn(Draws(torch.randn(3, 1, 8, FRAMES), ratio))
+    objective(_batch([valid], [4]), 4 * HOP).total.backward()
+    weighed = torch.nonzero(ratio.grad.abs().sum((0, 1)))[:, 0].tolist()
+    assert weighed == [*range(first, last + 1)]
+
+
+@pytest.mark.parametrize("scored_every", [1, 4])
+def test_draws_that_are_alike_cost_what_one_does(make: Make, scored_every: int) -> None:
+    """Likelihood and log ratio of one draw, in nats a sample, under one jitter for all, however few are scored."""
+    torch.manual_seed(0)
+    z, ratio = torch.randn(1, 2, 8, FRAMES), torch.rand(1, 2, FRAMES)
+    objective = make(jitter=0.5, scored_every=scored_every)
+    objective.model.bottleneck = Drawn(Draws(z.expand(3, -1, -1, -1), ratio.expand(3, -1, -1)))
+    with torch.no_grad():
+        losses = objective(_batch([SAMPLES, SAMPLES]), SAMPLES)
+    expected = float(losses.nll) + float(ratio.sum()) / (2 * SAMPLES)
+    assert float(losses.total) == pytest.approx(expected, rel=1e-5)
+
+
+def test_draws_leave_the_head_its_straight_gradient(make: Make) -> None:
+    """The warm start, which knows no draws, teaches the encoder; in joint training the score does."""
+    objective = make(weight=0.25, channels=8, bottleneck=VIMCO)
+    batch = _batch([SAMPLES])
+    for crop, parts in ((0, ("spectral",)), (SAMPLES, ("spectral", "score"))):
+        for part in parts:
+            objective.zero_grad()
+            objective.spectral_weight = 0.25 if part == "spectral" else 0.0
+            losses = objective(batch, crop)
+            losses.total.backward()
+            assert all(p.grad.abs().sum() > 0 for p in objective.model.encoder.parameters())
+    assert objective.model.bottleneck.posterior.codebook.grad.abs().sum() > 0

@@ -46,7 +46,12 @@ class KnownModel:
     config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(levels=256))
     encoded: int = 0
 
-    def encode(self, wav: np.ndarray) -> torch.Tensor:
+    discrete: bool = True
+
+    def divergence(self, wav: np.ndarray) -> torch.Tensor:
+        return torch.full((-(-len(wav) // HOP),), 2 * math.log(2))
+
+    def tell(self, wav: np.ndarray) -> torch.Tensor:
         self.encoded += 1
         return torch.arange(-(-len(wav) // HOP))
 

@@ -12,6 +12,7 @@ from vqspeech.cli.options import (
     MODEL_HELP,
     MODEL_METAVAR,
     MODEL_VARIABLE,
+    check_codes,
     default_model,
     find_device,
 )
@@ -108,6 +109,8 @@ def run(args: argparse.Namespace) -> None:
 
     device = find_device(args)
     models = {name: load_model(file).to(device) for name, file in files.items()}
+    for name, model in models.items():
+        check_codes(model, name)
     rate = next(iter(models.values())).sample_rate
     store = PackedStore(packed(args.corpus, out / "store", rate, force=args.force))
     for name, model in models.items():

@@ -141,16 +141,19 @@ def _seconds(text: str) -> float:
 
 
 def model_subject(model: "Autoencoder", speaker: str) -> "Subject":
-    """Return the decoder of a model, to be measured under random codes that are always the same."""
+    """Return the decoder of a model, to be measured under random codes, or latents, that are always the same."""
     import torch
 
     from vqspeech.sampling.measure import Subject
 
     generator = torch.Generator().manual_seed(0)
-    codes = torch.randint(model.codebook_size, (256,), generator=generator)
+    if model.discrete:
+        told = torch.randint(model.codebook_size, (256,), generator=generator)
+    else:
+        told = torch.randn(model.config.dim, 256, generator=generator)
     decoder = model.decoder
     return Subject(
-        decoder.wavenet, model.condition(codes, speaker), decoder.condition_hop, model.sample_rate
+        decoder.wavenet, model.condition(told, speaker), decoder.condition_hop, model.sample_rate
     )
 
 
@@ -183,7 +186,7 @@ def speech_passage(model: "Autoencoder", path: Path, speaker: str, seconds: floa
     start = (len(head) - samples) // 2
     wav = head[start : start + samples]
     levels = mulaw_encode(torch.from_numpy(wav), model.config.levels)
-    return Passage(model.condition(model.encode(wav), speaker), levels)
+    return Passage(model.condition(model.tell(wav), speaker), levels)
 
 
 def _head(path: Path, sample_rate: int, seconds: float) -> "np.ndarray":

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vqspeech.cli.files import Failures, Source, check_folder, check_outputs, find_sources, inside
-from vqspeech.cli.options import add_model_arguments, model_name, open_model
+from vqspeech.cli.options import add_model_arguments, check_codes, model_name, open_model
 from vqspeech.errors import ConfigurationError, VqspeechError
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
-    from vqspeech.codesfile import CodesRecord
     from vqspeech.model import Autoencoder
     from vqspeech.progress import Progress
 
@@ -37,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
 
 
-def encode_file(
-    model: "Autoencoder", path: Path, name: str, progress: "Progress | None" = None
-) -> "CodesRecord":
-    """Encode one sound file in constant memory.
+def tell_file(
+    model: "Autoencoder", path: Path, progress: "Progress | None" = None
+) -> "tuple[torch.Tensor, int]":
+    """Read one sound file in constant memory for the decoder.
 
     Parameters
     ----------
@@ -48,18 +48,24 @@ def encode_file(
         The model.
     path : Path
         Any file that `vqspeech.audio` reads.
-    name : str
-        What the record calls the model.
     progress : Progress, optional
         Told the samples read, at the model's rate.
+
+    Returns
+    -------
+    told : Tensor
+        What the decoder is told of it: codes, int64, (frames,), or, of a model without codes, latents, (dim, frames).
+    samples : int
+        Its length at the model's rate.
 
     Raises
     ------
     AudioError
         When the file cannot be read.
     """
+    import torch
+
     from vqspeech import audio
-    from vqspeech.codesfile import CodesRecord
 
     samples = 0
 
@@ -71,24 +77,14 @@ def encode_file(
                 progress.update(len(block))
             yield block
 
-    codes: list[int] = []
-    for part in model.encode_blocks(counted(audio.read_blocks(path, model.sample_rate))):
-        codes += part.tolist()
-    return CodesRecord(
-        file=str(path),
-        codes=codes,
-        hop=model.hop,
-        sample_rate=model.sample_rate,
-        samples=samples,
-        codebook_size=model.codebook_size,
-        model=name,
-    )
+    parts = list(model.tell_blocks(counted(audio.read_blocks(path, model.sample_rate))))
+    return torch.cat(parts, -1), samples
 
 
-def encode_all(
-    model: "Autoencoder", sources: list[Source], name: str, failures: Failures
-) -> "Iterator[tuple[Source, CodesRecord]]":
-    """Encode `sources` in turn with progress; one that cannot be read goes to `failures`."""
+def tell_all(
+    model: "Autoencoder", sources: list[Source], failures: Failures
+) -> "Iterator[tuple[Source, torch.Tensor, int]]":
+    """Apply `tell_file` to `sources` in turn with progress; one that cannot be read goes to `failures`."""
     from vqspeech import audio
     from vqspeech.progress import Progress
 
@@ -105,11 +101,11 @@ def encode_all(
     with Progress(total, "samples", "encoding") as progress:
         for source in readable:
             try:
-                record = encode_file(model, source.path, name, progress)
+                told, samples = tell_file(model, source.path, progress)
             except VqspeechError as error:
                 failures.add(error)
             else:
-                yield source, record
+                yield source, told, samples
 
 
 def run(args: argparse.Namespace) -> None:
@@ -119,6 +115,8 @@ def run(args: argparse.Namespace) -> None:
     ------
     ConfigurationError
         When the outputs have no place, or exist.
+    ModelFileError
+        When the model has no codes.
     VqspeechError
         After all other files are done, when some could not be encoded.
     """
@@ -136,8 +134,18 @@ def run(args: argparse.Namespace) -> None:
         places = dict(zip((source.path for source in sources), outputs, strict=True))
     name = model_name(args)
     model = open_model(args)
+    check_codes(model, name)
     failures = Failures(len(sources))
-    for source, record in encode_all(model, sources, name, failures):
+    for source, codes, samples in tell_all(model, sources, failures):
+        record = codesfile.CodesRecord(
+            file=str(source.path),
+            codes=codes.tolist(),
+            hop=model.hop,
+            sample_rate=model.sample_rate,
+            samples=samples,
+            codebook_size=model.codebook_size,
+            model=name,
+        )
         if places:
             codesfile.write(places[source.path], record, args.format)
         else:

@@ -7,7 +7,6 @@ from vqspeech.cli.files import Failures, Source, find_sources, sound_outputs
 from vqspeech.cli.options import (
     add_model_arguments,
     add_sampling_arguments,
-    model_name,
     open_model,
     sampling_of,
 )
@@ -56,9 +55,7 @@ def run(args: argparse.Namespace) -> None:
     sources = find_sources(args.src)
     model = open_model(args)
 
-    import torch
-
-    from vqspeech.cli.codes import encode_all
+    from vqspeech.cli.codes import tell_all
     from vqspeech.cli.render import Job, engine_note, render, speakers_named
 
     speakers = speakers_named(args.speaker, model)
@@ -73,8 +70,8 @@ def run(args: argparse.Namespace) -> None:
     }
     failures = Failures(len(sources))
     jobs = [
-        Job(torch.tensor(record.codes), speaker, record.samples, path)
-        for source, record in encode_all(model, sources, model_name(args), failures)
+        Job(told, speaker, samples, path)
+        for source, told, samples in tell_all(model, sources, failures)
         for speaker, path in zip(speakers, places[source], strict=True)
     ]
     render(model, jobs, sampling, args.seed, note)

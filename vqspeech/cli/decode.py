@@ -8,6 +8,8 @@ from vqspeech.cli.files import sound_outputs
 from vqspeech.cli.options import (
     add_model_arguments,
     add_sampling_arguments,
+    check_codes,
+    model_name,
     open_model,
     sampling_of,
 )
@@ -50,6 +52,8 @@ def run(args: argparse.Namespace) -> None:
         When a file is no file of codes, or its codes are another model's.
     ConfigurationError
         When the outputs have no place, or exist, or the engine cannot run.
+    ModelFileError
+        When the model has no codes.
     VqspeechError
         When the model does not know a speaker.
     """
@@ -65,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
         )
     ]
     model = open_model(args)
+    check_codes(model, model_name(args))
     for record in records:
         record.require_fit(model)
 

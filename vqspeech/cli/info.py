@@ -46,7 +46,8 @@ def describe(name: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON values; rates in Hz and bits per second, the receptive field in samples and milliseconds.
+        JSON values; rates in Hz and bits per second, the receptive field in samples and milliseconds. Size of the
+        codebook and bit rate are None of a model without codes.
 
     Raises
     ------
@@ -67,9 +68,11 @@ def describe(name: str) -> dict[str, Any]:
         "sample_rate_hz": model.sample_rate,
         "hop_samples": model.hop,
         "code_rate_hz": model.frame_rate_hz,
-        "codebook_size": model.codebook_size,
+        "codebook_size": model.codebook_size if model.discrete else None,
         # As many bits as an equal choice among all codes takes: an upper bound, whatever the codes' statistics.
-        "bit_rate_bps": model.frame_rate_hz * math.log2(model.codebook_size),
+        "bit_rate_bps": model.frame_rate_hz * math.log2(model.codebook_size)
+        if model.discrete
+        else None,
         "encoder_receptive_field_samples": model.receptive_field,
         "encoder_receptive_field_ms": 1000 * model.receptive_field / model.sample_rate,
         "parameters": parameters | {"total": sum(parameters.values())},

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from vqspeech import pretrained
-from vqspeech.errors import ConfigurationError
+from vqspeech.errors import ConfigurationError, ModelFileError, VqspeechError
 
 if TYPE_CHECKING:
     import torch
@@ -146,6 +146,20 @@ def open_model(args: argparse.Namespace) -> "Autoencoder":
 
     device = find_device(args)
     return vqspeech.load(model_name(args)).to(device)
+
+
+def check_codes(model: "Autoencoder", name: str) -> None:
+    """Check that a model has codes.
+
+    Raises
+    ------
+    ModelFileError
+        Naming the model when it has none.
+    """
+    try:
+        _ = model.quantizer
+    except VqspeechError as error:
+        raise ModelFileError(f"{name}: {error}") from None
 
 
 def find_device(args: argparse.Namespace) -> "torch.device":

@@ -33,8 +33,8 @@ class Job:
 
     Attributes
     ----------
-    codes : Tensor
-        int64, (frames,).
+    told : Tensor
+        Codes, int64, (frames,), or latents, float32, (dim, frames).
     speaker : str
         Whose voice.
     samples : int
@@ -43,7 +43,7 @@ class Job:
         The file, or `STANDARD_OUTPUT`.
     """
 
-    codes: "torch.Tensor"
+    told: "torch.Tensor"
     speaker: str
     samples: int
     path: Path
@@ -145,7 +145,7 @@ def _render_files(
     parts: list[list[torch.Tensor]] = [[] for _ in jobs]
     left = [job.samples for job in jobs]
     for blocks in model.decode_blocks(
-        [job.codes for job in jobs],
+        [job.told for job in jobs],
         [job.speaker for job in jobs],
         [job.samples for job in jobs],
         seeds=[seed] * len(jobs),
@@ -171,9 +171,7 @@ def _render_stream(
     from vqspeech import audio
 
     def blocks() -> "Iterator[np.ndarray]":
-        for block in model.stream(
-            job.codes, job.speaker, job.samples, seed=seed, sampling=sampling
-        ):
+        for block in model.stream(job.told, job.speaker, job.samples, seed=seed, sampling=sampling):
             yield block.numpy()
             bar.update(len(block))
 

@@ -65,17 +65,17 @@ def speak(
     made: dict[int, NDArray[np.float32]] = {}
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     started = time.monotonic()
-    codes: dict[int, torch.Tensor] = {}
+    told: dict[int, torch.Tensor] = {}
     with Progress(sum(lengths), "samples", "speaking") as bar:
         for start in range(0, len(order), LOCKSTEP):
             places = order[start : start + LOCKSTEP]
             for place in places:
                 index = plan.trials[place].index
-                if index not in codes:
-                    codes[index] = model.encode(store.wav(index))
+                if index not in told:
+                    told[index] = model.tell(store.wav(index))
             before = bar.done
             wavs = model.decode_batch(
-                [codes[plan.trials[place].index] for place in places],
+                [told[plan.trials[place].index] for place in places],
                 [plan.trials[place].target for place in places],
                 [lengths[place] for place in places],
                 seeds=[seed] * len(places),

@@ -130,7 +130,9 @@ def evaluate(
     spoken = speak(model, store, plan, sampling, seed)
     trials = judge(judges, store, plan, spoken, model.config.levels)
     studies: dict[str, PhonemeStudy] = {}
-    if phones and not has_labels(store):
+    if phones and not model.discrete:
+        remarks.append("The model has no codes to hold against phones: they are left out.")
+    elif phones and not has_labels(store):
         remarks.append("The corpus has no phone labels in train and test: phones are left out.")
     elif phones:
         studies = study_phones(model, name, store, seed)
@@ -149,7 +151,7 @@ def evaluate(
             "name": name,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "frame_rate_hz": model.frame_rate_hz,
-            "codebook_size": model.codebook_size,
+            "codebook_size": model.codebook_size if model.discrete else None,
             "speakers": list(model.speakers),
         },
         corpus=store.corpus,

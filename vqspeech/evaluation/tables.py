@@ -57,9 +57,14 @@ def describe(found: Evaluation) -> str:
     """Say in words what was measured, on what and how."""
     model, plan = found.model, found.plan
     drawn = ", ".join(f"{key} {value}" for key, value in found.sampling.items())
+    told = (
+        f"{model['frame_rate_hz']:g} codes/s, {model['codebook_size']} different codes"
+        if model["codebook_size"]
+        else f"{model['frame_rate_hz']:g} latents/s without codes"
+    )
     text = (
-        f"Model {model['name']}: {model['parameters']:,} parameters, {model['frame_rate_hz']:g} codes/s, "
-        f"{model['codebook_size']} different codes, {counted(len(model['speakers']), 'speaker')}. "  # type: ignore[arg-type]
+        f"Model {model['name']}: {model['parameters']:,} parameters, {told}, "
+        f"{counted(len(model['speakers']), 'speaker')}. "  # type: ignore[arg-type]
         f"Corpus: {found.corpus}, {found.sample_rate} Hz, {plan.split} split. Sampling: {drawn}. "
     )
     if found.took_s:
@@ -189,7 +194,7 @@ def _likelihood(found: Evaluation) -> Table:
             Cell(value, f"{value:.3f}"),
             Cell(lost, "-" if name == "model" else f"{lost:+.3f}"),
         ]
-        if name == "model":
+        if name == "model" and of.used_codes is not None and of.perplexity is not None:
             cells += [
                 Cell(of.used_codes, str(of.used_codes), f"of {of.codebook_size}"),
                 Cell(of.perplexity, f"{of.perplexity:.1f}", f"at most {of.codebook_size}"),

@@ -1,5 +1,7 @@
 """Vector quantization with a codebook that is learned by its own loss (van den Oord et al. 2017, eq. 3)."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +18,11 @@ def as_rows(z: Tensor) -> Tensor:
 def straight_through(z_e: Tensor, quantized: Tensor) -> Tensor:
     """The quantized vectors, with the gradient of the decoder copied to the encoder."""
     return z_e + (quantized - z_e).detach()
+
+
+def uniform_cost(z_e: Tensor, codebook_size: int) -> Tensor:
+    """Log K, nats, for every frame of (batch, dim, frames): what a code chosen for certain is from a uniform prior."""
+    return torch.full((z_e.shape[0], z_e.shape[2]), math.log(codebook_size), device=z_e.device)
 
 
 class VectorQuantizer(nn.Module):
@@ -78,6 +85,14 @@ class VectorQuantizer(nn.Module):
         """Map int64 codes (batch, frames) to vectors (batch, dim, frames)."""
         return F.embedding(codes, self.codebook).transpose(1, 2)
 
+    def latents(self, z_e: Tensor) -> Tensor:
+        """Map (batch, dim, frames) to the nearest vectors of the codebook, (batch, dim, frames)."""
+        return self.dequantize(self.encode(z_e))
+
+    def divergence(self, z_e: Tensor) -> Tensor:
+        """KL divergence from a uniform prior, nats, (batch, frames): log K of every code (section 3.1)."""
+        return uniform_cost(z_e, self.codebook_size)
+
     @torch.no_grad()
     def initialise(self, z_e: Tensor, seed: int) -> None:
         """Put the codebook on the cluster centres of encoder outputs (batch, dim, frames)."""
@@ -86,6 +101,7 @@ class VectorQuantizer(nn.Module):
     @torch.no_grad()
     def update(self, output: BottleneckOutput) -> None:
         """Count use and revive dead codes."""
+        assert output.codes is not None
         rows = as_rows(output.z_e)
         counts, _ = cluster_sums(rows, output.codes.reshape(-1), self.codebook_size)
         self.usage.lerp_(counts, 1 - self.decay)

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from vqspeech.nn.bottleneck import BottleneckOutput
 from vqspeech.nn.codebook import cluster_sums, k_means, nearest, revivals
-from vqspeech.nn.vq import as_rows, straight_through
+from vqspeech.nn.vq import as_rows, straight_through, uniform_cost
 
 
 class EMAVectorQuantizer(nn.Module):
@@ -77,6 +77,14 @@ class EMAVectorQuantizer(nn.Module):
         """Map int64 codes (batch, frames) to vectors (batch, dim, frames)."""
         return F.embedding(codes, self.codebook).transpose(1, 2)
 
+    def latents(self, z_e: Tensor) -> Tensor:
+        """Map (batch, dim, frames) to the nearest vectors of the codebook, (batch, dim, frames)."""
+        return self.dequantize(self.encode(z_e))
+
+    def divergence(self, z_e: Tensor) -> Tensor:
+        """KL divergence from a uniform prior, nats, (batch, frames): log K of every code (section 3.1)."""
+        return uniform_cost(z_e, self.codebook_size)
+
     @torch.no_grad()
     def initialise(self, z_e: Tensor, seed: int) -> None:
         """Put the codebook on the cluster centres of encoder outputs (batch, dim, frames)."""
@@ -87,6 +95,7 @@ class EMAVectorQuantizer(nn.Module):
     @torch.no_grad()
     def update(self, output: BottleneckOutput) -> None:
         """Move the running means and revive dead codes."""
+        assert output.codes is not None
         rows = as_rows(output.z_e)
         counts, sums = cluster_sums(rows, output.codes.reshape(-1), self.codebook_size)
         self.usage.lerp_(counts, 1 - self.decay)

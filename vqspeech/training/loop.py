@@ -271,14 +271,19 @@ def _stop_signal() -> Iterator[_Stop]:
 
 
 def _log(writer: SummaryWriter, state: State, losses: Losses, norm: Tensor, rate: float) -> None:
-    codes = losses.output.codes
-    shares = torch.bincount(codes.flatten(), minlength=1).float() / codes.numel()
-    shares = shares[shares > 0]
+    output = losses.output
+    of_kind = {}
+    if output.codes is not None:
+        shares = torch.bincount(output.codes.flatten()).float() / output.codes.numel()
+        shares = shares[shares > 0]
+        of_kind["train/batch_perplexity"] = torch.exp(-(shares * shares.log()).sum())
+    if output.kl is not None:
+        of_kind["train/kl_nats_per_frame"] = output.kl.detach()
     for name, value in {
         "train/nats_per_sample": losses.nll,
         "train/spectral": losses.spectral,
-        "train/bottleneck": losses.output.loss.detach(),
-        "train/batch_perplexity": torch.exp(-(shares * shares.log()).sum()),
+        "train/bottleneck": output.loss.detach(),
+        **of_kind,
         "train/gradient_norm": norm,
         "train/learning_rate": state.optimizers[0].param_groups[0]["lr"],
         "train/samples_per_s": rate,
@@ -301,7 +306,8 @@ def _validate(
     if writer is None:
         return
     for name, value in entry.items():
-        writer.add_scalar(f"valid/{name}", value, state.step)
+        if value is not None:
+            writer.add_scalar(f"valid/{name}", value, state.step)
     if config.run.listen_s:
         chosen = scorable(store, "valid", averaged.speakers)[0]
         wav = store.wav(chosen)[: int(config.run.listen_s * store.sample_rate)]
@@ -312,12 +318,17 @@ def _validate(
 
 def describe(scores: HeldOut) -> str:
     """One line of figures, each with its baseline."""
-    return (
+    told = "latents" if scores.codebook_size is None else "codes"
+    text = (
         f"{scores.split}: {scores.bits_per_sample:.3f} bits/sample ({scores.nats_per_sample:.3f} nats;"
-        f" codes shuffled {scores.shuffled_bits:.3f}, unigram {scores.unigram_bits:.3f},"
-        f" uniform {scores.uniform_bits:.0f}), {scores.used_codes} of {scores.codebook_size} codes used,"
-        f" perplexity {scores.perplexity:.1f}"
+        f" {told} shuffled {scores.shuffled_bits:.3f}, unigram {scores.unigram_bits:.3f},"
+        f" uniform {scores.uniform_bits:.0f})"
     )
+    if scores.codebook_size is not None:
+        text += f", {scores.used_codes} of {scores.codebook_size} codes used, perplexity {scores.perplexity:.1f}"
+    elif scores.kl_bits is not None:
+        text += f", {scores.kl_bits:.1f} bits a frame from the prior"
+    return text
 
 
 def _export(

@@ -1,4 +1,9 @@
-"""The training loss of a batch, in nats: likelihood of samples, bottleneck terms, optional spectral head."""
+"""The training loss of a batch, in nats a sample: likelihood, bottleneck terms, optional spectral head.
+
+With a bottleneck that has a posterior the loss is a bound: the divergence of a frame, in nats, is shared out over the
+samples of its hop. Where the bottleneck makes several draws, the bound is taken of each recording's crop as a whole,
+from its likelihood and from all latents that this depends on, and divided by the samples of the crop.
+"""
 
 from typing import NamedTuple
 
@@ -9,8 +14,9 @@ from torch.nn import functional as F
 from vqspeech.audio import mulaw_encode
 from vqspeech.corpus.segments import Batch
 from vqspeech.model import Autoencoder
-from vqspeech.nn.bottleneck import BottleneckOutput
+from vqspeech.nn.bottleneck import BottleneckOutput, Draws
 from vqspeech.nn.jitter import jitter
+from vqspeech.nn.vimco import multi_sample
 from vqspeech.training.perturb import Perturbation
 
 
@@ -22,7 +28,7 @@ class Losses(NamedTuple):
     total : Tensor
         What is minimised.
     nll : Tensor
-        Nats a sample; 0 while the WaveNet is left out.
+        Nats a sample, the mean over draws if there are several; 0 while the WaveNet is left out.
     spectral : Tensor
         Error of the spectral head; 0 without one.
     output : BottleneckOutput
@@ -87,21 +93,49 @@ class Objective(nn.Module):
         if not codes_learn:
             with torch.no_grad():
                 output = self.model.bottleneck(self.model.encoder(wav))
-            nll = self._nll(wav, jitter(output.z_q, self.jitter_probability), batch, crop)
+            nll = _mean(*self._nll(wav, jitter(output.z_q, self.jitter_probability), batch, crop))
             return Losses(nll, nll.detach(), wav.new_zeros(()), output)
         heard = wav if self.perturbation is None else self.perturbation(wav)
         output = self.model.bottleneck(self.model.encoder(heard))
         z_q = jitter(output.z_q, self.jitter_probability)
-        nll = self._nll(wav, z_q, batch, crop) if crop else wav.new_zeros(())
+        nll = cost = wav.new_zeros(())
+        if crop and output.draws is not None:
+            nll, cost = self._bound(wav, output.draws, batch, crop)
+        elif crop:
+            nll = cost = _mean(*self._nll(wav, z_q, batch, crop))
         weight = self.spectral_weight if crop else 1.0
         spectral = wav.new_zeros(())
         if self.head is not None and weight:
             starts = torch.arange(z_q.shape[2], device=wav.device) * self.model.hop
             spectral = self.head(z_q, batch.speaker, wav, starts < batch.valid[:, None])
-        total = nll + weight * spectral + output.loss
+        total = cost + weight * spectral + output.loss
+        if output.kl is not None and (output.draws is None or not crop):
+            total = total + output.kl / self.model.hop
         return Losses(total, nll.detach(), spectral.detach(), output)
 
-    def _nll(self, wav: Tensor, z_q: Tensor, batch: Batch, crop: int) -> Tensor:
+    def _bound(self, wav: Tensor, draws: Draws, batch: Batch, crop: int) -> tuple[Tensor, Tensor]:
+        """Likelihood of several draws, the mean of them, and the loss that weighs them, both in nats a sample."""
+        count, hop = len(draws.z), self.model.hop
+        # one jitter for all draws of a recording: they shall differ by what is drawn alone
+        side_by_side = draws.z.transpose(0, 1).flatten(1, 2)
+        z = jitter(side_by_side, self.jitter_probability).unflatten(1, (count, -1)).transpose(0, 1)
+        repeated = Batch(*(tensor.repeat(count, *[1] * (tensor.ndim - 1)) for tensor in batch))
+        losses, inside = self._nll(wav.repeat(count, 1), z.flatten(0, 1), repeated, crop)
+
+        # of each sample whose likelihood is taken, its neighbours that are left out count as much
+        samples = inside[: len(wav)].sum() * self.scored_every
+        whole = (losses * inside).sum(1).view(count, -1) * self.scored_every
+        reach = len(self.model.decoder.conditioner.context) + (self.jitter_probability > 0)
+        frames = torch.arange(z.shape[-1], device=wav.device)
+        recorded = -(batch.valid // -hop)
+        last = torch.minimum(batch.crop + crop // hop, recorded)
+        heard = frames >= batch.crop[:, None] - reach
+        heard = heard & (frames < last[:, None] + reach)
+        bound = multi_sample(-whole, (draws.log_ratio * heard).sum(2))
+        return _mean(losses, inside), bound.loss.sum() / samples
+
+    def _nll(self, wav: Tensor, z_q: Tensor, batch: Batch, crop: int) -> tuple[Tensor, Tensor]:
+        """-log p of the samples of each crop, (batch, samples), and 1 for each that is recording, else 0."""
         decoder, hop = self.model.decoder, self.model.hop
         condition = decoder.conditioner(z_q, batch.speaker)
         parts = hop // decoder.condition_hop
@@ -120,5 +154,8 @@ class Objective(nn.Module):
         losses = F.cross_entropy(
             logits.flatten(0, 1).float(), levels[rows, samples].flatten(), reduction="none"
         )
-        inside = (samples < batch.valid[:, None]).flatten().float()
-        return (losses * inside).sum() / inside.sum().clamp(min=1)
+        return losses.view(samples.shape), (samples < batch.valid[:, None]).float()
+
+
+def _mean(losses: Tensor, inside: Tensor) -> Tensor:
+    return (losses * inside).sum() / inside.sum().clamp(min=1)

@@ -162,7 +162,9 @@ def averaged(state: State) -> Autoencoder:
 
 @torch.no_grad()
 def start_codebook(config: TrainConfig, store: PackedStore, model: Autoencoder) -> None:
-    """Put the codebook among outputs of the untrained encoder; every worker uses the same ones."""
+    """Put the codebook, if there is one, among outputs of the untrained encoder; every worker uses the same ones."""
+    if not model.discrete:
+        return
     sample = Segments(store, config.phases()[:1], model.hop, config.run.seed + 1)
     outputs: list[Tensor] = []
     while sum(z.shape[0] * z.shape[2] for z in outputs) < FRAMES_PER_CODE * model.codebook_size:

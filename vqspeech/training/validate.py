@@ -27,16 +27,20 @@ class HeldOut:
     nats_per_sample, bits_per_sample : float
         -log p of a sample given codes, speaker and the samples before it.
     shuffled_bits : float
-        The same with codes shuffled in time within each utterance: the gap is what the decoder takes from them.
+        The same with codes, or latents, shuffled in time within each utterance: the gap is what the decoder takes from
+        them.
     unigram_bits : float
         Entropy of the levels of the same recordings.
     uniform_bits : float
         log2 of the number of levels.
-    used_codes : int
-        Codes seen at least once.
-    perplexity : float
+    kl_bits : float or None
+        Mean divergence of the posterior from the prior in bits a frame, over the whole split; log2 K of a vector
+        quantizer. None without a bottleneck, where it is infinite.
+    used_codes : int or None
+        Codes seen at least once; None of a model without codes, as the next two.
+    perplexity : float or None
         2 to the entropy of the codes, at most `codebook_size`.
-    codebook_size : int
+    codebook_size : int or None
         Number of codes there are.
     """
 
@@ -48,9 +52,10 @@ class HeldOut:
     shuffled_bits: float
     unigram_bits: float
     uniform_bits: float
-    used_codes: int
-    perplexity: float
-    codebook_size: int
+    kl_bits: float | None
+    used_codes: int | None
+    perplexity: float | None
+    codebook_size: int | None
 
 
 def entropy_bits(counts: np.ndarray) -> float:
@@ -92,8 +97,11 @@ def held_out(
         )
     draw = np.random.default_rng(0)
     order = draw.permutation(known)
-    codes = {i: model.encode(store.wav(i)) for i in order}
-    used = np.bincount(torch.cat(list(codes.values())).numpy(), minlength=model.codebook_size)
+    told = {i: model.tell(store.wav(i)) for i in order}
+    kl = torch.cat([model.divergence(store.wav(i)) for i in order]).double().mean()
+    used = None
+    if model.discrete:
+        used = np.bincount(torch.cat(list(told.values())).numpy(), minlength=model.codebook_size)
 
     total = sum(store.utterances[i].samples for i in order)
     limit = min(total, int(min(limit_s, total) * store.sample_rate))
@@ -107,8 +115,8 @@ def held_out(
             levels = mulaw_encode(torch.from_numpy(store.wav(i)), model.config.levels)
             levels_seen += np.bincount(levels.numpy(), minlength=model.config.levels)
             speaker = store.utterances[i].speaker
-            shuffled = codes[i][torch.from_numpy(draw.permutation(len(codes[i])))]
-            nats += float(model.nll(levels, codes[i], speaker).double().sum())
+            shuffled = told[i][..., torch.from_numpy(draw.permutation(told[i].shape[-1]))]
+            nats += float(model.nll(levels, told[i], speaker).double().sum())
             shuffled_nats += float(model.nll(levels, shuffled, speaker).double().sum())
             scored += len(levels)
             utterances += 1
@@ -122,7 +130,8 @@ def held_out(
         shuffled_bits=shuffled_nats / scored / math.log(2),
         unigram_bits=entropy_bits(levels_seen),
         uniform_bits=math.log2(model.config.levels),
-        used_codes=int((used > 0).sum()),
-        perplexity=2 ** entropy_bits(used),
-        codebook_size=model.codebook_size,
+        kl_bits=float(kl) / math.log(2) if torch.isfinite(kl) else None,
+        used_codes=None if used is None else int((used > 0).sum()),
+        perplexity=None if used is None else 2 ** entropy_bits(used),
+        codebook_size=None if used is None else model.codebook_size,
     )

@@ -153,7 +153,7 @@ def convert(
     sources = [store.wav(pair.index) for pair in pairs]
     with Progress(sum(map(len, sources)), "samples", "converting") as bar:
         wavs = model.decode_batch(
-            [model.encode(wav) for wav in sources],
+            [model.tell(wav) for wav in sources],
             [pair.target for pair in pairs],
             [len(wav) for wav in sources],
             seeds=list(range(len(pairs))),

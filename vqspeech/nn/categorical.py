@@ -1,0 +1,110 @@
+"""A categorical posterior over codes, and the table of their vectors: what stochastic discrete bottlenecks share.
+
+The prior is uniform: log p = -log K for every code of every frame.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqspeech.nn.codebook import k_means, nearest
+from vqspeech.nn.vq import as_rows
+
+
+class Categorical(nn.Module):
+    """Logits of K codes by a pointwise linear map of `z_e`, and a learned vector for each code.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of `z_e` and of a code's vector.
+    codebook_size : int
+        Number of codes K.
+    """
+
+    def __init__(self, dim: int, codebook_size: int) -> None:
+        super().__init__()
+        self.logits = nn.Conv1d(dim, codebook_size, 1)
+        self.codebook = nn.Parameter(torch.empty(codebook_size, dim))
+        nn.init.normal_(self.codebook, std=dim**-0.5)
+
+    def log_probabilities(self, z_e: Tensor) -> Tensor:
+        """Logarithm of q for every code, (batch, frames, codebook_size), in fp32 also under autocast."""
+        with torch.autocast(z_e.device.type, enabled=False):
+            return self.logits(z_e.float()).transpose(1, 2).log_softmax(-1)
+
+    def encode(self, z_e: Tensor) -> Tensor:
+        """Map (batch, dim, frames) to the likeliest codes, int64, (batch, frames)."""
+        return self.log_probabilities(z_e).argmax(-1)
+
+    def dequantize(self, codes: Tensor) -> Tensor:
+        """Map int64 codes (..., frames) to vectors (..., dim, frames)."""
+        return F.embedding(codes, self.codebook).transpose(-1, -2)
+
+    def straight_through(self, codes: Tensor, weights: Tensor) -> Tensor:
+        """Vectors of codes, whose gradient passes to the weights as if their mean had been taken.
+
+        Parameters
+        ----------
+        codes : Tensor
+            int64, (batch, frames).
+        weights : Tensor
+            Shares of the codes, (batch, frames, codebook_size), of sum 1.
+
+        Returns
+        -------
+        Tensor
+            (batch, dim, frames): the vectors of `codes`, which alone have a gradient to the table.
+        """
+        soft = (weights @ self.codebook.detach()).transpose(1, 2)
+        return self.dequantize(codes) + (soft - soft.detach())
+
+    @torch.no_grad()
+    def initialise(self, z_e: Tensor, seed: int) -> None:
+        """Start as the posterior of a mixture of Gaussians around cluster centres.
+
+        With centres e, the vectors of the codes, and s^2 the mean squared distance, a dimension, from an encoder
+        output to its nearest centre, log q is ``(z_e . e - |e|^2 / 2) / (2 s)^2`` up to a constant. The likeliest code
+        is the nearest one, as with vector quantization; twice the spread lets its neighbours be drawn as well, without
+        which there is nothing to learn from draws.
+
+        Parameters
+        ----------
+        z_e : Tensor
+            Encoder outputs, (batch, dim, frames).
+        seed : int
+            Of the clustering.
+        """
+        rows = as_rows(z_e).float()
+        centres = k_means(rows, len(self.codebook), seed)
+        # where there are as many centres as outputs, none is at any distance
+        variance = 4 * F.mse_loss(centres[nearest(rows, centres)], rows) + 1e-3 * rows.var() + 1e-6
+        self.codebook.copy_(centres)
+        self.logits.weight.copy_((centres / variance)[:, :, None])
+        assert self.logits.bias is not None
+        self.logits.bias.copy_(-centres.square().sum(1) / (2 * variance))
+
+
+def gumbel(like: Tensor) -> Tensor:
+    """Draws from the standard Gumbel distribution, in the shape of a tensor: -log of draws from Exp(1)."""
+    # an exponential draw may round to 0, and an infinite score would be no number after a softmax
+    tiny = torch.finfo(like.dtype).tiny
+    return -torch.empty_like(like).exponential_().clamp(min=tiny).log()
+
+
+def divergence_from_uniform(log_q: Tensor) -> Tensor:
+    """KL divergence of categorical distributions from the uniform one, ``log K - H(q)``.
+
+    Parameters
+    ----------
+    log_q : Tensor
+        Log-probabilities, (..., codebook_size).
+
+    Returns
+    -------
+    Tensor
+        Nats, (...), in [0, log K].
+    """
+    return math.log(log_q.shape[-1]) + (log_q.exp() * log_q).sum(-1)

@@ -1,0 +1,98 @@
+"""Straight-through Gumbel-softmax over codes (Jang, Gu and Poole 2017, arXiv 1611.01144, section 2.2)."""
+
+import torch
+from torch import Tensor, nn
+
+from vqspeech.nn.bottleneck import BottleneckOutput
+from vqspeech.nn.categorical import Categorical, divergence_from_uniform, gumbel
+
+
+class GumbelBottleneck(nn.Module):
+    """Draws a code from its categorical posterior; the gradient is that of a softmax at some temperature.
+
+    With Gumbel noise g, the code is the argmax of ``log q + g``, an exact draw from q, and the gradient passes as if
+    the decoder had been given the mean of the codes' vectors under ``softmax((log q + g) / temperature)``. That is
+    biased; a lower temperature lessens the bias, though not to nothing, and makes the gradient noisier. The temperature
+    falls geometrically from `start` to `end` over `anneal_steps` updates. In evaluation the code is the likeliest one.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of a code vector.
+    codebook_size : int
+        Number of codes.
+    start, end : float
+        First and last temperature, above 0.
+    anneal_steps : int
+        Updates from the first to the last; 0 starts with the last.
+    kl_weight : float
+        Weight of the divergence from the uniform prior; 1 makes the training loss the bound on the likelihood.
+
+    Notes
+    -----
+    Buffers: `updates`, number of updates made.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        codebook_size: int,
+        start: float = 2.0,
+        end: float = 0.5,
+        anneal_steps: int = 5000,
+        kl_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not (start > 0 and end > 0):
+            raise ValueError(f"temperatures {start} and {end}: both must be above 0")
+        self.codebook_size = codebook_size
+        self.start, self.end, self.anneal_steps = start, end, anneal_steps
+        self.kl_weight = kl_weight
+        self.posterior = Categorical(dim, codebook_size)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.updates: Tensor
+
+    @property
+    def temperature(self) -> Tensor:
+        """Temperature of the next step, a float32 scalar."""
+        if self.anneal_steps == 0:
+            return torch.full((), self.end, device=self.updates.device)
+        done = (self.updates / self.anneal_steps).clamp(max=1)
+        return self.start * (self.end / self.start) ** done
+
+    def forward(self, z_e: Tensor) -> BottleneckOutput:
+        """Draw codes for (batch, dim, frames), in training; the likeliest ones otherwise."""
+        with torch.autocast(z_e.device.type, enabled=False):
+            z_e = z_e.float()
+            log_q = self.posterior.log_probabilities(z_e)
+            scores = log_q + gumbel(log_q) if self.training else log_q
+            codes = scores.argmax(-1)
+            weights = (scores / self.temperature).softmax(-1)
+            z_q = self.posterior.straight_through(codes, weights)
+            cost = self.kl_weight * divergence_from_uniform(log_q).mean()
+            return BottleneckOutput(z_e, z_q, codes, z_e.new_zeros(()), cost)
+
+    def encode(self, z_e: Tensor) -> Tensor:
+        """Map (batch, dim, frames) to the likeliest codes, int64, (batch, frames)."""
+        return self.posterior.encode(z_e)
+
+    def dequantize(self, codes: Tensor) -> Tensor:
+        """Map int64 codes (batch, frames) to vectors (batch, dim, frames)."""
+        return self.posterior.dequantize(codes)
+
+    def latents(self, z_e: Tensor) -> Tensor:
+        """Map (batch, dim, frames) to the vectors of the likeliest codes, (batch, dim, frames)."""
+        return self.dequantize(self.encode(z_e))
+
+    def divergence(self, z_e: Tensor) -> Tensor:
+        """KL divergence of the posterior from the uniform prior, nats, (batch, frames)."""
+        return divergence_from_uniform(self.posterior.log_probabilities(z_e))
+
+    def initialise(self, z_e: Tensor, seed: int) -> None:
+        """Put codes on the cluster centres of encoder outputs (batch, dim, frames)."""
+        self.posterior.initialise(z_e, seed)
+
+    @torch.no_grad()
+    def update(self, output: BottleneckOutput) -> None:
+        """Count the step, by which the temperature falls."""
+        self.updates += 1
