@@ -23,10 +23,11 @@ from torch import Tensor
 from vqspeech.checkpoint import load_model, read_header
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError
-from vqspeech.training import loop
+from vqspeech.training import loop, process
 from vqspeech.training.config import from_mapping
-from vqspeech.training.loop import BAD_STEPS_IN_A_ROW, train
+from vqspeech.training.loop import train
 from vqspeech.training.objective import Losses, Objective
+from vqspeech.training.process import BAD_STEPS_IN_A_ROW
 
 Settings = dict[str, Any]
 WARM, JOINT = 4, 8
@@ -215,12 +216,12 @@ def test_resumed_run_keeps_the_events_of_the_step_it_stopped_at(
 def test_signals_ask_once_and_a_second_interrupt_insists() -> None:
     """SIGTERM may come twice, as from `timeout`; a second Ctrl-C ends even a long validation."""
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    with loop._stop_signal() as stop:
+    with process.stop_signal() as stop:
         assert not stop.requested
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.requested
-    with loop._stop_signal() as stop:
+    with process.stop_signal() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):
@@ -264,7 +265,7 @@ def _poison(patch: pytest.MonkeyPatch, bad: set[int], poison: Poison) -> list[bo
 def _record_states(patch: pytest.MonkeyPatch, settings: Settings) -> list[dict[str, Tensor]]:
     """Save every step; return, filled on the way, all tensors of the state after each."""
     settings["run"]["save_every_s"] = 0
-    save_state = loop.save_state
+    save_state = process.save_state
     seen: list[dict[str, Tensor]] = []
 
     def record(state: Any, path: Path) -> None:
@@ -276,7 +277,7 @@ def _record_states(patch: pytest.MonkeyPatch, settings: Settings) -> list[dict[s
         seen.append({k: v.clone() for k, v in tensors.items()})
         save_state(state, path)
 
-    patch.setattr(loop, "save_state", record)
+    patch.setattr(process, "save_state", record)
     return seen
 
 

@@ -6,39 +6,29 @@ that was stopped goes on as if it had not been.
 
 import json
 import math
-import signal
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from vqspeech.atomic import write_atomically
 from vqspeech.checkpoint import save_model
 from vqspeech.corpus.segments import Batch, Segments
 from vqspeech.corpus.store import PackedStore
-from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError
+from vqspeech.errors import ConfigurationError, CorpusError
 from vqspeech.model import Autoencoder
-from vqspeech.progress import Progress
 from vqspeech.training.config import TrainConfig
-from vqspeech.training.memory import keep_freed_memory
 from vqspeech.training.objective import Losses
+from vqspeech.training.process import Stepped, Task, launch, run_steps, seed_of_step
 from vqspeech.training.schedule import learning_rate
 from vqspeech.training.start import averaged, start, start_codebook
 from vqspeech.training.state import State, load_state, save_state
 from vqspeech.training.validate import HeldOut, held_out, scorable
-
-BAD_STEPS_IN_A_ROW = 5
-"""Steps without a finite gradient, one after another, after which a run gives up."""
 
 
 def train(config: TrainConfig) -> Path | None:
@@ -77,7 +67,7 @@ def train(config: TrainConfig) -> Path | None:
             f"{store.path}: no speaker of split 'train' is in split 'valid', by which training is"
             " judged; prepare a corpus with validation utterances"
         )
-    fabric = _launch(config)
+    fabric = launch(config.run, _strategy(config))
     state = start(config, store.speakers, fabric.device)
     model, spoken = state.objective.model, averaged(state)
     config = replace(config, model=model.config)
@@ -97,102 +87,57 @@ def train(config: TrainConfig) -> Path | None:
     objective, *optimizers = fabric.setup(state.objective, *state.optimizers)
     if config.run.compile:
         objective.compile()
-    loader = DataLoader(
-        segments,
-        batch_size=None,
-        sampler=range(state.step, len(segments)),
-        num_workers=config.data.workers,
-        pin_memory=fabric.device.type == "cuda",
-        worker_init_fn=_leave_signals_to_the_main_process,
-    )
     joint = config.spectral.steps
 
-    bad_steps, saved_at = 0, time.monotonic()
-    # one process speaks for all
-    events: Any = nullcontext()
-    counter: Any = nullcontext()
-    if fabric.is_global_zero:
-        events = SummaryWriter(str(folder), purge_step=state.step + 1)
-        counter = Progress(len(segments), "steps", "training", initial=state.step)
-    with _stop_signal() as stop, events as writer, counter as progress:
-        for batch in loader:
-            began = time.monotonic()
-            batch = Batch(*(tensor.to(fabric.device, non_blocking=True) for tensor in batch))
-            _set_rates(optimizers, config, state.step)
-            losses, norm = _step(fabric, objective, optimizers, batch, config, state)
-            finite = torch.isfinite(losses.total.detach()) & torch.isfinite(norm)
-            if _all(fabric, finite):
-                for optimizer in optimizers:
-                    optimizer.step()
-                if config.codes_learn(state.step):
-                    model.bottleneck.update(losses.output)
-                if state.step >= joint:
-                    state.average.update_parameters(model.decoder)
-                bad_steps = 0
-            else:
-                state.skipped += 1
-                bad_steps += 1
-            state.step += 1
-            state.samples += batch.pcm.numel() * fabric.world_size
-            spent_s = time.monotonic() - began
-            state.seconds += spent_s
-            rate = batch.pcm.numel() * fabric.world_size / spent_s
-            if progress:
-                progress.update(
-                    1,
-                    f"nll {float(losses.nll):.3f}, spectral {float(losses.spectral):.3f},"
-                    f" {rate:.3g} samples/s, {rate / model.sample_rate:.3g} x real time",
-                )
-            if writer and state.step % config.run.log_every == 0:
-                _log(writer, state, losses, norm, rate)
+    def take(batch: Batch) -> Stepped:
+        _set_rates(optimizers, config, state.step)
+        losses, norm = _step(fabric, objective, optimizers, batch, config, state)
+        return Stepped(losses.total, norm, batch.pcm.numel(), losses)
 
-            stopping = not _all(fabric, torch.tensor(not stop.requested, device=fabric.device))
-            hopeless = bad_steps >= BAD_STEPS_IN_A_ROW
-            due = time.monotonic() - saved_at > config.run.save_every_s
-            # before the WaveNet has learned anything its likelihood says nothing
-            validating = state.step % config.run.validate_every == 0 and state.step > joint
-            if validating and not (stopping or hopeless) and fabric.is_global_zero:
-                _validate(config, state, spoken, store, writer)
-                _export(config, state, spoken, model_file, {})
-            if fabric.is_global_zero and (due or validating or stopping or hopeless):
-                save_state(state, state_file)
-                saved_at = time.monotonic()
-            fabric.barrier()
-            if hopeless:
-                raise VqspeechError(
-                    f"{folder}: loss or gradient was not finite in {bad_steps} steps in a row, up to"
-                    f" step {state.step}; the weights before them are in {state_file}."
-                    " Lower optimizer.learning_rate or look for broken recordings."
-                )
-            if stopping:
-                fabric.print(
-                    f"stopped at step {state.step}; resume=auto goes on from there", flush=True
-                )
-                return None
+    def move(stepped: Stepped) -> None:
+        for optimizer in optimizers:
+            optimizer.step()
+        if config.codes_learn(state.step):
+            model.bottleneck.update(stepped.told.output)
+        if state.step >= joint:
+            state.average.update_parameters(model.decoder)
+
+    def note(stepped: Stepped, rate: float) -> str:
+        losses: Losses = stepped.told
+        return (
+            f"nll {float(losses.nll):.3f}, spectral {float(losses.spectral):.3f},"
+            f" {rate / model.sample_rate:.3g} x real time"
+        )
+
+    def validate(writer: SummaryWriter) -> None:
+        _validate(config, state, spoken, store, writer)
+        _export(config, state, spoken, model_file, {})
+
+    task = Task(
+        data=segments,
+        workers=config.data.workers,
+        unit="samples",
+        take=take,
+        move=move,
+        note=note,
+        scalars=lambda stepped, rate: _scalars(state, stepped, rate),
+        validate=validate,
+        # before the WaveNet has learned anything its likelihood says nothing
+        validate_after=joint,
+    )
+    if not run_steps(fabric, config.run, state, task):
+        return None
     if fabric.is_global_zero:
         _finish(config, state, spoken, store, state_file, model_file)
     fabric.barrier()
     return model_file
 
 
-def _launch(config: TrainConfig) -> Fabric:
-    strategy = config.run.strategy
-    if strategy == "auto" and config.run.devices > 1:
+def _strategy(config: TrainConfig) -> str:
+    if config.run.strategy == "auto" and config.run.devices > 1:
         # the warm start leaves the WaveNet without a gradient
-        strategy = "ddp_find_unused_parameters_true"
-    try:
-        fabric = Fabric(
-            accelerator=config.run.accelerator,
-            devices=config.run.devices,
-            precision=config.run.precision,  # type: ignore[arg-type]
-            strategy=strategy,
-        )
-    except (ValueError, MisconfigurationException) as error:
-        raise ConfigurationError(f"run: {' '.join(str(error).split())}") from None
-    fabric.launch()
-    torch.set_num_threads(config.run.threads)
-    keep_freed_memory()
-    return fabric
+        return "ddp_find_unused_parameters_true"
+    return config.run.strategy
 
 
 def _set_rates(optimizers: Sequence[Any], config: TrainConfig, step: int) -> None:
@@ -220,9 +165,8 @@ def _step(
     state: State,
 ) -> tuple[Losses, Tensor]:
     """Loss and gradient of a batch; the weights are not moved yet."""
-    # jitter and perturbation draw from torch's generator; a seed of its own makes it a function of the step as well
-    own = np.random.SeedSequence([config.run.seed, fabric.global_rank, state.step])
-    torch.manual_seed(int(own.generate_state(1)[0]))
+    # jitter and perturbation draw from torch's generator
+    seed_of_step(config.run, fabric, state.step)
     crop = 0 if state.step < config.spectral.steps else config.data.crop
     for optimizer in optimizers:
         optimizer.zero_grad()
@@ -234,62 +178,26 @@ def _step(
     return losses, torch.as_tensor(norm)
 
 
-def _all(fabric: Fabric, condition: Tensor) -> bool:
-    """Whether a condition holds on every worker."""
-    if fabric.world_size == 1:
-        return bool(condition)
-    return bool(fabric.all_reduce(condition.float(), reduce_op="sum") == fabric.world_size)
-
-
-class _Stop:
-    requested = False
-
-    def request(self, number: int, _: object) -> None:
-        self.requested = True
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _leave_signals_to_the_main_process(_: int) -> None:
-    """Keep a loader process at work when a signal goes to the whole group, as from `timeout` or a terminal."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-
-
-@contextmanager
-def _stop_signal() -> Iterator[_Stop]:
-    """Turn SIGTERM and the first Ctrl-C into a request that the loop reads between steps."""
-    stop = _Stop()
-    before = {
-        number: signal.signal(number, stop.request) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _log(writer: SummaryWriter, state: State, losses: Losses, norm: Tensor, rate: float) -> None:
+def _scalars(state: State, stepped: Stepped, rate: float) -> dict[str, float | Tensor]:
+    losses: Losses = stepped.told
     output = losses.output
-    of_kind = {}
+    of_kind: dict[str, Tensor] = {}
     if output.codes is not None:
         shares = torch.bincount(output.codes.flatten()).float() / output.codes.numel()
         shares = shares[shares > 0]
         of_kind["train/batch_perplexity"] = torch.exp(-(shares * shares.log()).sum())
     if output.kl is not None:
         of_kind["train/kl_nats_per_frame"] = output.kl.detach()
-    for name, value in {
+    return {
         "train/nats_per_sample": losses.nll,
         "train/spectral": losses.spectral,
         "train/bottleneck": output.loss.detach(),
         **of_kind,
-        "train/gradient_norm": norm,
+        "train/gradient_norm": stepped.norm,
         "train/learning_rate": state.optimizers[0].param_groups[0]["lr"],
         "train/samples_per_s": rate,
         "train/skipped_steps": state.skipped,
-    }.items():
-        writer.add_scalar(name, float(value), state.step)
+    }
 
 
 def _validate(
