@@ -40,15 +40,16 @@ def train_for(
     phase = joint if codes else warm
     segments = Segments(store, [phase], model.hop, config.run.seed, speakers=model.speakers)
     if codes:
-        rates = [config.optimizer.learning_rate, 0.0, config.optimizer.muon_learning_rate]
+        rate = config.optimizer.learning_rate
+        rates = [rate, rate, 0.0, config.optimizer.muon_learning_rate]
     else:
-        rates = [0.0, config.spectral.learning_rate, 0.0]
+        rates = [0.0, config.spectral.learning_rate, config.spectral.learning_rate, 0.0]
     groups = [group for optimizer in state.optimizers for group in optimizer.param_groups]
     began, step = time.thread_time(), 0
     while (done := (time.thread_time() - began) / seconds) < 1:
         torch.manual_seed(step)
         for number, group in enumerate(groups):
-            highest = rates[min(number, 2)]
+            highest = rates[min(number, 3)]
             # the schedule in thousandths of the time, its rise in steps
             falling = learning_rate(int(1000 * done), 1000, highest, 0)
             group["lr"] = falling * min(1.0, (step + 1) / 50)

@@ -53,6 +53,7 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
         "model": asdict(tiny_config),
         "init": "",
         "learn": "all",
+        "wavenet": "",
         "jitter": 0.3,
         "resume": "auto",
         "data": {

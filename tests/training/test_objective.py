@@ -12,6 +12,7 @@ from vqspeech.audio import mulaw_encode
 from vqspeech.corpus.segments import Batch
 from vqspeech.model import Autoencoder, ModelConfig
 from vqspeech.nn.bottleneck import BottleneckOutput, Draws
+from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.spectral import SpectralHead
 from vqspeech.nn.vimco import multi_sample
 from vqspeech.training.objective import Objective
@@ -50,9 +51,9 @@ def make(tiny_config: ModelConfig) -> Make:
         torch.manual_seed(3)
         config = replace(tiny_config, bottleneck=bottleneck or tiny_config.bottleneck)
         model = Autoencoder(config, ["ann", "bob"])
-        size = (tiny_config.dim, 2, model.hop, model.sample_rate)
+        size = (8, model.decoder.condition_hop, model.sample_rate)
         head = SpectralHead(*size, channels=channels) if channels else None
-        return Objective(model, jitter, weight, head, scored_every)
+        return Objective(model, jitter, weight, head, scored_every=scored_every)
 
     return build
 
@@ -126,15 +127,41 @@ def test_crop_sees_its_own_samples_frames_and_speaker(make: Make) -> None:
 
 
 def test_warm_start_leaves_the_wavenet_without_gradient(make: Make) -> None:
-    """Without a crop encoder and head learn, and the decoder has no gradient at all, not one of zeros."""
+    """Without a crop encoder, conditioner and head learn, and the WaveNet has no gradient at all, not one of zeros."""
     objective = make(weight=0.0, channels=8)
     losses = objective(_batch([SAMPLES, 50]), 0)
     losses.total.backward()
     assert float(losses.nll) == 0
     assert float(losses.spectral) > 0
-    assert all(p.grad is None for p in objective.model.decoder.parameters())
+    assert all(p.grad is None for p in objective.model.decoder.wavenet.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in objective.model.decoder.conditioner.parameters())
     assert all(p.grad.abs().sum() > 0 for p in objective.model.encoder.parameters())
     assert all(p.grad is not None for p in objective.head.parameters())
+
+
+def test_cepstra_teach_the_codes_and_the_spectrum_the_conditioner(make: Make) -> None:
+    """With a cepstral head the spectral loss stops at the conditioner; with codes that stay there is nothing else."""
+    objective = make(channels=8)
+    model, batch = objective.model, _batch([SAMPLES])
+    objective.cepstral = CepstralHead(model.config.dim, 2, HOP, 16000, channels=8)
+    losses = objective(batch, 0)
+    wav, mask = batch.pcm.float() / 32768, torch.ones(1, FRAMES, dtype=torch.bool)
+    z_q = model.bottleneck(model.encoder(wav)).z_q
+    cepstral = objective.cepstral(z_q, batch.speaker, wav, mask)
+    spectral = objective.head(model.decoder.conditioner(z_q, batch.speaker), wav, mask)
+    assert float(losses.spectral) == pytest.approx(float((cepstral + spectral).detach()), rel=1e-5)
+    encoder = [*model.encoder.parameters()]
+    alone = torch.autograd.grad(cepstral, encoder, retain_graph=True)
+    together = torch.autograd.grad(losses.total - losses.output.loss, encoder)
+    for found, expected in zip(together, alone, strict=True):
+        torch.testing.assert_close(found, expected)
+
+    kept = objective(batch, 0, codes_learn=False)
+    assert float(kept.total) == pytest.approx(float(spectral.detach()), rel=1e-5)
+    kept.total.backward()
+    learning = {n for n, p in objective.named_parameters() if p.grad is not None}
+    assert learning
+    assert all(name.startswith(("head.", "model.decoder.conditioner.")) for name in learning)
 
 
 def test_warm_start_weighs_the_spectral_loss_fully(make: Make) -> None:
@@ -167,8 +194,9 @@ def test_spectral_loss_stops_where_the_recording_does(make: Make) -> None:
     wav = batch.pcm.float() / 32768
     z_q = objective.model.bottleneck(objective.model.encoder(wav)).z_q
     starts = torch.arange(FRAMES) * HOP < 5 * HOP
-    expected = head(z_q, batch.speaker, wav, starts[None]).detach()
-    everywhere = head(z_q, batch.speaker, wav, torch.ones_like(starts)[None]).detach()
+    condition = objective.model.decoder.conditioner(z_q, batch.speaker)
+    expected = head(condition, wav, starts[None]).detach()
+    everywhere = head(condition, wav, torch.ones_like(starts)[None]).detach()
     spectral = objective(batch, 0).spectral
     assert float(spectral) == float(expected)
     assert float(spectral) != float(everywhere)

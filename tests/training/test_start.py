@@ -11,7 +11,7 @@ from vqspeech.errors import ConfigurationError
 from vqspeech.model import Autoencoder, ModelConfig
 from vqspeech.training.config import TARGETS, TrainConfig, from_mapping
 from vqspeech.training.loop import train
-from vqspeech.training.start import HEADS, start, with_speakers
+from vqspeech.training.start import start, with_speakers
 
 TABLE = "decoder.conditioner.speaker.weight"
 
@@ -31,9 +31,48 @@ def _from(known: Path, settings: dict[str, Any], learn: str) -> TrainConfig:
     return from_mapping(settings)
 
 
-def test_every_target_has_a_head() -> None:
-    """The names that a configuration may use are those that heads go by."""
-    assert set(HEADS) == set(TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_has_its_heads(settings: dict[str, Any], target: str) -> None:
+    """Spectrum from the condition always; cepstra from the latents when they are the target."""
+    settings["spectral"]["target"] = target
+    objective = start(from_mapping(settings), ["ann"], torch.device("cpu")).objective
+    assert objective.head is not None
+    assert (objective.cepstral is not None) == (target == "cepstra")
+
+
+def test_a_wavenet_is_lent(known: Path, settings: dict[str, Any]) -> None:
+    """All of it but the projection of the condition, which starts at zero; encoder and conditioner are new."""
+    settings["wavenet"] = str(known)
+    settings["model"]["decoder"] = {**settings["model"]["decoder"], "condition_channels": 24}
+    model = start(from_mapping(settings), ["ann"], torch.device("cpu")).objective.model
+    new, old = model.state_dict(), load_model(known).state_dict()
+    for key in (key for key in new if key.startswith("decoder.wavenet.")):
+        if key == "decoder.wavenet.condition.weight":
+            assert (new[key] == 0).all()
+        else:
+            assert torch.equal(new[key], old[key])
+    assert not torch.equal(new["encoder.output.weight"], old["encoder.output.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"dilations": [1, 2]}, "has gate_weight of shape"),
+        ({"skip_channels": 24}, "has skip.weight of shape"),
+        ({"dilations": [1, 2, 8]}, "dilations of"),
+    ],
+)
+def test_a_wavenet_of_another_shape_is_refused(
+    known: Path, settings: dict[str, Any], change: dict[str, Any], line: str
+) -> None:
+    """The line names the model and what differs."""
+    settings["wavenet"] = str(known)
+    settings["model"]["decoder"] = {**settings["model"]["decoder"], **change}
+    with pytest.raises(ConfigurationError, match=rf"wavenet: .*{line}"):
+        start(from_mapping(settings), ["ann"], torch.device("cpu"))
+    settings["init"] = str(known)
+    with pytest.raises(ConfigurationError, match="wavenet: the model of init has one"):
+        from_mapping(settings)
 
 
 def test_new_speakers_start_as_the_mean_and_old_ones_stay(known: Path) -> None:
@@ -99,6 +138,21 @@ def test_codes_stay_after_the_warm_start(settings: dict[str, Any]) -> None:
         assert all(torch.equal(later[key], seen[0][key]) for key in codes)
     assert not all(torch.equal(shorter[key], seen[0][key]) for key in codes)
     assert any(not torch.equal(seen[0][key], seen[1][key]) for key in shorter)
+
+
+def test_codes_of_a_given_model_stay_in_the_warm_start_too(
+    known: Path, settings: dict[str, Any]
+) -> None:
+    """With ``init`` and a decoder that learns, the warm start teaches the conditioner and leaves the codes alone."""
+    settings |= {"init": str(known), "learn": "decoder"}
+    settings["optimizer"]["steps"] = 0
+    before = with_speakers(load_model(known), ["ann", "bob", "eve"]).state_dict()
+    path = train(from_mapping(settings))
+    assert path is not None
+    after = load_model(path).state_dict()
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    assert moved
+    assert all(key.startswith("decoder.conditioner.") for key in moved)
 
 
 def test_model_of_another_rate_is_refused(known: Path, settings: dict[str, Any]) -> None:

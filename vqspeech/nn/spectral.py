@@ -1,7 +1,8 @@
-"""A spectral head: the log-mel spectrogram predicted from latents and speaker, for training only.
+"""A spectral head: the log-mel spectrogram predicted from what conditions the WaveNet, for training only.
 
-It costs a hundredth of a WaveNet, so encoder and codebook can see far more speech in the same time, before the
-WaveNet starts or beside it. It is not part of a model file.
+It costs a hundredth of a WaveNet, so encoder, codebook and the decoder's conditioner can see far more speech in the
+same time, before the WaveNet starts or beside it: what the WaveNet then gets tells a spectrum already. The head is not
+part of a model file.
 """
 
 import math
@@ -9,8 +10,6 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from vqspeech.nn.decoder import Conditioner
 
 FLOOR = 1e-5
 """Magnitude below which a mel band counts as silent; -100 dB of full scale."""
@@ -108,22 +107,21 @@ class LogMel(nn.Module):
 
 
 class SpectralHead(nn.Module):
-    """Predicts the log-mel spectrogram from latents and speaker; the loss is the mean absolute error.
+    """Predicts the log-mel spectrogram from conditions; the loss is the mean absolute error.
 
     Parameters
     ----------
-    dim, speakers, hop, sample_rate : int
-        Dimension of the latents, number of speakers, samples a latent, Hz.
+    condition_channels, hop, sample_rate : int
+        Channels of a condition, samples a condition, Hz.
     channels : int
-        Channels of its layers.
+        Channels of its hidden layer.
     frame_hop : int
         Samples a spectral frame at most; the largest divisor of `hop` not above it is used.
     """
 
     def __init__(
         self,
-        dim: int,
-        speakers: int,
+        condition_channels: int,
         hop: int,
         sample_rate: int,
         *,
@@ -131,28 +129,26 @@ class SpectralHead(nn.Module):
         frame_hop: int = 80,
     ) -> None:
         super().__init__()
-        parts, n_fft = parts_of(hop, frame_hop), transform_length(sample_rate)
-        self.log_mel = LogMel(sample_rate, hop // parts, n_fft, n_mels=n_fft // 8)
-        self.conditioner = Conditioner(dim, speakers, 64, channels, 2, parts)
-        self.hidden = nn.Conv1d(channels, channels, 5, padding=2)
-        self.output = nn.Conv1d(channels, self.log_mel.n_mels, 1)
+        self.parts, n_fft = parts_of(hop, frame_hop), transform_length(sample_rate)
+        self.log_mel = LogMel(sample_rate, hop // self.parts, n_fft, n_mels=n_fft // 8)
+        self.hidden = nn.Linear(condition_channels, channels)
+        self.output = nn.Linear(channels, self.parts * self.log_mel.n_mels)
 
-    def forward(self, z_q: Tensor, speaker: Tensor, wav: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, condition: Tensor, wav: Tensor, mask: Tensor) -> Tensor:
         """Mean absolute error of the log-mel spectrogram, in nats of magnitude.
 
         Parameters
         ----------
-        z_q : Tensor
-            (batch, dim, frames).
-        speaker : Tensor
-            int64, (batch,).
+        condition : Tensor
+            (batch, conditions, condition_channels).
         wav : Tensor
-            (batch, frames * hop).
+            (batch, conditions * hop).
         mask : Tensor
-            bool, (batch, frames): False where the recording has ended.
+            bool, (batch, frames): False where the recording has ended; `frames` divides the number of conditions.
         """
-        x = self.conditioner(z_q, speaker).transpose(1, 2)
-        predicted = self.output(F.relu(x + self.hidden(F.relu(x))))
+        rows = self.output(F.relu(self.hidden(F.relu(condition))))
+        # (batch, conditions, parts * n_mels): the parts of one condition follow one another in time
+        predicted = rows.unflatten(2, (self.parts, -1)).flatten(1, 2).transpose(1, 2)
         with torch.autocast(wav.device.type, enabled=False):
             error = (predicted.float() - self.log_mel(wav.float())).abs().mean(1)
             return masked_mean(error, mask)

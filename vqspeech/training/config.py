@@ -183,10 +183,12 @@ class TrainConfig:
         Model to start from, a shipped name or a file; its shape is taken over, and speakers of the store that it does
         not know are added to its table. Empty to start anew.
     learn : str
-        ``all``; ``decoder``, which keeps the codes as they are, from the end of the warm start on if there is one; or
-        ``speakers``, which changes nothing but the vectors of the store's speakers.
+        ``all``; ``decoder``, which keeps the codes as they are: those of `init`, or without it those of the end of the
+        warm start; or ``speakers``, which changes nothing but the vectors of the store's speakers.
+    wavenet : str
+        Model whose WaveNet a new one starts from, a shipped name or a file; empty for a new WaveNet.
     jitter : float
-        Chance that a latent is replaced by a neighbour in training.
+        Chance that a latent is replaced by a neighbour while codes learn.
     resume : str
         ``auto`` goes on from the state in ``run.dir`` if there is one; ``never`` refuses when there is one.
     data, optimizer, spectral, perturb, run
@@ -196,6 +198,7 @@ class TrainConfig:
     model: ModelConfig
     init: str
     learn: str
+    wavenet: str
     jitter: float
     resume: str
     data: DataConfig
@@ -206,7 +209,7 @@ class TrainConfig:
 
     def codes_learn(self, step: int) -> bool:
         """Whether encoder and codebook learn in a step."""
-        return self.learn == "all" or step < self.spectral.steps
+        return self.learn == "all" or (not self.init and step < self.spectral.steps)
 
     def phases(self) -> list[Phase]:
         """The stretches of training: the warm start, if any, and joint training."""
@@ -272,6 +275,8 @@ def _out_of_range(config: TrainConfig) -> list[str]:
         "perturb.share": config.perturb.share,
     }
     wrong += [f"{k}: {v!r} is not in [0, 1]" for k, v in shares.items() if not 0 <= v <= 1]
+    if config.init and config.wavenet:
+        wrong.append("wavenet: the model of init has one; give one of the two")
     if config.resume not in ("auto", "never"):
         wrong.append(f"resume: {config.resume!r} is neither auto nor never")
     if config.spectral.target not in TARGETS:
@@ -282,7 +287,7 @@ def _out_of_range(config: TrainConfig) -> list[str]:
         wrong.append(f"learn: {config.learn!r} is not one of {', '.join(LEARN)}")
     elif config.learn == "speakers" and config.spectral.steps:
         wrong.append(
-            "spectral.steps: a warm start is for encoder and codebook, which learn nothing"
+            "spectral.steps: a warm start is for encoder, codebook and conditioner, which learn nothing"
         )
     elif config.learn != "all" and not (config.init or config.spectral.steps):
         wrong.append(f"learn: {config.learn!r} needs a model to start from; give it as init")

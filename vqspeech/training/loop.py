@@ -101,6 +101,9 @@ def train(config: TrainConfig) -> Path | None:
             model.bottleneck.update(stepped.told.output)
         if state.step >= joint:
             state.average.update_parameters(model.decoder)
+        elif state.step == joint - 1:
+            # the warm start ends: what its conditioner learned is in the model even if nothing follows
+            state.average.module.load_state_dict(model.decoder.state_dict())
 
     def note(stepped: Stepped, rate: float) -> str:
         losses: Losses = stepped.told
@@ -143,17 +146,23 @@ def _strategy(config: TrainConfig) -> str:
 def _set_rates(optimizers: Sequence[Any], config: TrainConfig, step: int) -> None:
     warm, joint = config.spectral, config.optimizer
     if step < warm.steps:
-        steps, highest = warm.steps, (0.0, warm.learning_rate, 0.0)
+        rate = warm.learning_rate
+        steps, highest = warm.steps, (0.0, rate, rate, 0.0)
     else:
         step -= warm.steps
         steps, highest = (
             joint.steps,
-            (joint.learning_rate, joint.encoder_learning_rate, joint.muon_learning_rate),
+            (
+                joint.learning_rate,
+                joint.learning_rate,
+                joint.encoder_learning_rate,
+                joint.muon_learning_rate,
+            ),
         )
     adam, *muon = optimizers
     groups = [*adam.param_groups, *(group for other in muon for group in other.param_groups)]
     for number, group in enumerate(groups):
-        group["lr"] = learning_rate(step, steps, highest[min(number, 2)], joint.warmup)
+        group["lr"] = learning_rate(step, steps, highest[min(number, 3)], joint.warmup)
 
 
 def _step(

@@ -15,7 +15,9 @@ from vqspeech.audio import mulaw_encode
 from vqspeech.corpus.segments import Batch
 from vqspeech.model import Autoencoder
 from vqspeech.nn.bottleneck import BottleneckOutput, Draws
+from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.jitter import jitter
+from vqspeech.nn.spectral import SpectralHead
 from vqspeech.nn.vimco import multi_sample
 from vqspeech.training.perturb import Perturbation
 
@@ -30,7 +32,7 @@ class Losses(NamedTuple):
     nll : Tensor
         Nats a sample, the mean over draws if there are several; 0 while the WaveNet is left out.
     spectral : Tensor
-        Error of the spectral head; 0 without one.
+        Error of the spectral head, and of the cepstral head beside it; 0 without one.
     output : BottleneckOutput
         For the update of the bottleneck.
     """
@@ -42,18 +44,20 @@ class Losses(NamedTuple):
 
 
 class Objective(nn.Module):
-    """Model and spectral head under one loss.
+    """Model and spectral heads under one loss.
 
     Parameters
     ----------
     model : Autoencoder
         The model to train.
     jitter_probability : float
-        Chance that a latent is replaced by a neighbour.
+        Chance that a latent is replaced by a neighbour while codes learn.
     spectral_weight : float
         Weight of the spectral loss beside the likelihood; in the warm start, without likelihood, it is 1.
-    head : SpectralHead or CepstralHead, optional
-        Head that gives the spectral loss.
+    head : SpectralHead, optional
+        Head that gives the spectral loss, which teaches the decoder's conditioner.
+    cepstral : CepstralHead, optional
+        Head that codes learn from instead; the loss of `head` then stops at the conditioner.
     scored_every : int
         The likelihood is taken of one sample in so many.
     perturbation : Perturbation, optional
@@ -65,7 +69,8 @@ class Objective(nn.Module):
         model: Autoencoder,
         jitter_probability: float,
         spectral_weight: float,
-        head: nn.Module | None = None,
+        head: SpectralHead | None = None,
+        cepstral: CepstralHead | None = None,
         scored_every: int = 1,
         perturbation: Perturbation | None = None,
     ) -> None:
@@ -75,7 +80,7 @@ class Objective(nn.Module):
         self.model = model
         self.jitter_probability = jitter_probability
         self.spectral_weight = spectral_weight
-        self.head = head
+        self.head, self.cepstral = head, cepstral
 
     def forward(self, batch: Batch, crop: int, codes_learn: bool = True) -> Losses:
         """Loss of a batch.
@@ -87,14 +92,18 @@ class Objective(nn.Module):
         crop : int
             Samples a segment that the WaveNet learns from; 0 leaves it out.
         codes_learn : bool
-            Whether encoder, codebook and spectral head get a gradient. If not, nothing is perturbed either.
+            Whether encoder, codebook and, beside the WaveNet, spectral heads get a gradient. If not, nothing is
+            perturbed or jittered either.
         """
         wav = batch.pcm.float() / 32768
         if not codes_learn:
             with torch.no_grad():
                 output = self.model.bottleneck(self.model.encoder(wav))
-            nll = _mean(*self._nll(wav, jitter(output.z_q, self.jitter_probability), batch, crop))
-            return Losses(nll, nll.detach(), wav.new_zeros(()), output)
+            if crop:
+                nll = _mean(*self._nll(wav, output.z_q, batch, crop))
+                return Losses(nll, nll.detach(), wav.new_zeros(()), output)
+            spectral = self._spectral(wav, output.z_q, batch, codes_learn)
+            return Losses(spectral, wav.new_zeros(()), spectral.detach(), output)
         heard = wav if self.perturbation is None else self.perturbation(wav)
         output = self.model.bottleneck(self.model.encoder(heard))
         z_q = jitter(output.z_q, self.jitter_probability)
@@ -105,13 +114,24 @@ class Objective(nn.Module):
             nll = cost = _mean(*self._nll(wav, z_q, batch, crop))
         weight = self.spectral_weight if crop else 1.0
         spectral = wav.new_zeros(())
-        if self.head is not None and weight:
-            starts = torch.arange(z_q.shape[2], device=wav.device) * self.model.hop
-            spectral = self.head(z_q, batch.speaker, wav, starts < batch.valid[:, None])
+        if weight:
+            spectral = self._spectral(wav, z_q, batch, codes_learn)
         total = cost + weight * spectral + output.loss
         if output.kl is not None and (output.draws is None or not crop):
             total = total + output.kl / self.model.hop
         return Losses(total, nll.detach(), spectral.detach(), output)
+
+    def _spectral(self, wav: Tensor, z_q: Tensor, batch: Batch, codes_learn: bool) -> Tensor:
+        """Error of the heads: on what conditions the WaveNet, and on the latents themselves while these learn."""
+        if self.head is None:
+            return wav.new_zeros(())
+        starts = torch.arange(z_q.shape[2], device=wav.device) * self.model.hop
+        mask = starts < batch.valid[:, None]
+        heard = z_q if self.cepstral is None else z_q.detach()
+        loss = self.head(self.model.decoder.conditioner(heard, batch.speaker), wav, mask)
+        if self.cepstral is not None and codes_learn:
+            loss = loss + self.cepstral(z_q, batch.speaker, wav, mask)
+        return loss
 
     def _bound(self, wav: Tensor, draws: Draws, batch: Batch, crop: int) -> tuple[Tensor, Tensor]:
         """Likelihood of several draws, the mean of them, and the loss that weighs them, both in nats a sample."""

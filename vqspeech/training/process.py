@@ -154,7 +154,7 @@ def run_steps(fabric: Fabric, run: RunConfig, state: State, task: Task) -> bool:
     folder = Path(run.dir)
     state_file = folder / "state.pt"
     steps = len(task.data)
-    loader = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         task.data,  # type: ignore[arg-type]
         batch_size=None,
         sampler=range(state.step, steps),

@@ -1,10 +1,10 @@
 """The state before the first step: a new model, or one that goes on from a model file, and its optimizers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
@@ -25,9 +25,6 @@ from vqspeech.training.state import State
 
 FRAMES_PER_CODE = 32
 """Encoder outputs a code that the codebook is started from."""
-
-HEADS: dict[str, Callable[..., nn.Module]] = {"mel": SpectralHead, "cepstra": CepstralHead}
-"""Spectral heads by the name of what they predict; `vqspeech.training.config.TARGETS` lists the names."""
 
 
 def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.device) -> State:
@@ -50,6 +47,8 @@ def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.devi
     torch.manual_seed(config.run.seed)
     known = config.init != ""
     model = _known(config, store_speakers) if known else Autoencoder(config.model, store_speakers)
+    if config.wavenet:
+        lend_wavenet(config.wavenet, model)
     if config.learn == "speakers":
         model.requires_grad_(False)
         model.decoder.conditioner.speaker.requires_grad_(True)
@@ -58,7 +57,7 @@ def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.devi
         model,
         config.jitter,
         config.spectral.weight,
-        _head(config, model),
+        *_heads(config, model),
         config.data.scored_every,
         Perturbation(model.sample_rate, **vars(perturb)) if perturb.share else None,
     ).to(device)
@@ -71,16 +70,19 @@ def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.devi
     return State(objective, _optimizers(config, objective), average)
 
 
-def _head(config: TrainConfig, model: Autoencoder) -> nn.Module | None:
-    spectral = config.spectral
+def _heads(
+    config: TrainConfig, model: Autoencoder
+) -> tuple[SpectralHead | None, CepstralHead | None]:
+    spectral, rate, decoder = config.spectral, model.sample_rate, model.decoder
     if not (spectral.weight or spectral.steps):
-        return None
-    return HEADS[spectral.target](
-        model.config.dim,
-        len(model.speakers),
-        model.hop,
-        model.sample_rate,
-        channels=spectral.channels,
+        return None, None
+    size = (decoder.wavenet.condition.in_features, decoder.condition_hop, rate)
+    head = SpectralHead(*size, channels=spectral.channels)
+    if spectral.target == "mel":
+        return head, None
+    speakers = len(model.speakers)
+    return head, CepstralHead(
+        model.config.dim, speakers, model.hop, rate, channels=spectral.channels
     )
 
 
@@ -92,6 +94,40 @@ def _known(config: TrainConfig, store_speakers: Sequence[str]) -> Autoencoder:
             f" {config.model.sample_rate}; give that one"
         )
     return with_speakers(model, store_speakers).train()
+
+
+@torch.no_grad()
+def lend_wavenet(name: str, model: Autoencoder) -> None:
+    """Start a model's WaveNet from that of another: it knows sound, and learns what conditions mean.
+
+    Parameters
+    ----------
+    name : str
+        The other model, shipped name or file.
+    model : Autoencoder
+        Whose WaveNet is overwritten. Its projection of the condition, which is of other latents, starts at zero.
+
+    Raises
+    ------
+    ConfigurationError
+        The two WaveNets differ in shape, or the models in sample rate.
+    """
+    other = load_model(name)
+    if other.sample_rate != model.sample_rate:
+        raise ConfigurationError(
+            f"wavenet: {name} works at {other.sample_rate} Hz, the model at {model.sample_rate} Hz"
+        )
+    lent, own = other.decoder.wavenet.state_dict(), model.decoder.wavenet.state_dict()
+    lent["condition.weight"] = torch.zeros_like(own["condition.weight"])
+    for key, tensor in own.items():
+        found = tuple(lent[key].shape) if key in lent else None
+        if found != tuple(tensor.shape):
+            raise ConfigurationError(
+                f"wavenet: {name} has {key} of shape {found}, the model's is {tuple(tensor.shape)}"
+            )
+    if other.decoder.wavenet.dilations != model.decoder.wavenet.dilations:
+        raise ConfigurationError(f"wavenet: the dilations of {name} are not those of the model")
+    model.decoder.wavenet.load_state_dict(lent)
 
 
 def with_speakers(model: Autoencoder, names: Sequence[str]) -> Autoencoder:
@@ -117,14 +153,15 @@ def with_speakers(model: Autoencoder, names: Sequence[str]) -> Autoencoder:
 
 
 def _optimizers(config: TrainConfig, objective: Objective) -> list[Optimizer]:
-    """Adam for decoder and for everything else, and Muon for the WaveNet's matrices when it is asked for."""
+    """Adam for WaveNet, conditioner and everything else, and Muon for the WaveNet's matrices when it is asked for."""
     decoder = objective.model.decoder
     matrices = wavenet_matrices(decoder) if config.optimizer.muon_learning_rate else []
     taken = {id(weight) for weight, _ in matrices}
-    own = [weight for weight in decoder.parameters() if id(weight) not in taken]
+    own = [weight for weight in decoder.wavenet.parameters() if id(weight) not in taken]
     others = [p for n, p in objective.named_parameters() if not n.startswith("model.decoder.")]
     first, second = config.optimizer.betas
-    groups = [{"params": own}, {"params": others}]
+    # the warm start moves the second and third group
+    groups = [{"params": p} for p in (own, decoder.conditioner.parameters(), others)]
     optimizers: list[Optimizer] = [torch.optim.Adam(groups, lr=0.0, betas=(first, second))]
     return [*optimizers, Muon(matrices)] if matrices else optimizers
 

@@ -16,7 +16,7 @@ from vqspeech.atomic import write_atomically
 from vqspeech.errors import ModelFileError
 from vqspeech.training.objective import Objective
 
-FORMAT, VERSION = "vqspeech-state", 2
+FORMAT, VERSION = "vqspeech-state", 3
 COUNTS = ("step", "skipped", "samples", "seconds", "curve")
 """Entries of a state that are plain values."""
 
