@@ -175,6 +175,19 @@ def test_samples_inside_a_long_recording_are_seen_equally_often() -> None:
     assert 0.3 * seen.mean() < seen.min() <= seen.max() < 2 * seen.mean()
 
 
+@pytest.mark.parametrize(("balance", "shares"), [(0.0, [34, 7, 119]), (1.0, [1, 1, 1])])
+def test_speakers_are_heard_as_often_as_asked(balance: float, shares: list[int]) -> None:
+    """Unbalanced in proportion to their samples, fully balanced equally often, whatever their recordings' lengths."""
+    segments = _segments(phases=[Phase(1000, 10, 4, 4, balance)])
+    heard = np.bincount(np.concatenate([segments[step].speaker for step in range(1000)]))
+    expected = 10_000 * np.array(shares) / sum(shares)
+    # three standard deviations of a count
+    assert (abs(heard - expected) < 3 * np.sqrt(expected)).all()
+    halfway = _segments(phases=[Phase(1000, 10, 4, 4, 0.5)])
+    of_bob = np.bincount(np.concatenate([halfway[step].speaker for step in range(1000)]))[1]
+    assert of_bob == pytest.approx(10_000 * 7**0.5 / (34**0.5 + 7**0.5 + 119**0.5), rel=0.1)
+
+
 def test_crop_as_long_as_the_segment_starts_at_its_start() -> None:
     """There is one place for it, in short recordings too."""
     segments = _segments(phases=[Phase(1, 8, 32, 32)])

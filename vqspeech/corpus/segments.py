@@ -48,19 +48,24 @@ class Phase:
         Samples of a segment, which the encoder reads.
     crop : int
         Samples of it that the WaveNet learns from; 0 leaves the WaveNet out.
+    balance : float
+        How far speakers are made equal, in [0, 1]: the chance of one is in proportion to how much there is of them to
+        the power of ``1 - balance``. 0 sees every sample equally often, 1 every speaker.
     """
 
     steps: int
     batch: int
     segment: int
     crop: int
+    balance: float = 0.0
 
 
 class Segments(Dataset[Batch]):
     """Batches of the training split, by step.
 
-    A point is drawn uniformly over all samples of the split; the segment is the one around it, as far as the
-    recording goes, so that the samples of a long recording are seen equally often, but for its two ends.
+    A point is drawn over all samples of the split, those of one speaker being equally likely; the segment is the one
+    around it, as far as the recording goes, so that the samples of a long recording are seen equally often, but for its
+    two ends.
 
     Parameters
     ----------
@@ -96,7 +101,9 @@ class Segments(Dataset[Batch]):
         self._lengths = np.array([u.samples for u in kept])
         index = {name: i for i, name in enumerate(speakers or store.speakers)}
         self._speakers = np.array([index[u.speaker] for u in kept])
-        self._ends = np.cumsum(self._lengths)
+        spoken = np.bincount(self._speakers, self._lengths)
+        # what a sample weighs, by recording
+        self._rarity = self._lengths.sum() / spoken[self._speakers]
         for phase in phases:
             if phase.segment % hop or phase.crop % hop or phase.crop > phase.segment:
                 raise CorpusError(
@@ -120,10 +127,10 @@ class Segments(Dataset[Batch]):
         """Return the batch of a step, on the CPU."""
         phase, hop = self.phase(step), self.hop
         draw = np.random.default_rng([self.seed, self.rank, step])
-        points = draw.integers(self._ends[-1], size=phase.batch)
-        chosen = np.searchsorted(self._ends, points, side="right")
+        weights = self._lengths * self._rarity**phase.balance
+        chosen = draw.choice(len(weights), phase.batch, p=weights / weights.sum())
+        within = draw.integers(self._lengths[chosen])
         room = np.maximum(self._lengths[chosen] - phase.segment, 0)
-        within = points - (self._ends[chosen] - self._lengths[chosen])
         starts = np.clip(within - draw.integers(phase.segment, size=phase.batch), 0, room)
         valid = np.minimum(self._lengths[chosen], phase.segment)
         # rounded up, so that the last samples of a short recording have their turn

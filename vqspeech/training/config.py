@@ -37,6 +37,8 @@ class DataConfig:
     scored_every : int
         Of these, one in so many has its likelihood taken. Neighbours teach nearly the same, and without them a step
         takes two thirds of the time.
+    balance : float
+        How far the WaveNet hears speakers equally often; 0 as they come, 1 equally.
     workers : int
         Loader processes; 0 loads in the training process.
     """
@@ -46,6 +48,7 @@ class DataConfig:
     segment: int
     crop: int
     scored_every: int
+    balance: float
     workers: int
 
 
@@ -214,7 +217,8 @@ class TrainConfig:
     def phases(self) -> list[Phase]:
         """The stretches of training: the warm start, if any, and joint training."""
         warm = Phase(self.spectral.steps, self.spectral.batch, self.spectral.segment, 0)
-        joint = Phase(self.optimizer.steps, self.data.batch, self.data.segment, self.data.crop)
+        data = self.data
+        joint = Phase(self.optimizer.steps, data.batch, data.segment, data.crop, data.balance)
         return [warm, joint] if warm.steps else [joint]
 
 
@@ -271,6 +275,7 @@ def _out_of_range(config: TrainConfig) -> list[str]:
         wrong.append(f"optimizer.betas: {config.optimizer.betas} are not two numbers in [0, 1)")
     shares = {
         "jitter": config.jitter,
+        "data.balance": config.data.balance,
         "optimizer.average": config.optimizer.average,
         "perturb.share": config.perturb.share,
     }
