@@ -62,6 +62,7 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
             "segment": 640,
             "crop": 320,
             "scored_every": 1,
+            "history_noise": 2.0,
             "balance": 0.0,
             "workers": 0,
         },

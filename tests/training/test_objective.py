@@ -233,6 +233,29 @@ def test_some_of_the_samples_stand_for_all(make: Make) -> None:
     assert min(found) < float(whole(batch, SAMPLES).nll) < max(found)
 
 
+def test_noise_on_the_past_is_in_half_of_the_crops_and_not_in_what_is_predicted(make: Make) -> None:
+    """Half of the rows are as recorded, the others differ by a few levels; nothing leaves the range of levels."""
+    objective = make()
+    objective.history_noise = 4.0
+    torch.manual_seed(0)
+    past = torch.randint(256, (400, 500))
+    heard = objective._heard(past)
+    off = (heard - past).float()
+    clean = (off == 0).all(1)
+    assert 0.4 < float(clean.float().mean()) < 0.6
+    inside = (past > 20) & (past < 235)
+    deviations = torch.stack(
+        [row[keep].std() for row, keep in zip(off[~clean], inside[~clean], strict=True)]
+    )
+    assert 1.8 < float(deviations.mean()) < 2.2
+    assert float(deviations.max()) < 4.5
+    assert heard.min() == 0
+    assert heard.max() == 255
+    batch = _batch([SAMPLES] * 4)
+    objective.history_noise = 1e-3
+    assert float(objective(batch, SAMPLES).nll) == float(make()(batch, SAMPLES).nll)
+
+
 def test_codes_that_do_not_learn_get_no_gradient_and_no_perturbation(make: Make) -> None:
     """Only the decoder has a gradient, and what the encoder hears is the recording."""
     objective = make(weight=0.5, channels=8)

@@ -37,6 +37,9 @@ class DataConfig:
     scored_every : int
         Of these, one in so many has its likelihood taken. Neighbours teach nearly the same, and without them a step
         takes two thirds of the time.
+    history_noise : float
+        Largest standard deviation, in levels, of noise on the past that the WaveNet hears, in half of the crops.
+        Speaking, it hears its own samples, and has learned to speak on from what is not quite right.
     balance : float
         How far the WaveNet hears speakers equally often; 0 as they come, 1 equally.
     workers : int
@@ -48,6 +51,7 @@ class DataConfig:
     segment: int
     crop: int
     scored_every: int
+    history_noise: float
     balance: float
     workers: int
 

@@ -60,6 +60,9 @@ class Objective(nn.Module):
         Head that codes learn from instead; the loss of `head` then stops at the conditioner.
     scored_every : int
         The likelihood is taken of one sample in so many.
+    history_noise : float
+        Largest standard deviation, in levels, of the noise on what the WaveNet hears of the past in half of the crops;
+        each such crop draws its own. What is to be predicted stays clean.
     perturbation : Perturbation, optional
         What the encoder hears is changed by it; what is to be predicted is not.
     """
@@ -72,10 +75,12 @@ class Objective(nn.Module):
         head: SpectralHead | None = None,
         cepstral: CepstralHead | None = None,
         scored_every: int = 1,
+        history_noise: float = 0.0,
         perturbation: Perturbation | None = None,
     ) -> None:
         super().__init__()
         self.scored_every = scored_every
+        self.history_noise = history_noise
         self.perturbation = perturbation
         self.model = model
         self.jitter_probability = jitter_probability
@@ -160,7 +165,7 @@ class Objective(nn.Module):
         condition = decoder.conditioner(z_q, batch.speaker)
         parts = hop // decoder.condition_hop
         levels = mulaw_encode(wav, self.model.config.levels)
-        previous = decoder.wavenet.previous(levels)
+        previous = self._heard(decoder.wavenet.previous(levels))
 
         rows = torch.arange(len(wav), device=wav.device)[:, None]
         samples = batch.crop[:, None] * hop + torch.arange(crop, device=wav.device)
@@ -175,6 +180,19 @@ class Objective(nn.Module):
             logits.flatten(0, 1).float(), levels[rows, samples].flatten(), reduction="none"
         )
         return losses.view(samples.shape), (samples < batch.valid[:, None]).float()
+
+    def _heard(self, previous: Tensor) -> Tensor:
+        """What the WaveNet is told of the past: noisy in half of the rows, as what it will have sampled itself."""
+        if not self.history_noise:
+            return previous
+        rows = (len(previous), 1)
+        draw = torch.rand(rows, device=previous.device) * 2 - 1
+        noise = (
+            draw.clamp(min=0)
+            * self.history_noise
+            * torch.randn(previous.shape, device=previous.device)
+        )
+        return (previous + noise.round().long()).clamp(0, self.model.config.levels - 1)
 
 
 def _mean(losses: Tensor, inside: Tensor) -> Tensor:

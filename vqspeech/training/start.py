@@ -59,6 +59,7 @@ def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.devi
         config.spectral.weight,
         *_heads(config, model),
         config.data.scored_every,
+        config.data.history_noise,
         Perturbation(model.sample_rate, **vars(perturb)) if perturb.share else None,
     ).to(device)
 
