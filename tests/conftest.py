@@ -18,10 +18,11 @@ import torch
 from hypothesis import settings
 
 from vqspeech import pretrained
-from vqspeech.checkpoint import load_model, save_model
+from vqspeech.checkpoint import load_model, load_prior, save_model, save_prior
 from vqspeech.corpus.mini import make_mini
 from vqspeech.corpus.prepare import find_corpus, prepare
 from vqspeech.model import DISCRETE, Autoencoder, ModelConfig
+from vqspeech.prior import Prior, PriorConfig
 
 # A machine that does other work as well may take its time; what is slow by itself is marked so.
 settings.register_profile("patient", deadline=None)
@@ -127,6 +128,30 @@ def continuous_model_file(
     path = tmp_path_factory.mktemp("continuous") / "gaussian.safetensors"
     save_model(tiny_of_kind("gaussian"), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_prior_file(tiny_model: Autoencoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a prior over the codes of the tiny model, with random weights in all its layers."""
+    config = PriorConfig(
+        tiny_model.codebook_size, tiny_model.codebook_id, {"width": 8, "dilations": [1, 2, 4]}
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        prior = Prior(config, tiny_model.speakers)
+        for layer in prior.network.layers:
+            torch.nn.init.normal_(layer.output.weight, std=0.5)
+        torch.nn.init.normal_(prior.network.speaker.weight)
+        torch.nn.init.normal_(prior.network.output.weight)
+    path = tmp_path_factory.mktemp("prior") / "tiny-prior.safetensors"
+    save_prior(prior, path, training={"steps": 0})
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_prior(tiny_prior_file: Path) -> Prior:
+    """Return the tiny prior as loaded from its file; no test may change it."""
+    return load_prior(tiny_prior_file)
 
 
 @pytest.fixture

@@ -20,9 +20,18 @@ from safetensors.torch import load_file, save_file
 
 import vqspeech
 from vqspeech.audio import mulaw_encode
-from vqspeech.checkpoint import load_model, read_header, save_model, write_atomically
+from vqspeech.checkpoint import (
+    load_model,
+    load_prior,
+    read_header,
+    read_prior_header,
+    save_model,
+    save_prior,
+    write_atomically,
+)
 from vqspeech.errors import ModelFileError
 from vqspeech.model import Autoencoder
+from vqspeech.prior import Prior
 
 Forge = Callable[..., Path]
 
@@ -323,6 +332,82 @@ def test_what_is_kept_in_half_precision(tiny_model: Autoencoder, tmp_path: Path)
     before = path.read_bytes()
     save_model(load_model(path), path, half=True)
     assert path.read_bytes() == before
+
+
+def test_a_prior_comes_back_bit_by_bit(tiny_prior: Prior, tmp_path: Path) -> None:
+    """Weights, unigram, configuration and speakers are those that were saved; so is what it says of itself."""
+    path = tmp_path / "prior.safetensors"
+    save_prior(tiny_prior, path, {"steps": 7}, {"bits": 4.5})
+    loaded = vqspeech.load_prior(path)
+    assert not loaded.training
+    assert (loaded.config, loaded.speakers) == (tiny_prior.config, tiny_prior.speakers)
+    assert loaded.codebook_id == tiny_prior.codebook_id
+    saved, found = tiny_prior.state_dict(), loaded.state_dict()
+    assert saved.keys() == found.keys()
+    assert all(torch.equal(found[key], tensor) for key, tensor in saved.items())
+    header = read_prior_header(path)
+    assert (header["format"], header["training"]) == ("vqspeech-prior", {"steps": 7})
+    assert header["scores"] == {"bits": 4.5}
+    before = path.read_bytes()
+    save_prior(loaded, path, {"steps": 7}, {"bits": 4.5})
+    assert path.read_bytes() == before
+
+
+def test_a_prior_of_half_the_size(tiny_prior: Prior, tmp_path: Path) -> None:
+    """fp16 on disk is float32 in memory, all but the unigram rounded; bits change by less than a hundredth."""
+    path = tmp_path / "half.safetensors"
+    save_prior(tiny_prior, path, half=True)
+    kept = {key for key, tensor in load_file(path).items() if tensor.dtype == torch.float32}
+    assert kept == {"unigram"}
+    loaded = load_prior(path)
+    assert {tensor.dtype for tensor in loaded.state_dict().values()} == {torch.float32}
+    codes = tiny_prior.sample(200, "p225", seed=0)
+    before, after = (float(prior.nll(codes, "p225").mean()) for prior in (tiny_prior, loaded))
+    assert before != after
+    assert after == pytest.approx(before, abs=0.01)
+
+
+def test_models_and_priors_are_told_apart(tiny_model_file: Path, tiny_prior_file: Path) -> None:
+    """One in the place of the other is named as what it is."""
+    with pytest.raises(ModelFileError, match="a prior, where a model is expected"):
+        load_model(tiny_prior_file)
+    with pytest.raises(ModelFileError, match="a model, where a prior is expected"):
+        load_prior(tiny_model_file)
+    with pytest.raises(ModelFileError, match="no such prior file"):
+        load_prior("nowhere.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors", "expected"),
+    [
+        ({"network": {"_target_": "os.system"}}, {}, "network: unknown setting '_target_'"),
+        ({"network": {"width": 0, "dilations": [1]}}, {}, "describes no prior"),
+        ({"network": {"width": 8, "dilations": [0]}}, {}, "each from 1"),
+        ({"codebook_size": "16"}, {}, "'16' is not a whole number above 0"),
+        ({"codebook_size": 10**12}, {}, "key network.embedding.weight has shape (17, 8), expected"),
+        (
+            {"more": 1},
+            {},
+            "config has ['codebook_id', 'codebook_size', 'more', 'network'], expected",
+        ),
+        ({}, {"unigram": torch.zeros(3)}, "key unigram has shape (3,), expected (16,)"),
+        ({}, {"unigram": torch.full((16,), -torch.inf)}, "key unigram holds values that are not"),
+        ({}, {"other": torch.zeros(3)}, "key other found, the prior has none of that name"),
+    ],
+)
+def test_priors_that_do_not_fit(
+    tiny_prior_file: Path, tmp_path: Path, config: dict, tensors: dict, expected: str
+) -> None:
+    """The first thing that is wrong is named, and nothing is made of it."""
+    header = read_prior_header(tiny_prior_file)
+    header["config"] |= config
+    path = tmp_path / "forged.safetensors"
+    save_file(load_file(tiny_prior_file) | tensors, path, {"vqspeech": json.dumps(header)})
+    with pytest.raises(ModelFileError) as error:
+        load_prior(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def half_then(reason: Callable[[], object]) -> Callable[[Path], object]:

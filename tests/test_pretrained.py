@@ -1,6 +1,7 @@
 """Shipped models: found by name, small enough, with a card, and able to speak."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,22 @@ def test_a_model_that_an_installation_lacks(shipped_folder: Path) -> None:
         pretrained.card("phoneme25")
     with pytest.raises(ModelFileError, match="no card"):
         pretrained.card("nobody")
+
+
+def test_priors_by_name(shipped_folder: Path, tiny_prior_file: Path, tmp_path: Path) -> None:
+    """The name of a model means the prior beside it; a path means itself; both name what is missing."""
+    with pytest.raises(ModelFileError, match=r"vctk-prior\.safetensors: missing"):
+        vqspeech.load_prior("vctk")
+    beside = pretrained.prior_beside(shipped_folder / "vctk.safetensors")
+    assert beside == shipped_folder / "vctk-prior.safetensors"
+    shutil.copy(tiny_prior_file, beside)
+    assert vqspeech.load_prior("vctk").speakers == vqspeech.load("vctk").speakers
+    assert vqspeech.load_prior(tiny_prior_file).speakers == vqspeech.load("vctk").speakers
+    (shipped_folder / "phoneme25.safetensors").touch()
+    with pytest.raises(ModelFileError, match="phoneme25: no prior comes with this model"):
+        vqspeech.load_prior("phoneme25")
+    with pytest.raises(ModelFileError, match="nobody: no such model file"):
+        vqspeech.load_prior("nobody")
 
 
 def test_shipped_files_are_small(shipped: str) -> None:

@@ -2,18 +2,29 @@
 
 ``model = vqspeech.load("vctk")``, by the name of a shipped model or by a path, gives an `Autoencoder`:
 ``model.encode(wav)``, ``model.decode(codes, speaker)``, ``model.stream(codes, speaker)``,
-``model.convert(wav, speaker)``.
+``model.convert(wav, speaker)``. ``prior = vqspeech.load_prior("vctk")`` gives the `Prior` over its codes:
+``prior.sample(frames, speaker, seed=0)``, ``prior.nll(codes)``.
 """
 
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Autoencoder", "Sampling", "VqspeechError", "__version__", "load"]
+__all__ = [
+    "Autoencoder",
+    "Prior",
+    "Sampling",
+    "VqspeechError",
+    "__version__",
+    "load",
+    "load_prior",
+]
 
 if TYPE_CHECKING:
     from vqspeech.checkpoint import load_model as load
+    from vqspeech.checkpoint import load_prior
     from vqspeech.errors import VqspeechError
     from vqspeech.model import Autoencoder
+    from vqspeech.prior import Prior
     from vqspeech.sampling.engine import Sampling
 
 
@@ -23,6 +34,14 @@ def __getattr__(name: str) -> Any:
         from vqspeech.checkpoint import load_model
 
         return load_model
+    if name == "load_prior":
+        from vqspeech.checkpoint import load_prior
+
+        return load_prior
+    if name == "Prior":
+        from vqspeech.prior import Prior
+
+        return Prior
     if name == "Autoencoder":
         from vqspeech.model import Autoencoder
 

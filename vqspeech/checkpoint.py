@@ -1,6 +1,6 @@
-"""The model file: portable and self-describing, never half there.
+"""The files of models and priors: portable and self-describing, never half there.
 
-A model file is safetensors: the weights, and one metadata entry ``vqspeech`` holding JSON with the keys ``format``,
+Such a file is safetensors: the weights, and one metadata entry ``vqspeech`` holding JSON with the keys ``format``,
 ``version``, ``config``, ``speakers``, ``training`` and ``scores``, and ``weights``, the precision they are kept in.
 Loading executes nothing from it. Where a file is read, the name of a shipped model does as well.
 """
@@ -8,26 +8,53 @@ Loading executes nothing from it. Where a file is read, the name of a shipped mo
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vqspeech import pretrained
 from vqspeech.atomic import write_atomically
 from vqspeech.errors import ConfigurationError, ModelFileError
 from vqspeech.model import Autoencoder, ModelConfig
+from vqspeech.prior import Prior, PriorConfig
 
-FORMAT, VERSION = "vqspeech-model", 1
 KEYS = ("format", "version", "config", "speakers", "training", "scores")
 
 MISFITS = (ConfigurationError, ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError)
 """What building a model of a configuration from elsewhere may raise."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Attributes
+    ----------
+    name : str
+        What people call its content.
+    format, version
+        What its header says.
+    config : type
+        What its entry ``config`` is made into.
+    whole : tuple of str
+        Beginnings of the keys that are not kept in half precision.
+    """
+
+    name: str
+    format: str
+    version: int
+    config: type[ModelConfig] | type[PriorConfig]
+    whole: tuple[str, ...]
+
+
+MODEL = Kind("model", "vqspeech-model", 1, ModelConfig, ("bottleneck.",))
+PRIOR = Kind("prior", "vqspeech-prior", 1, PriorConfig, ("unigram",))
 
 
 def save_model(
@@ -58,27 +85,50 @@ def save_model(
     ModelFileError
         The file cannot be written, for want of space for example.
     """
+    _save(MODEL, model, Path(path), training, scores, half)
+
+
+def save_prior(
+    prior: Prior,
+    path: str | Path,
+    training: Mapping[str, Any] | None = None,
+    scores: Mapping[str, Any] | None = None,
+    *,
+    half: bool = False,
+) -> None:
+    """Write the file of a prior; see `save_model`, all of whose arguments mean the same here."""
+    _save(PRIOR, prior, Path(path), training, scores, half)
+
+
+def _save(
+    kind: Kind,
+    content: Autoencoder | Prior,
+    path: Path,
+    training: Mapping[str, Any] | None,
+    scores: Mapping[str, Any] | None,
+    half: bool,
+) -> None:
     header = {
-        "format": FORMAT,
-        "version": VERSION,
-        "config": asdict(model.config),
-        "speakers": list(model.speakers),
+        "format": kind.format,
+        "version": kind.version,
+        "config": asdict(content.config),
+        "speakers": list(content.speakers),
         "training": dict(training or {}),
         "scores": dict(scores or {}),
         "weights": "float16" if half else "float32",
     }
     metadata = {"vqspeech": json.dumps(header, default=list)}
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in content.state_dict().items()}
     if half:
-        tensors = {k: _halved(k, v) for k, v in tensors.items()}
+        tensors = {k: v if k.startswith(kind.whole) else _halved(v) for k, v in tensors.items()}
     try:
-        write_atomically(Path(path), lambda file: save_file(tensors, file, metadata))
+        write_atomically(path, lambda file: save_file(tensors, file, metadata))
     except SafetensorError as error:
         raise ModelFileError(f"{path}: could not be written ({error})") from None
 
 
-def _halved(key: str, tensor: Tensor) -> Tensor:
-    if key.startswith("bottleneck.") or not tensor.is_floating_point():
+def _halved(tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
         return tensor
     half = tensor.half()
     # a weight beyond 65504 would come back as infinity
@@ -104,22 +154,34 @@ def read_header(path: str | Path) -> dict[str, Any]:
     ModelFileError
         The file is missing, damaged, of another kind or of a newer version.
     """
-    path = pretrained.find(path)
+    return _read_header(MODEL, pretrained.find(path))
+
+
+def read_prior_header(path: str | Path) -> dict[str, Any]:
+    """Read what the file of a prior says of itself; see `read_header` and, for names, `load_prior`."""
+    return _read_header(PRIOR, pretrained.find_prior(path))
+
+
+def _read_header(kind: Kind, path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ModelFileError(f"{path}: no such model file")
+        raise ModelFileError(f"{path}: no such {kind.name} file")
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get("vqspeech")
         header = json.loads(text) if text is not None else None
     except (SafetensorError, ValueError, RecursionError, OSError) as error:
         raise ModelFileError(
-            f"{path}: not a whole safetensors file ({error}); is it a vqspeech model file?"
+            f"{path}: not a whole safetensors file ({error}); is it a vqspeech {kind.name} file?"
         ) from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    found = header.get("format") if isinstance(header, dict) else None
+    others = {other.format: other.name for other in (MODEL, PRIOR) if other is not kind}
+    if isinstance(found, str) and found in others:
+        raise ModelFileError(f"{path}: a {others[found]}, where a {kind.name} is expected")
+    if not isinstance(header, dict) or found != kind.format:
         raise ModelFileError(f"{path}: a safetensors file, but not one that vqspeech wrote")
-    if header.get("version") != VERSION:
+    if header.get("version") != kind.version:
         raise ModelFileError(
-            f"{path}: format version {header.get('version')!r} found, {VERSION} expected;"
+            f"{path}: format version {header.get('version')!r} found, {kind.version} expected;"
             " another version of vqspeech wrote it"
         )
     missing = [key for key in KEYS if key not in header]
@@ -153,9 +215,11 @@ def shapes_only() -> Iterator[None]:
         yield
 
 
-def _build(path: Path, header: Mapping[str, Any]) -> Autoencoder:
+def _load(kind: Kind, make: Callable[[Any, list[str]], Any], path: Path) -> Any:
+    """Make what a file describes, without memory, then give it the weights of the file."""
+    header = _read_header(kind, path)
     config, speakers = header["config"], header["speakers"]
-    names = {field.name for field in fields(ModelConfig)}
+    names = {field.name for field in fields(kind.config)}
     if not isinstance(config, dict) or set(config) != names:
         found = sorted(config) if isinstance(config, dict) else config
         raise ModelFileError(f"{path}: config has {found}, expected {sorted(names)}")
@@ -163,10 +227,35 @@ def _build(path: Path, header: Mapping[str, Any]) -> Autoencoder:
         raise ModelFileError(f"{path}: speakers is not a list of names")
     try:
         with shapes_only():
-            return Autoencoder(ModelConfig(**config), speakers)
+            module = make(kind.config(**config), speakers)
     except MISFITS as error:
         reason = " ".join(str(error).split())
-        raise ModelFileError(f"{path}: its config describes no model: {reason}") from None
+        raise ModelFileError(f"{path}: its config describes no {kind.name}: {reason}") from None
+    _fill(kind, module, path)
+    return module.eval()
+
+
+def _fill(kind: Kind, module: nn.Module, path: Path) -> None:
+    expected = module.state_dict()
+    with safe_open(path, "pt") as file:
+        found = set(file.keys())
+        for key in sorted(found | set(expected)):
+            if key not in expected:
+                raise ModelFileError(
+                    f"{path}: key {key} found, the {kind.name} has none of that name"
+                )
+            if key not in found:
+                raise ModelFileError(f"{path}: key {key} missing")
+            shape = tuple(file.get_slice(key).get_shape())
+            if shape != tuple(expected[key].shape):
+                raise ModelFileError(
+                    f"{path}: key {key} has shape {shape}, expected {tuple(expected[key].shape)}"
+                )
+        tensors = {key: file.get_tensor(key).to(expected[key].dtype) for key in expected}
+    for key, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelFileError(f"{path}: key {key} holds values that are not finite numbers")
+    module.load_state_dict(tensors, assign=True)
 
 
 def load_model(path: str | Path) -> Autoencoder:
@@ -188,24 +277,25 @@ def load_model(path: str | Path) -> Autoencoder:
         The file is missing, damaged or foreign, or its weights do not fit its configuration; the message names
         the first key, what was found and what was expected.
     """
-    path = pretrained.find(path)
-    model = _build(path, read_header(path))
-    expected = model.state_dict()
-    with safe_open(path, "pt") as file:
-        found = set(file.keys())
-        for key in sorted(found | set(expected)):
-            if key not in expected:
-                raise ModelFileError(f"{path}: key {key} found, the model has none of that name")
-            if key not in found:
-                raise ModelFileError(f"{path}: key {key} missing")
-            shape = tuple(file.get_slice(key).get_shape())
-            if shape != tuple(expected[key].shape):
-                raise ModelFileError(
-                    f"{path}: key {key} has shape {shape}, expected {tuple(expected[key].shape)}"
-                )
-        tensors = {key: file.get_tensor(key).to(expected[key].dtype) for key in expected}
-    for key, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise ModelFileError(f"{path}: key {key} holds values that are not finite numbers")
-    model.load_state_dict(tensors, assign=True)
-    return model.eval()
+    return _load(MODEL, Autoencoder, pretrained.find(path))
+
+
+def load_prior(path: str | Path) -> Prior:
+    """Load a prior, in evaluation mode, on the CPU, its weights in float32.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, or the name of a shipped model, for the prior that comes with it: ``"vctk"``.
+
+    Returns
+    -------
+    Prior
+        The prior.
+
+    Raises
+    ------
+    ModelFileError
+        As `load_model` raises it.
+    """
+    return _load(PRIOR, Prior, pretrained.find_prior(path))

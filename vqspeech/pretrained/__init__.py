@@ -1,7 +1,8 @@
 """The models that come with the package: files beside this one, found by name.
 
-A model is ``NAME.safetensors`` with its card ``NAME.md``, which ``recipes/pretrained`` writes. Where a model is
-asked for, a file of that name comes first; a shipped name stands alone, without folder and suffix.
+A model is ``NAME.safetensors`` with its card ``NAME.md``, which ``recipes/pretrained`` writes; a prior over its codes
+is ``NAME-prior.safetensors``. Where a model is asked for, a file of that name comes first; a shipped name stands
+alone, without folder and suffix.
 """
 
 import os
@@ -16,7 +17,13 @@ DEFAULT = NAMES[0]
 """The model that the commands use when none is named."""
 
 LARGEST = 8_000_000
-"""Bytes of a shipped file at most."""
+"""Bytes of a shipped model at most."""
+
+PRIORS = ("vctk",)
+"""Models that a release ships a prior for."""
+
+LARGEST_PRIOR = 4_000_000
+"""Bytes of a shipped prior at most."""
 
 FOLDER = Path(__file__).parent
 
@@ -73,6 +80,33 @@ def find(name_or_path: str | Path) -> Path:
     file = Path(name_or_path)
     is_path = file.suffix or os.sep in os.fspath(name_or_path) or str(file) in (".", "..")
     return file if is_path or file.is_file() else path(str(file))
+
+
+def prior_beside(model: Path) -> Path:
+    """Return where the prior of a model file lies, if it has one: ``model-prior.safetensors`` beside it."""
+    return model.with_name(f"{model.stem}-prior.safetensors")
+
+
+def find_prior(name_or_path: str | Path) -> Path:
+    """Return the prior that a person means: a file that is there, else that of the shipped model of that name.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        ``vctk``, or the path of a prior; what is a path is as for `find`.
+
+    Raises
+    ------
+    ModelFileError
+        A bare name that is neither a file nor a shipped model, or one that has no prior in this installation.
+    """
+    file = find(name_or_path)
+    name = str(name_or_path)
+    if file != FOLDER / f"{name}.safetensors":
+        return file
+    if name not in PRIORS:
+        raise ModelFileError(f"{name}: no prior comes with this model; train one, or name its file")
+    return _installed(prior_beside(file).name, "name the file of a prior")
 
 
 def _installed(name: str, advice: str) -> Path:
