@@ -17,6 +17,8 @@ from vqspeech.model import BOTTLENECKS
 from vqspeech.nn.decoder import Decoder
 from vqspeech.nn.encoder import Encoder
 from vqspeech.training.config import TrainConfig, from_mapping
+from vqspeech.training.kinds import configured
+from vqspeech.training.prior_config import PriorTrainConfig
 
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(CONF.glob("*/*.yaml"))
@@ -27,7 +29,7 @@ SETTINGS_OF_ALL = {"experiment", "machine"}
 PLACES = ["data.store=store", "run.dir=run"]
 
 
-def configured(group: str, settings: dict[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
+def part_of(group: str, settings: dict[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
     """Return what a file of a group configures, and the arguments that the model adds."""
     if group == "bottleneck":
         return BOTTLENECKS[settings.pop("kind")], {"dim": 64}
@@ -66,7 +68,7 @@ def test_every_file_composes_to_a_model(path: Path) -> None:
 def test_every_part_binds_to_its_signature(path: Path) -> None:
     """A file has no key that its class does not take, and all that the class needs."""
     settings = yaml.safe_load(path.read_text())
-    function, own = configured(path.parent.name, settings)
+    function, own = part_of(path.parent.name, settings)
     inspect.signature(function).bind(**own, **settings)
 
 
@@ -88,6 +90,17 @@ def test_experiments_fit_the_model_they_train(experiment: str) -> None:
     if config.spectral.steps:
         sizes.append(config.spectral.segment)
     assert [size % hop for size in sizes] == [0] * len(sizes)
+
+
+def test_the_settings_of_a_prior_are_whole() -> None:
+    """prior.yaml has every setting, and says which must be given."""
+    config = configured(compose(["prior.model=vctk", *PLACES], "prior"))
+    assert isinstance(config, PriorTrainConfig)
+    assert configured(asdict(config)) == config
+    with pytest.raises(
+        ConfigurationError, match=r"no value for data\.store, prior\.model, run\.dir"
+    ):
+        compose([], "prior")
 
 
 def test_a_setting_beats_the_experiment() -> None:
@@ -118,6 +131,8 @@ def test_a_setting_beats_the_experiment() -> None:
         (["model.decoder.gate_channels=7", *PLACES], ["gate_channels 7"]),
         (["model.bottleneck.kind=fsq", *PLACES], ["kind 'fsq' is not one of vq, vq_ema"]),
         (["model.sample_rate=0", *PLACES], ["sample_rate: 0 is not a whole number above 0"]),
+        (["--config-name=prior", "model.dim=3", "prior.model=x", *PLACES], ["model: no such"]),
+        (["--config-name=other"], ["invalid choice: 'other'"]),
     ],
 )
 def test_mistakes_are_one_line_that_names_them_all(

@@ -1,4 +1,4 @@
-"""``vqspeech train``: settings composed by Hydra, or a resolved JSON file, to a model file."""
+"""``vqspeech train``: settings composed by Hydra, or a resolved JSON file, to a model file or a prior."""
 
 import argparse
 from dataclasses import asdict
@@ -6,7 +6,10 @@ from typing import Any
 
 from vqspeech.errors import ConfigurationError
 
-HELP = "train a model: key=value settings over conf/train.yaml"
+HELP = "train a model, or a prior over its codes: key=value settings over conf/train.yaml"
+
+CONFIGURATIONS = ("train", "prior")
+"""Files in ``conf`` that settings are given over."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="KEY=VALUE",
         help="Hydra overrides, for example experiment=mini data.store=DIR run.dir=DIR",
+    )
+    parser.add_argument(
+        "--config-name",
+        choices=CONFIGURATIONS,
+        default=CONFIGURATIONS[0],
+        help="train: encoder, codebook and decoder; prior: a model of the codes of prior.model (default: train)",
     )
     parser.add_argument(
         "--config", metavar="FILE", help="a resolved config.json of an earlier run instead"
@@ -35,13 +44,15 @@ def _forced(setting: str) -> str:
     return f"++{setting}" if plain else setting
 
 
-def compose(settings: list[str]) -> dict[str, Any]:
+def compose(settings: list[str], name: str = CONFIGURATIONS[0]) -> dict[str, Any]:
     """Compose the configuration with Hydra.
 
     Parameters
     ----------
     settings : list of str
         Overrides as Hydra takes them.
+    name : str
+        One of `CONFIGURATIONS`.
 
     Returns
     -------
@@ -60,7 +71,7 @@ def compose(settings: list[str]) -> dict[str, Any]:
 
     try:
         with initialize_config_module("vqspeech.conf", version_base="1.3"):
-            composed = compose("train", overrides=[_forced(setting) for setting in settings])
+            composed = compose(name, overrides=[_forced(setting) for setting in settings])
         missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
         if missing:
             raise ConfigurationError(f"no value for {', '.join(missing)}: give it as key=value")
@@ -86,17 +97,19 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.config and args.settings:
         raise ConfigurationError("--config takes no key=value settings: they are in the file")
-    from vqspeech.training.config import from_mapping, read_config
+    from vqspeech.training.config import read_config
+    from vqspeech.training.kinds import configured, run_training
 
-    config = read_config(args.config) if args.config else from_mapping(compose(args.settings))
+    if args.config:
+        config = read_config(args.config, configured)
+    else:
+        config = configured(compose(args.settings, args.config_name))
     if args.show:
         import yaml
 
         print(yaml.safe_dump(asdict(config), sort_keys=False), end="")
         return
 
-    from vqspeech.training.loop import train
-
-    model_file = train(config)
-    if model_file is not None:
-        print(f"model file: {model_file}")
+    file = run_training(config)
+    if file is not None:
+        print(f"model file: {file}")

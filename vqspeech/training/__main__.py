@@ -5,7 +5,7 @@ import sys
 
 from vqspeech.errors import VqspeechError
 from vqspeech.training.config import read_config
-from vqspeech.training.loop import train
+from vqspeech.training.kinds import configured, run_training
 
 
 def main() -> int:
@@ -16,7 +16,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
-        train(read_config(arguments.config))
+        run_training(read_config(arguments.config, configured))
     except VqspeechError as error:
         print(f"vqspeech: {error}", file=sys.stderr)
         return 1

@@ -1,7 +1,7 @@
 """The settings of a training run: plain dataclasses that go to JSON and back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
@@ -12,7 +12,7 @@ from vqspeech.errors import ConfigurationError
 from vqspeech.model import Autoencoder, ModelConfig, check_config
 
 POSITIVE = (
-    *("batch", "segment", "crop", "scored_every", "channels"),
+    *("batch", "segment", "crop", "scored_every", "channels", "shifts"),
     *("validate_every", "log_every", "devices", "threads"),
 )
 """Settings that are at least 1; all other numbers are at least 0."""
@@ -230,7 +230,25 @@ def _numbers(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, int | float) for v in value)
 
 
-def _fill(cls: type, given: Any, where: str, wrong: list[str]) -> Any:
+def fill(cls: type, given: Any, where: str, wrong: list[str]) -> Any:
+    """Make a dataclass, and those inside it, of plain values.
+
+    Parameters
+    ----------
+    cls : type
+        The dataclass.
+    given : object
+        A mapping from settings to values.
+    where : str
+        Name of the group, empty for all settings.
+    wrong : list of str
+        Gets a phrase for each unknown, missing or mistyped setting.
+
+    Returns
+    -------
+    object
+        An instance, or None when anything was wrong.
+    """
     if not isinstance(given, Mapping):
         wrong.append(f"{where or 'the configuration'}: expected a group of settings")
         return None
@@ -247,7 +265,7 @@ def _fill(cls: type, given: Any, where: str, wrong: list[str]) -> Any:
             continue
         value = given[name]
         if is_dataclass(kind):
-            value = _fill(kind, value, prefix + name, wrong)  # type: ignore[arg-type]
+            value = fill(kind, value, prefix + name, wrong)  # type: ignore[arg-type]
         elif kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         elif kind in (int, float, str, bool) and type(value) is not kind:
@@ -268,26 +286,37 @@ def _fill(cls: type, given: Any, where: str, wrong: list[str]) -> Any:
     return filled
 
 
-def _out_of_range(config: TrainConfig) -> list[str]:
+def out_of_range(config: Any, groups: Sequence[str]) -> list[str]:
+    """What is wrong with numbers in groups of settings, `POSITIVE` or not, with Adam's decays and with ``resume``."""
     wrong = []
-    for group in ("data", "optimizer", "spectral", "perturb", "run"):
+    for group in groups:
         for name, value in vars(getattr(config, group)).items():
             least = 1 if name in POSITIVE else 0
             if isinstance(value, int | float) and not value >= least:
                 wrong.append(f"{group}.{name}: {value!r} is less than {least}")
     if len(config.optimizer.betas) != 2 or not all(0 <= b < 1 for b in config.optimizer.betas):
         wrong.append(f"optimizer.betas: {config.optimizer.betas} are not two numbers in [0, 1)")
+    if config.resume not in ("auto", "never"):
+        wrong.append(f"resume: {config.resume!r} is neither auto nor never")
+    return wrong
+
+
+def not_shares(shares: Mapping[str, float]) -> list[str]:
+    """Name the settings that are not in [0, 1]."""
+    return [f"{k}: {v!r} is not in [0, 1]" for k, v in shares.items() if not 0 <= v <= 1]
+
+
+def _out_of_range(config: TrainConfig) -> list[str]:
+    wrong = out_of_range(config, ("data", "optimizer", "spectral", "perturb", "run"))
     shares = {
         "jitter": config.jitter,
         "data.balance": config.data.balance,
         "optimizer.average": config.optimizer.average,
         "perturb.share": config.perturb.share,
     }
-    wrong += [f"{k}: {v!r} is not in [0, 1]" for k, v in shares.items() if not 0 <= v <= 1]
+    wrong += not_shares(shares)
     if config.init and config.wavenet:
         wrong.append("wavenet: the model of init has one; give one of the two")
-    if config.resume not in ("auto", "never"):
-        wrong.append(f"resume: {config.resume!r} is neither auto nor never")
     if config.spectral.target not in TARGETS:
         wrong.append(
             f"spectral.target: {config.spectral.target!r} is not one of {', '.join(TARGETS)}"
@@ -312,7 +341,7 @@ def from_mapping(given: Mapping[str, Any]) -> TrainConfig:
         With every unknown, missing or mistyped setting at once, then every impossible value.
     """
     wrong: list[str] = []
-    config = _fill(TrainConfig, given, "", wrong)
+    config = fill(TrainConfig, given, "", wrong)
     wrong = wrong or _out_of_range(config)
     if wrong:
         raise ConfigurationError("; ".join(wrong))
@@ -324,8 +353,15 @@ def from_mapping(given: Mapping[str, Any]) -> TrainConfig:
     return config
 
 
-def read_config(path: str | Path) -> TrainConfig:
+def read_config(path: str | Path, make: Callable[[Mapping[str, Any]], Any] = from_mapping) -> Any:
     """Read a resolved configuration from a JSON file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    make : callable
+        Makes a configuration from plain values.
 
     Raises
     ------
@@ -337,6 +373,6 @@ def read_config(path: str | Path) -> TrainConfig:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: not a readable JSON file ({error})") from None
     try:
-        return from_mapping(given)
+        return make(given)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from None

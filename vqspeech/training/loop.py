@@ -24,7 +24,7 @@ from vqspeech.errors import ConfigurationError, CorpusError
 from vqspeech.model import Autoencoder
 from vqspeech.training.config import TrainConfig
 from vqspeech.training.objective import Losses
-from vqspeech.training.process import Stepped, Task, launch, run_steps, seed_of_step
+from vqspeech.training.process import Stepped, Task, is_finished, launch, run_steps, seed_of_step
 from vqspeech.training.schedule import learning_rate
 from vqspeech.training.start import averaged, start, start_codebook
 from vqspeech.training.state import State, load_state, save_state
@@ -76,7 +76,7 @@ def train(config: TrainConfig) -> Path | None:
     )
     if state_file.exists():
         load_state(state, state_file)
-        if _is_finished(state, len(segments), model_file):
+        if is_finished(state, len(segments), model_file):
             return model_file
     elif not config.init:
         start_codebook(config, store, model)
@@ -265,14 +265,6 @@ def _export(
         "curve": state.curve,
     }
     save_model(averaged, model_file, json.loads(json.dumps(training, default=dict)), scores)
-
-
-def _is_finished(state: State, steps: int, model_file: Path) -> bool:
-    """Whether an earlier start has written all that a run writes; the metrics come last."""
-    metrics = model_file.with_name("metrics.json")
-    if state.step < steps or not (model_file.is_file() and metrics.is_file()):
-        return False
-    return bool(json.loads(metrics.read_text())["steps"] == state.step)
 
 
 def _finish(

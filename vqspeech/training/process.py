@@ -3,6 +3,7 @@
 Steps, not epochs; what a step does follows from (seed, step), so a run that was stopped goes on as if it had not been.
 """
 
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -214,6 +215,14 @@ def run_steps(fabric: Fabric, run: RunConfig, state: State, task: Task) -> bool:
                 )
                 return False
     return True
+
+
+def is_finished(state: State, steps: int, model_file: Path) -> bool:
+    """Whether an earlier start has written all that a run writes; the metrics come last."""
+    metrics = model_file.with_name("metrics.json")
+    if state.step < steps or not (model_file.is_file() and metrics.is_file()):
+        return False
+    return bool(json.loads(metrics.read_text())["steps"] == state.step)
 
 
 def _all(fabric: Fabric, condition: Tensor) -> bool:

@@ -1,12 +1,10 @@
 """The state before the first step: a new model, or one that goes on from a model file, and its optimizers."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from vqspeech.checkpoint import load_model
 from vqspeech.corpus.segments import Segments
@@ -20,8 +18,7 @@ from vqspeech.training.config import TrainConfig
 from vqspeech.training.muon import Muon
 from vqspeech.training.objective import Objective
 from vqspeech.training.perturb import Perturbation
-from vqspeech.training.schedule import average_decay
-from vqspeech.training.state import State
+from vqspeech.training.state import State, running_average
 
 FRAMES_PER_CODE = 32
 """Encoder outputs a code that the codebook is started from."""
@@ -62,12 +59,7 @@ def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.devi
         config.data.history_noise,
         Perturbation(model.sample_rate, **vars(perturb)) if perturb.share else None,
     ).to(device)
-
-    def follow(averages: Any, weights: Any, count: Tensor | int) -> None:
-        decay = average_decay(int(count), config.optimizer.average)
-        torch._foreach_lerp_(averages, weights, 1 - decay)
-
-    average = AveragedModel(model.decoder, multi_avg_fn=follow)
+    average = running_average(model.decoder, config.optimizer.average)
     return State(objective, _optimizers(config, objective), average)
 
 

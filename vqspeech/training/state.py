@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from vqspeech.atomic import write_atomically
 from vqspeech.errors import ModelFileError
-from vqspeech.training.objective import Objective
+from vqspeech.training.schedule import average_decay
 
 FORMAT, VERSION = "vqspeech-state", 3
 COUNTS = ("step", "skipped", "samples", "seconds", "curve")
@@ -27,25 +28,25 @@ class State:
 
     Attributes
     ----------
-    objective : Objective
-        Model and spectral head.
+    objective : Module
+        What is trained under its loss; its attribute ``model`` is what comes of it, and knows its ``speakers``.
     optimizers : list of Optimizer
         What moves its weights.
     average : AveragedModel
-        Running average of the decoder.
+        Running average of the decoder, or of the prior.
     step : int
         Steps done.
     skipped : int
         Of these, steps without an update because loss or gradient was not finite.
     samples : int
-        Samples that the encoder has seen, over all workers.
+        Samples that the encoder has seen, or codes that the prior has, over all workers.
     seconds : float
         Time spent in training steps, over all starts.
     curve : list of dict
         One entry of plain values for each validation.
     """
 
-    objective: Objective
+    objective: Any
     optimizers: list[Optimizer]
     average: AveragedModel
     step: int = 0
@@ -53,6 +54,15 @@ class State:
     samples: int = 0
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def running_average(module: nn.Module, decay: float) -> AveragedModel:
+    """Return an average of weights that follows them, see `average_decay`, and starts as they are."""
+
+    def follow(averages: Any, weights: Any, count: Tensor | int) -> None:
+        torch._foreach_lerp_(averages, weights, 1 - average_decay(int(count), decay))
+
+    return AveragedModel(module, multi_avg_fn=follow)
 
 
 def save_state(state: State, path: Path) -> None:

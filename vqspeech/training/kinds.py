@@ -1,0 +1,32 @@
+"""What can be trained, a model or a prior, told apart by the settings."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vqspeech.training.config import TrainConfig, from_mapping
+from vqspeech.training.prior_config import PriorTrainConfig, prior_from_mapping
+
+
+def configured(given: Mapping[str, Any]) -> TrainConfig | PriorTrainConfig:
+    """Make the configuration that plain values are meant for: a prior's where there is a group ``prior``.
+
+    Raises
+    ------
+    ConfigurationError
+        As `from_mapping` and `prior_from_mapping` raise it.
+    """
+    if isinstance(given, Mapping) and "prior" in given:
+        return prior_from_mapping(given)
+    return from_mapping(given)
+
+
+def run_training(config: TrainConfig | PriorTrainConfig) -> Path | None:
+    """Train what a configuration describes; see `train` and `train_prior`."""
+    if isinstance(config, PriorTrainConfig):
+        from vqspeech.training.prior_loop import train_prior
+
+        return train_prior(config)
+    from vqspeech.training.loop import train
+
+    return train(config)

@@ -1,0 +1,259 @@
+"""Training a prior over the codes of a model, from a configuration to its file; read it from `train_prior` down."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.tensorboard import SummaryWriter
+
+from vqspeech.analysis.ngrams import NGrams
+from vqspeech.atomic import write_atomically
+from vqspeech.checkpoint import load_model, load_prior, read_prior_header, save_prior
+from vqspeech.corpus.codesegments import CodeBatch, CodeSegments
+from vqspeech.corpus.codestore import CodeStore, extract_codes
+from vqspeech.corpus.store import PackedStore
+from vqspeech.errors import ConfigurationError, ModelFileError
+from vqspeech.model import Autoencoder
+from vqspeech.prior import Prior, PriorConfig
+from vqspeech.training.prior_config import PriorTrainConfig
+from vqspeech.training.prior_scores import (
+    HeldOutCodes,
+    bits_per_code,
+    chosen,
+    count_training,
+    held_out_codes,
+)
+from vqspeech.training.process import Stepped, Task, is_finished, launch, run_steps, seed_of_step
+from vqspeech.training.schedule import learning_rate
+from vqspeech.training.state import State, load_state, running_average, save_state
+
+
+class PriorObjective(nn.Module):
+    """A prior under its loss, nats a code.
+
+    Parameters
+    ----------
+    model : Prior
+        What is trained.
+    nobody : float
+        Share of the segments whose speaker is withheld.
+    """
+
+    def __init__(self, model: Prior, nobody: float) -> None:
+        super().__init__()
+        self.model, self.nobody = model, nobody
+
+    def forward(self, batch: CodeBatch) -> Tensor:
+        """Return the loss of a batch, a scalar."""
+        codes, frames = batch.codes, batch.codes.shape[1]
+        previous = torch.cat([batch.before[:, None], codes[:, :-1]], 1)
+        withheld = torch.rand(len(codes), device=codes.device) < self.nobody
+        speaker = torch.where(withheld, self.model.speaker_row(None), batch.speaker)
+        logits = self.model.network(previous, speaker).logits
+        losses = F.cross_entropy(logits.flatten(0, 1).float(), codes.flatten(), reduction="none")
+        inside = torch.arange(frames, device=codes.device) < batch.valid[:, None]
+        return (losses * inside.flatten()).sum() / inside.sum()
+
+
+def train_prior(config: PriorTrainConfig) -> Path | None:
+    """Train a prior, or go on training it, and write its file: the weights that were best on the validation split.
+
+    Writes into ``config.run.dir``: ``codes/`` unless they are kept elsewhere, ``config.json``, ``state.pt``,
+    ``prior.safetensors``, ``metrics.json`` when training is complete, and TensorBoard events.
+
+    Parameters
+    ----------
+    config : PriorTrainConfig
+        All settings.
+
+    Returns
+    -------
+    Path or None
+        The prior; None when a signal ended the run before its last step.
+
+    Raises
+    ------
+    VqspeechError
+        Settings, model, store, codes or state are not usable, or the loss has stopped being finite.
+    """
+    folder, run = Path(config.run.dir), config.run
+    state_file, prior_file = folder / "state.pt", folder / "prior.safetensors"
+    if config.resume == "never" and state_file.exists():
+        raise ConfigurationError(f"{state_file}: there is a run already; use resume=auto")
+    fabric = launch(run, run.strategy)
+    model = load_model(config.prior.model).to(fabric.device)
+    with fabric.rank_zero_first():
+        store = extract_codes(
+            model,
+            PackedStore(Path(config.data.store)),
+            Path(config.data.codes or folder / "codes"),
+            config.data.shifts,
+        )
+    simpler = count_training(store)
+    state = _start(config, store, simpler[0], fabric.device)
+    data = config.data
+    segments = CodeSegments(
+        store, config.optimizer.steps, data.batch, data.segment, run.seed, fabric.global_rank
+    )
+    if state_file.exists():
+        _resume(state, state_file, store)
+        if is_finished(state, len(segments), prior_file):
+            return prior_file
+    if fabric.is_global_zero:
+        settings = json.dumps(asdict(config), indent=1)
+        write_atomically(folder / "config.json", lambda file: file.write_text(settings))
+
+    objective, optimizer = fabric.setup(state.objective, *state.optimizers)
+    if run.compile:
+        objective.compile()
+
+    def take(batch: CodeBatch) -> Stepped:
+        of = config.optimizer
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(state.step, of.steps, of.learning_rate, of.warmup)
+        seed_of_step(run, fabric, state.step)
+        optimizer.zero_grad()
+        loss = objective(batch)
+        fabric.backward(loss)
+        norm = fabric.clip_gradients(
+            objective, optimizer, max_norm=of.clip, error_if_nonfinite=False
+        )
+        return Stepped(loss, torch.as_tensor(norm), batch.codes.numel(), loss.detach())
+
+    def move(_: Stepped) -> None:
+        optimizer.step()
+        state.average.update_parameters(state.objective.model)
+
+    def scalars(stepped: Stepped, rate: float) -> dict[str, float | Tensor]:
+        return {
+            "train/bits_per_code": stepped.told / math.log(2),
+            "train/gradient_norm": stepped.norm,
+            "train/learning_rate": optimizer.param_groups[0]["lr"],
+            "train/codes_per_s": rate,
+            "train/skipped_steps": state.skipped,
+        }
+
+    def validate(writer: SummaryWriter | None) -> None:
+        _validate(config, state, store, prior_file, simpler)
+        if writer is None:
+            return
+        writer.add_scalar("valid/bits_per_code", state.curve[-1]["bits_per_code"], state.step)
+        if run.listen_s:
+            heard = _listen(_averaged(state), model, run.listen_s, run.seed)
+            writer.add_audio("valid/drawn", heard[None], state.step, model.sample_rate)
+
+    task = Task(
+        data=segments,
+        workers=data.workers,
+        unit="codes",
+        take=take,
+        move=move,
+        note=lambda stepped, _: f"{float(stepped.told) / math.log(2):.3f} bits a code",
+        scalars=scalars,
+        validate=validate,
+    )
+    if not run_steps(fabric, run, state, task):
+        return None
+    if fabric.is_global_zero:
+        save_state(state, state_file)
+        if not state.curve or state.curve[-1]["step"] != state.step:
+            validate(None)
+            save_state(state, state_file)
+        _finish(state, store, prior_file, simpler)
+    fabric.barrier()
+    return prior_file
+
+
+def _start(
+    config: PriorTrainConfig, store: CodeStore, unigram: NGrams, device: torch.device
+) -> State:
+    torch.manual_seed(config.run.seed)
+    shape = PriorConfig(store.codebook_size, store.codebook_id, config.prior.network)
+    prior = Prior(shape, store.speakers, config.prior.dropout)
+    prior.unigram.copy_(torch.from_numpy(np.log(unigram.following(()))))
+    objective = PriorObjective(prior, config.prior.nobody).to(device)
+    average = running_average(prior, config.optimizer.average)
+    average.eval()
+    first, second = config.optimizer.betas
+    adam = torch.optim.Adam(prior.parameters(), lr=0.0, betas=(first, second))
+    return State(objective, [adam], average)
+
+
+def _resume(state: State, state_file: Path, store: CodeStore) -> None:
+    expected = state.objective.model.unigram.clone()
+    load_state(state, state_file)
+    if not torch.equal(state.objective.model.unigram, expected):
+        raise ModelFileError(
+            f"{state_file}: learned from other codes than those in {store.path}; use another run.dir"
+        )
+
+
+def _averaged(state: State) -> Prior:
+    """Return the prior with averaged weights: what is judged and exported."""
+    prior: Prior = state.average.module  # type: ignore[assignment]
+    return prior
+
+
+def _validate(
+    config: PriorTrainConfig,
+    state: State,
+    store: CodeStore,
+    prior_file: Path,
+    simpler: Sequence[NGrams],
+) -> None:
+    """Judge the averaged weights, and write them when none before them was better."""
+    places = chosen(store, "valid", config.run.validate_s)
+    bits = bits_per_code(_averaged(state), store, places)
+    best = min((entry["bits_per_code"] for entry in state.curve), default=math.inf)
+    entry = {"step": state.step, "training_s": round(state.seconds, 1), "bits_per_code": bits}
+    state.curve.append(entry)
+    beside = simpler[1].bits([store.sequence(i) for i in places])
+    print(f"step {state.step}: valid: {bits:.3f} bits/code (bigram {beside:.3f})", flush=True)
+    if bits < best:
+        _export(config, state, prior_file)
+
+
+def _export(config: PriorTrainConfig, state: State, prior_file: Path) -> None:
+    training = {
+        "steps": state.step,
+        "skipped_steps": state.skipped,
+        "codes_seen": state.samples,
+        "seconds": round(state.seconds, 1),
+        "hardware": f"{config.run.devices} x {_averaged(state).device.type}, {config.run.threads} threads",
+        "config": asdict(config),
+    }
+    save_prior(_averaged(state), prior_file, training, {})
+
+
+def _listen(prior: Prior, model: Autoencoder, seconds: float, seed: int) -> Tensor:
+    """Draw so much in the voice of the model's first speaker."""
+    speaker = model.speakers[0]
+    codes = prior.sample(math.ceil(seconds * model.frame_rate_hz), speaker, seed=seed)
+    return model.decode(codes, speaker, seed=seed)
+
+
+def _finish(state: State, store: CodeStore, prior_file: Path, simpler: Sequence[NGrams]) -> None:
+    """Score the best weights on the test split, once, and write what is left to write."""
+    prior, header = load_prior(prior_file), read_prior_header(prior_file)
+    split = "test" if len(store.indices("test")) else "valid"
+    scores = held_out_codes(prior, store, split, simpler)
+    print(describe(scores), flush=True)
+    training = header["training"] | {"curve": state.curve}
+    save_prior(prior, prior_file, training, {"held_out": asdict(scores)})
+    metrics = json.dumps({**asdict(scores), "steps": state.step, "curve": state.curve}, indent=1)
+    write_atomically(prior_file.with_name("metrics.json"), lambda file: file.write_text(metrics))
+
+
+def describe(scores: HeldOutCodes) -> str:
+    """One line of figures, each with its baseline."""
+    return (
+        f"{scores.split}: {scores.prior:.3f} bits/code ({scores.prior * scores.codes_a_second:.0f} bits/s;"
+        f" nobody told {scores.nobody:.3f}, trigram {scores.trigram:.3f}, bigram {scores.bigram:.3f},"
+        f" unigram {scores.unigram:.3f}, uniform {scores.uniform:g})"
+    )
