@@ -6,7 +6,7 @@ Whoever it does not know, and nobody in particular, is one and the same speaker 
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,6 +156,7 @@ class Prior(nn.Module):
         seed: int,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        progress: Callable[[int], object] | None = None,
     ) -> Tensor:
         """Draw a sequence, or what follows another one.
 
@@ -173,6 +174,8 @@ class Prior(nn.Module):
             Divides the logits; 0 takes the likeliest code.
         top_p : float
             In (0, 1]: codes are drawn from the fewest that hold this much probability.
+        progress : callable, optional
+            Called with 1 after every code.
 
         Returns
         -------
@@ -195,6 +198,8 @@ class Prior(nn.Module):
             code = choose(predictor.logits[None], uniform[None], how.warmth, how.top_p)
             drawn[frame] = code[0]
             predictor.push(int(code))
+            if progress is not None:
+                progress(1)
         return drawn
 
     def _checked(self, codes: Any) -> Tensor:

@@ -24,6 +24,7 @@ VERBS = (
     "codes",
     "decode",
     "convert",
+    "sample",
     "info",
     "bench",
     "analyze",

@@ -70,9 +70,9 @@ def run(args: argparse.Namespace) -> None:
     }
     failures = Failures(len(sources))
     jobs = [
-        Job(told, speaker, samples, path)
+        Job(told, speaker, samples, path, args.seed)
         for source, told, samples in tell_all(model, sources, failures)
         for speaker, path in zip(speakers, places[source], strict=True)
     ]
-    render(model, jobs, sampling, args.seed, note)
+    render(model, jobs, sampling, note)
     failures.finish("converted")

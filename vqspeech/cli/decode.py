@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
     note = engine_note(model, sampling)
     pairs = [(record, speaker) for record in records for speaker in speakers]
     jobs = [
-        Job(torch.tensor(record.codes), speaker, record.samples, path)
+        Job(torch.tensor(record.codes), speaker, record.samples, path, args.seed)
         for (record, speaker), path in zip(pairs, outputs, strict=True)
     ]
-    render(model, jobs, sampling, args.seed, note)
+    render(model, jobs, sampling, note)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from vqspeech.model import Autoencoder
+    from vqspeech.prior import Prior
     from vqspeech.sampling.engine import Sampling
 
 MODEL_VARIABLE = "VQSPEECH_MODEL"
@@ -41,21 +42,37 @@ def add_model_arguments(
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--seed`` and what `sampling_of` reads."""
+    add_seed_argument(parser)
+    add_draw_arguments(parser, "levels")
+    add_engine_arguments(parser)
+
+
+def add_seed_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--seed``."""
     parser.add_argument("--seed", type=_seed, default=0, help="of the sampler (default: 0)")
+
+
+def add_draw_arguments(parser: argparse.ArgumentParser, drawn: str, prefix: str = "") -> None:
+    """Add ``--temperature`` and ``--top-p`` of what is drawn, with a prefix where there are two kinds of that."""
     parser.add_argument(
-        "--temperature",
+        f"--{prefix}temperature",
         type=_temperature,
         default=1.0,
-        help="below 1 likely samples become likelier; 0 always takes the likeliest (default: 1)",
+        metavar="T",
+        help=f"below 1 likely {drawn} become likelier; 0 always takes the likeliest (default: 1)",
     )
     parser.add_argument(
-        "--top-p",
+        f"--{prefix}top-p",
         type=_top_p,
         default=1.0,
         metavar="P",
-        help="draw from the fewest levels that hold this much probability, above 0 and at most 1"
-        " (default: 1, all levels)",
+        help=f"draw from the fewest {drawn} that hold this much probability, above 0 and at most 1"
+        f" (default: 1, all {drawn})",
     )
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--engine``, ``--mode`` and ``--threads``."""
     parser.add_argument(
         "--engine",
         choices=ENGINE_CHOICES,
@@ -76,13 +93,14 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def sampling_of(args: argparse.Namespace) -> "Sampling":
-    """Return how `args` want levels to be drawn."""
+def sampling_of(args: argparse.Namespace, prefix: str = "") -> "Sampling":
+    """Return how `args` want levels to be drawn; `prefix` is that of ``--temperature`` and ``--top-p``."""
     from vqspeech.sampling.engine import Sampling
 
+    before = prefix.replace("-", "_")
     return Sampling(
-        temperature=args.temperature,
-        top_p=args.top_p,
+        temperature=getattr(args, f"{before}temperature"),
+        top_p=getattr(args, f"{before}top_p"),
         engine=args.engine,
         mode=args.mode,
         threads=args.threads,
@@ -160,6 +178,49 @@ def check_codes(model: "Autoencoder", name: str) -> None:
         _ = model.quantizer
     except VqspeechError as error:
         raise ModelFileError(f"{name}: {error}") from None
+
+
+def open_prior(named: str | None, model: "Autoencoder", name: str) -> "Prior":
+    """Load a prior over the codes of a model.
+
+    Parameters
+    ----------
+    named : str or None
+        What ``--prior`` named. Without it the file beside that of the model serves, ``model-prior.safetensors``, else
+        the shipped prior that was trained on the model's codebook, as that of a model with new voices was.
+    model : Autoencoder
+        The model.
+    name : str
+        What it is called.
+
+    Raises
+    ------
+    ModelFileError
+        There is none, or the file is none.
+    VqspeechError
+        It was trained on the codes of another codebook.
+    """
+    from vqspeech.checkpoint import load_prior, read_prior_header
+    from vqspeech.prior import check_fits
+
+    if named is None:
+        beside = pretrained.prior_beside(pretrained.find(name))
+        shipped = [pretrained.prior_beside(pretrained.path(n)) for n in pretrained.names()]
+        there = [path for path in (beside, *shipped) if path.is_file()]
+        fitting = [
+            path
+            for path in there
+            if read_prior_header(path)["config"].get("codebook_id") == model.codebook_id
+        ]
+        if not fitting:
+            raise ModelFileError(
+                f"{name}: no prior over the codes of this model, neither {beside} nor a shipped one; train one with"
+                f" vqspeech train --config-name prior, or name its file with --prior"
+            )
+        return load_prior(fitting[0])
+    prior = load_prior(named)
+    check_fits(prior, model)
+    return prior
 
 
 def find_device(args: argparse.Namespace) -> "torch.device":

@@ -41,12 +41,15 @@ class Job:
         Length at the model's rate.
     path : Path
         The file, or `STANDARD_OUTPUT`.
+    seed : int
+        Of its draws, so that a recording sounds the same whatever it is made together with.
     """
 
     told: "torch.Tensor"
     speaker: str
     samples: int
     path: Path
+    seed: int
 
 
 def speakers_named(values: Sequence[str], model: "Autoencoder") -> list[str]:
@@ -90,9 +93,7 @@ def engine_note(model: "Autoencoder", sampling: "Sampling") -> str:
     return note
 
 
-def render(
-    model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", seed: int, note: str
-) -> None:
+def render(model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", note: str) -> None:
     """Decode `jobs`, longest first, and print the path of each file once it is there.
 
     Parameters
@@ -104,8 +105,6 @@ def render(
         are replaced.
     sampling : Sampling
         How levels are drawn, and by what.
-    seed : int
-        Of every job, so that a recording sounds the same whatever it is converted together with.
     note : str
         Said before the work begins.
     """
@@ -116,10 +115,10 @@ def render(
     log.warning("%s", note)
     with Progress(sum(job.samples for job in jobs), "samples", "decoding") as bar:
         if jobs[0].path == STANDARD_OUTPUT:
-            _render_stream(model, jobs[0], sampling, seed, bar)
+            _render_stream(model, jobs[0], sampling, bar)
         else:
             for group in _groups(jobs):
-                _render_files(model, group, sampling, seed, bar)
+                _render_files(model, group, sampling, bar)
 
 
 def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
@@ -136,7 +135,7 @@ def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
 
 
 def _render_files(
-    model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", seed: int, bar: "Progress"
+    model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", bar: "Progress"
 ) -> None:
     import torch
 
@@ -148,7 +147,7 @@ def _render_files(
         [job.told for job in jobs],
         [job.speaker for job in jobs],
         [job.samples for job in jobs],
-        seeds=[seed] * len(jobs),
+        seeds=[job.seed for job in jobs],
         sampling=sampling,
     ):
         for i, (job, block) in enumerate(zip(jobs, blocks, strict=True)):
@@ -165,13 +164,13 @@ def _render_files(
         bar.update(sum(map(len, blocks)))
 
 
-def _render_stream(
-    model: "Autoencoder", job: Job, sampling: "Sampling", seed: int, bar: "Progress"
-) -> None:
+def _render_stream(model: "Autoencoder", job: Job, sampling: "Sampling", bar: "Progress") -> None:
     from vqspeech import audio
 
     def blocks() -> "Iterator[np.ndarray]":
-        for block in model.stream(job.told, job.speaker, job.samples, seed=seed, sampling=sampling):
+        for block in model.stream(
+            job.told, job.speaker, job.samples, seed=job.seed, sampling=sampling
+        ):
             yield block.numpy()
             bar.update(len(block))
 

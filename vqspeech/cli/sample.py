@@ -1,0 +1,181 @@
+"""``vqspeech sample``: speech that nobody said, or how a recording might go on: codes from the prior, then decoded."""
+
+import argparse
+import logging
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vqspeech.cli.files import sound_outputs
+from vqspeech.cli.options import (
+    add_draw_arguments,
+    add_engine_arguments,
+    add_model_arguments,
+    add_seed_argument,
+    check_codes,
+    model_name,
+    open_model,
+    open_prior,
+    sampling_of,
+)
+from vqspeech.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import torch
+
+    from vqspeech.model import Autoencoder
+
+log = logging.getLogger("vqspeech")
+
+HELP = "new speech from the prior, or how a recording might go on"
+
+DECODER = "decoder-"
+"""What stands before the options of the decoder, where the prior has the like."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this verb."""
+    parser.add_argument(
+        "--speaker",
+        action="append",
+        required=True,
+        metavar="NAME[,NAME...]",
+        help="whose voice; vqspeech info lists the speakers",
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, default=5.0, metavar="S", help="new speech (default: 5)"
+    )
+    parser.add_argument(
+        "--prompt",
+        metavar="FILE",
+        help="a recording to go on from; what is written begins with it, in the voice of --speaker",
+    )
+    parser.add_argument(
+        "--count",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="make so many, with as many seeds from --seed on (default: 1)",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE|FOLDER",
+        help="a sound file for one sample, else a folder; - writes wav to standard output as it is decoded"
+        " (default: sample-SEED-SPEAKER.wav, or PROMPT-SEED-SPEAKER.wav, in this folder)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace existing files")
+    add_seed_argument(parser)
+    add_draw_arguments(parser, "codes")
+    add_draw_arguments(parser, "levels of the decoder", DECODER)
+    add_engine_arguments(parser)
+    parser.add_argument(
+        "--prior",
+        metavar="NAME|FILE",
+        help="a prior over the model's codes (default: MODEL-prior.safetensors beside the model, else the shipped one"
+        " over the same codes)",
+    )
+    add_model_arguments(parser)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def prompt_codes(model: "Autoencoder", path: Path) -> "torch.Tensor":
+    """Encode a recording to go on from, without the frames that have heard its end.
+
+    The encoder looks a little ahead, and the last codes would say that speech stops there. Of a recording that is
+    too short for that, every code is kept.
+
+    Returns
+    -------
+    Tensor
+        int64, (frames,).
+
+    Raises
+    ------
+    AudioError
+        When the file cannot be read.
+    """
+    from vqspeech.cli.codes import tell_file
+
+    codes, samples = tell_file(model, path)
+    kept = (samples - model.encoder.context[1]) // model.hop
+    return codes[:kept] if kept > 0 else codes
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make what `args` ask for.
+
+    Raises
+    ------
+    ConfigurationError
+        When the outputs have no place, or exist, or the engine cannot run.
+    ModelFileError
+        When the model has no codes, or there is no prior over them.
+    VqspeechError
+        When the prior was trained on other codes, or the model does not know a speaker.
+    """
+    name = model_name(args)
+    model = open_model(args)
+    check_codes(model, name)
+
+    import torch
+
+    from vqspeech.cli.render import Job, engine_note, render, speakers_named
+    from vqspeech.progress import Progress
+
+    if args.seed + args.count > 2**63:
+        raise ConfigurationError(f"--seed {args.seed} leaves no room for --count {args.count}")
+    speakers = speakers_named(args.speaker, model)
+    seeds = range(args.seed, args.seed + args.count)
+    prompt_file = Path(args.prompt) if args.prompt else None
+    stem = prompt_file.stem if prompt_file else "sample"
+    outputs = sound_outputs(
+        [Path(f"{stem}-{seed}") for seed in seeds],
+        speakers,
+        args.out,
+        force=args.force,
+        sources=[prompt_file] if prompt_file else [],
+    )
+    prior = open_prior(args.prior, model, name)
+    sampling = sampling_of(args, DECODER)
+    note = engine_note(model, sampling)
+    for speaker in speakers:
+        if speaker not in prior.speakers:
+            log.warning(
+                "the prior does not know %s: the codes are of nobody in particular", speaker
+            )
+    prompt = torch.empty(0, dtype=torch.int64)
+    if prompt_file:
+        prompt = prompt_codes(model, prompt_file)
+    samples = max(1, round(args.seconds * model.sample_rate))
+    frames = -(-samples // model.hop)
+    jobs = []
+    with Progress(frames * len(outputs), "codes", "drawing codes") as bar:
+        pairs = [(seed, speaker) for seed in seeds for speaker in speakers]
+        for (seed, speaker), path in zip(pairs, outputs, strict=True):
+            drawn = prior.sample(
+                frames,
+                speaker,
+                prompt=prompt,
+                seed=seed,
+                temperature=args.temperature,
+                top_p=args.top_p,
+                progress=bar.update,
+            )
+            told = torch.cat([prompt, drawn])
+            jobs.append(Job(told, speaker, len(prompt) * model.hop + samples, path, seed))
+    render(model, jobs, sampling, note)
