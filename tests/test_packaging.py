@@ -109,11 +109,12 @@ def test_the_wheel_holds_code_configurations_and_models(built: Built) -> None:
     assert not [name for name in held if name.endswith((".cpp", ".h"))]
 
 
-def test_every_shipped_file_is_a_model_or_its_card() -> None:
+def test_every_shipped_file_is_a_model_its_card_or_its_prior() -> None:
     """Nothing else lies beside the module: what is there goes into every installation."""
     expected = {
         "__init__.py",
         *(f"{n}{s}" for n in pretrained.NAMES for s in (".safetensors", ".md")),
+        *(f"{n}-prior.safetensors" for n in pretrained.PRIORS),
     }
     found = {path.name for path in (ROOT / "vqspeech/pretrained").iterdir() if path.is_file()}
     assert found <= expected

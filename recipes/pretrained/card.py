@@ -12,11 +12,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from scores import ABSENT, facts, nats, number, scores, table
+from scores import ABSENT, facts, nats, number, prior_tables, scores, table
 
 from vqspeech import pretrained
 from vqspeech.atomic import write_atomically
-from vqspeech.checkpoint import load_model, read_header
+from vqspeech.checkpoint import load_model, read_header, read_prior_header
 from vqspeech.errors import VqspeechError
 from vqspeech.model import Autoencoder
 
@@ -127,11 +127,29 @@ def hours(seconds: float | None) -> float | None:
     return None if seconds is None else seconds / 3600
 
 
+def prior(file: Path) -> str:
+    """What the prior beside a model is and reaches; a line that there is none without one."""
+    path = pretrained.prior_beside(file)
+    if not path.is_file():
+        return "No prior comes with it."
+    header, size = read_prior_header(path), path.stat().st_size
+    of, figures = header["training"], header["scores"]
+    network = header["config"]["network"]
+    rows = {
+        "network": f"dilated causal convolutions, {len(network['dilations'])} layers, {network['width']} channels",
+        "weights": f"{header.get('weights', 'float32')}, {size:,} bytes",
+        "trained": f"{of.get('steps', 0):,} steps, {of.get('codes_seen', 0):,} codes,"
+        f" {of.get('seconds', 0) / 60:.0f} minutes on {of.get('hardware', 'an unknown machine')}",
+    }
+    found = figures.get("evaluation") or {k: figures[k] for k in ("held_out",) if k in figures}
+    return "\n\n".join([facts(rows), prior_tables(found) if found else "It has not been scored."])
+
+
 def parts(file: Path) -> dict[str, str]:
     """Return what ``${...}`` stands for in a card.
 
-    ``architecture speakers training curve scores`` come from the model, ``licences misuse`` from the files of these
-    names.
+    ``architecture speakers training curve scores`` come from the model, ``prior`` from the prior beside it, ``licences
+    misuse`` from the files of these names.
     """
     header, model = read_header(file), load_model(file)
     of = header["training"]
@@ -142,6 +160,7 @@ def parts(file: Path) -> dict[str, str]:
         "training": training(of, model.sample_rate),
         "curve": curve(of),
         "scores": scores(header["scores"]),
+        "prior": prior(file),
         **shared,
     }
 

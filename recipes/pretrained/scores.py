@@ -30,6 +30,9 @@ COLUMNS = {
 }
 """Fields that a card shows of a row."""
 
+PRIOR_ROWS = {"nobody": "prior, speaker not told", "prior": "**prior**"}
+"""Models of codes that a card shows, where their names are not enough."""
+
 READING = (
     "To target, to source: cosine of speaker vectors to those of the speakers. Nearest is target: how often no other"
     " speaker is nearer. In brackets 95 % intervals."
@@ -142,6 +145,45 @@ def likelihood(of: Mapping[str, Any]) -> str:
             table(["", "found", "beside"], rows),
         ]
     )
+
+
+def prior_tables(figures: Mapping[str, Any]) -> str:
+    """Lay out what ``prior_figures.py`` found, or no more than the likelihood of held-out codes."""
+    bits = figures["held_out"]
+    names = ("uniform", "unigram", "bigram", "trigram", "nobody", "prior")
+    parts = [
+        f"Held out, split `{bits['split']}`: {bits['codes']:,} codes of {bits['sequences']} utterances.",
+        table(
+            ["", "bits a code", "bits a second"],
+            [
+                [PRIOR_ROWS.get(n, n), number(bits[n]), number(bits[n] * bits["codes_a_second"])]
+                for n in names
+            ],
+        ),
+    ]
+    if "likeness" in figures:
+        head = ["", "unigrams", "bigrams", "trigrams of classes", "bits of a trigram model"]
+        parts += [
+            "What it draws, beside as many codes of other origin: Jensen-Shannon divergence from the held-out codes, in"
+            " bits, and the bits a code that a trigram model of real speech takes.",
+            table(
+                head, [[n, *map(number, row.values())] for n, row in figures["likeness"].items()]
+            ),
+        ]
+    if "heard" in figures:
+        head = ["", "recordings", "log-probability of a token", "no speech", "words/s"]
+        rows = [
+            [
+                name,
+                number(row["recordings"]),
+                f"{row['confidence']:.2f} ± {row['error']:.2f}",
+                number(row["no_speech"]),
+                number(row["words_a_second"]),
+            ]
+            for name, row in figures["heard"].items()
+        ]
+        parts += ["How sure a recogniser is that it hears words:", table(head, rows)]
+    return "\n\n".join(parts)
 
 
 def flat(of: Mapping[str, Any], before: str = "") -> dict[str, str]:

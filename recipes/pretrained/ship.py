@@ -1,4 +1,4 @@
-"""Put a trained model into the package, in fp16, with what it was trained on and what it scores.
+"""Put a trained model, or a prior over its codes, into the package, in fp16, with what it was trained on and scores.
 
 Ship a model, evaluate what was shipped, then ship that once more with its scores: weights that are in fp16 already
 stay as they are. ``card.py`` writes the card from the file.
@@ -10,15 +10,23 @@ import shutil
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
 from vqspeech import pretrained
 from vqspeech.atomic import write_atomically
-from vqspeech.checkpoint import load_model, read_header, save_model
+from vqspeech.checkpoint import (
+    load_model,
+    load_prior,
+    read_header,
+    read_prior_header,
+    save_model,
+    save_prior,
+)
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.prior import check_fits
 
 RECORDING_KEYS = {"utterance", "source", "file", "path"}
 """An object with one of these is about one recording."""
@@ -139,21 +147,68 @@ def ship(
     if name not in pretrained.NAMES:
         raise ConfigurationError(f"{name!r}: shipped models are {', '.join(pretrained.NAMES)}")
     header = read_header(model)
-    scores = dict(header["scores"])
-    if evaluation is not None:
-        scores["evaluation"] = compact(load_scores(evaluation))
+    training, scores = _training(header, store), _scores(header, evaluation)
     out = (folder or pretrained.FOLDER) / f"{name}.safetensors"
+    loaded = load_model(model)
+    _write(
+        out,
+        pretrained.LARGEST,
+        lambda file: save_model(loaded, file, training, scores, half=True),
+    )
+    return out
+
+
+def ship_prior(
+    prior: str | Path,
+    name: str,
+    *,
+    evaluation: Path | None = None,
+    store: Path | None = None,
+    folder: Path | None = None,
+) -> Path:
+    """Write the file of a shipped prior beside that of its model; see `ship`.
+
+    Raises
+    ------
+    ConfigurationError
+        No prior is shipped for a model of that name.
+    VqspeechError
+        As `ship` raises it, or the prior was trained on other codes than those of the shipped model.
+    """
+    if name not in pretrained.PRIORS:
+        raise ConfigurationError(
+            f"{name!r}: models with a shipped prior are {', '.join(pretrained.PRIORS)}"
+        )
+    header, loaded = read_prior_header(prior), load_prior(prior)
+    beside = (folder or pretrained.FOLDER) / f"{name}.safetensors"
+    check_fits(loaded, load_model(beside))
+    training, scores = _training(header, store), _scores(header, evaluation)
+    out = pretrained.prior_beside(beside)
+    _write(
+        out,
+        pretrained.LARGEST_PRIOR,
+        lambda file: save_prior(loaded, file, training, scores, half=True),
+    )
+    return out
+
+
+def _scores(header: Mapping[str, Any], evaluation: Path | None) -> dict[str, Any]:
+    added = {} if evaluation is None else {"evaluation": compact(load_scores(evaluation))}
+    return dict(header["scores"]) | added
+
+
+def _write(out: Path, largest: int, save: Callable[[Path], object]) -> None:
+    """Put a file into its place, if it is not too large for that."""
     with tempfile.TemporaryDirectory() as scratch:
         half = Path(scratch) / out.name
-        save_model(load_model(model), half, _training(header, store), scores, half=True)
+        save(half)
         size = half.stat().st_size
-        if size > pretrained.LARGEST:
+        if size > largest:
             raise VqspeechError(
-                f"{model}: {size:,} bytes in fp16, and a shipped model has {pretrained.LARGEST:,} at most;"
+                f"{out.name}: {size:,} bytes in fp16, and what is shipped has {largest:,} at most;"
                 " train a narrower one"
             )
         write_atomically(out, lambda file: shutil.copyfile(half, file))
-    return out
 
 
 def main() -> int:
@@ -165,15 +220,21 @@ def main() -> int:
     parser.add_argument(
         "--store", type=Path, metavar="DIR", help="what it was trained on (default: as it says)"
     )
+    parser.add_argument("--prior", action="store_true", help="MODEL is a prior over its codes")
     args = parser.parse_args()
+    put, read, largest = (
+        (ship_prior, read_prior_header, pretrained.LARGEST_PRIOR)
+        if args.prior
+        else (ship, read_header, pretrained.LARGEST)
+    )
     try:
-        out = ship(args.model, args.name, evaluation=args.evaluation, store=args.store)
-        header = read_header(out)
+        out = put(args.model, args.name, evaluation=args.evaluation, store=args.store)
+        header = read(out)
     except VqspeechError as error:
         print(f"ship: {error}", file=sys.stderr)
         return 1
     size = out.stat().st_size
-    print(f"{out}: {size:,} bytes of {pretrained.LARGEST:,}, scores {sorted(header['scores'])}")
+    print(f"{out}: {size:,} bytes of {largest:,}, scores {sorted(header['scores'])}")
     if "minutes" not in header["training"]:
         print("minutes of each speaker are not in it: name what it was trained on with --store")
     return 0

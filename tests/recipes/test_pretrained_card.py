@@ -7,9 +7,10 @@ import card
 import pytest
 
 from vqspeech import pretrained
-from vqspeech.checkpoint import save_model
+from vqspeech.checkpoint import save_model, save_prior
 from vqspeech.errors import VqspeechError
 from vqspeech.model import Autoencoder
+from vqspeech.prior import Prior
 
 HELD_OUT = {
     "split": "test",
@@ -119,6 +120,32 @@ def test_figures_stand_beside_their_baselines(folder: Path) -> None:
     ]
     assert found["nats lost when its codes are shuffled in time"][0] == "0.6931"
     assert found["codes used"] == ["15", "16 in the codebook"]
+
+
+def test_a_prior_is_told_of(folder: Path, tiny_prior: Prior) -> None:
+    """Its bits stand beside those of simpler models, what it draws beside real speech; without one a line says so."""
+    model = folder / "vctk.safetensors"
+    assert card.parts(model)["prior"] == "No prior comes with it."
+    held_out = {"split": "test", "codes": 5000, "sequences": 7, "codes_a_second": 100.0}
+    held_out |= {"uniform": 9.0, "unigram": 8.5, "bigram": 5.0, "trigram": 4.5}
+    held_out |= {"nobody": 4.25, "prior": 4.0}
+    row = {"unigrams": 0.1, "bigrams": 0.2, "coarse_trigrams": 0.3, "judged": 4.5}
+    heard = {"recordings": 20, "confidence": -0.5, "error": 0.25, "no_speech": 0.1}
+    figures = {
+        "held_out": held_out,
+        "likeness": {"prior": row},
+        "heard": {"prior, decoded": heard | {"words_a_second": 3.0}},
+    }
+    training = {"steps": 10, "codes_seen": 20, "seconds": 120.0, "hardware": "a machine"}
+    path = pretrained.prior_beside(model)
+    save_prior(tiny_prior, path, training, {"held_out": held_out})
+    assert ["**prior**", "4", "400"] in rows(card.parts(model)["prior"])
+    save_prior(tiny_prior, path, training, {"held_out": held_out, "evaluation": figures})
+    found = rows(card.parts(model)["prior"])
+    assert ["bigram", "5", "500"] in found
+    assert ["prior", "0.1", "0.2", "0.3", "4.5"] in found
+    assert ["prior, decoded", "20", "-0.50 ± 0.25", "0.1", "3"] in found
+    assert ["trained", "10 steps, 20 codes, 2 minutes on a machine"] in found
 
 
 def test_an_evaluation_is_laid_out(folder: Path) -> None:

@@ -14,11 +14,15 @@ with one strength `a` for each order, chosen on other sequences than those that 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Codes = Sequence[NDArray[np.int64]]
+
+Table = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""N-grams as numbers of base ``size + 1``, ascending, and how often each was seen."""
 
 STRENGTHS = tuple(float(10 ** (k / 4)) for k in range(15))
 """Strengths that `fit_ngrams` chooses from: 1 to 3,162, four a decade."""
@@ -36,13 +40,13 @@ class NGrams:
         Number of different codes.
     strengths : tuple of float
         The strength `a` of each order, the shortest first; as many as the order of the model.
-    tables : tuple of (ndarray, ndarray)
-        For each order, what was seen as numbers of base ``size + 1``, ascending, and how often; int64.
+    tables : tuple of Table
+        What was counted, for each order.
     """
 
     size: int
     strengths: tuple[float, ...]
-    tables: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
+    tables: tuple[Table, ...]
 
     def shorter(self, order: int) -> "NGrams":
         """Return the model of a lower order that this one falls back on."""
@@ -62,17 +66,22 @@ class NGrams:
             All above 0.
         """
         found = np.full(len(windows), 1 / self.size)
-        for order, (strength, (keys, counts)) in enumerate(
-            zip(self.strengths, self.tables, strict=True), 1
-        ):
+        for order, strength in enumerate(self.strengths, 1):
             # without a context the uniform distribution has this strength for each code
             prior = strength * self.size if order == 1 else strength
             near = windows[:, windows.shape[1] - order :]
-            contexts, which = np.unique(keys // (self.size + 1), return_inverse=True)
-            totals = np.bincount(which, counts).astype(np.int64)
-            seen = _look_up(keys, counts, _keys(near, self.size))
-            total = _look_up(contexts, totals, _keys(near[:, :-1], self.size))
+            seen = _look_up(*self.tables[order - 1], _keys(near, self.size))
+            total = _look_up(*self._contexts[order - 1], _keys(near[:, :-1], self.size))
             found = (seen + prior * found) / (total + prior)
+        return found
+
+    @cached_property
+    def _contexts(self) -> list[Table]:
+        """For each order, the contexts that were seen, and how often."""
+        found = []
+        for keys, counts in self.tables:
+            contexts, which = np.unique(keys // (self.size + 1), return_inverse=True)
+            found.append((contexts, np.bincount(which, counts).astype(np.int64)))
         return found
 
     def bits(self, sequences: Codes) -> float:
@@ -170,10 +179,8 @@ def windows_of(sequences: Codes, size: int, order: int) -> NDArray[np.int64]:
     return np.concatenate(parts)
 
 
-def count_ngrams(
-    sequences: Codes, size: int, order: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which n-grams occur, as numbers of base ``size + 1``, ascending, and how often; see `windows_of`."""
+def count_ngrams(sequences: Codes, size: int, order: int) -> Table:
+    """Which n-grams occur, see `windows_of`, and how often."""
     if (size + 1) ** order > LARGEST:
         raise ValueError(f"{order}-grams of {size} codes have no numbers of 63 bits")
     keys, counts = np.unique(_keys(windows_of(sequences, size, order), size), return_counts=True)

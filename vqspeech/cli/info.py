@@ -47,7 +47,7 @@ def describe(name: str) -> dict[str, Any]:
     -------
     dict
         JSON values; rates in Hz and bits per second, the receptive field in samples and milliseconds. Size of the
-        codebook and bit rate are None of a model without codes.
+        codebook, its id and the bit rate are None of a model without codes.
 
     Raises
     ------
@@ -69,6 +69,7 @@ def describe(name: str) -> dict[str, Any]:
         "hop_samples": model.hop,
         "code_rate_hz": model.frame_rate_hz,
         "codebook_size": model.codebook_size if model.discrete else None,
+        "codebook_id": model.codebook_id,
         # As many bits as an equal choice among all codes takes: an upper bound, whatever the codes' statistics.
         "bit_rate_bps": model.frame_rate_hz * math.log2(model.codebook_size)
         if model.discrete
