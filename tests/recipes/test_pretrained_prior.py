@@ -171,7 +171,7 @@ def coded(
 def test_real_speech_is_most_like_speech(
     coded: CodeStore, tiny_model: Autoencoder, tiny_prior: Prior
 ) -> None:
-    """The test split is at no distance from itself; other speech is nearer than what bigrams draw, uniform codes not."""
+    """The test split is at no distance from itself; other speech is nearer than bigrams draw, and uniform codes far."""
     simpler = count_training(coded)
     draws = prior_figures.draws_of(tiny_prior, simpler)
     del draws["prior"]

@@ -257,6 +257,18 @@ def test_a_run_that_is_there_is_kept_when_asked(settings: Settings, finished: Se
         _run(own)
 
 
+def test_half_precision_learns_too(settings: Settings, finished: Settings) -> None:
+    """Under bf16, as on a GPU, the same steps end near the same likelihood, with weights of 32 bits."""
+    settings["run"]["precision"] = "bf16-mixed"
+    path = _run(settings)
+    assert path is not None
+    found, expected = (
+        json.loads((_folder(of) / "metrics.json").read_text()) for of in (settings, finished)
+    )
+    assert found["prior"] == pytest.approx(expected["prior"], abs=0.05)
+    assert {tensor.dtype for tensor in load_prior(path).state_dict().values()} == {torch.float32}
+
+
 def test_averaged_weights_are_judged_without_dropout(settings: Settings) -> None:
     """What is exported is in evaluation mode while it is judged, and is the average."""
     settings["optimizer"]["steps"] = 5
