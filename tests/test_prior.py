@@ -1,5 +1,6 @@
 """The prior: what it says of a sequence, step by step and at once, and what it draws."""
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vqspeech.checkpoint import load_prior
+from vqspeech.entropy import weights
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.model import Autoencoder
 from vqspeech.prior import SCORED_FRAMES, SMALLEST, Prior, PriorConfig, check_fits
@@ -179,3 +181,29 @@ def test_the_same_numbers_in_another_process_whatever_its_threads(
 def test_an_untrained_prior_knows_no_code_better_than_another(tiny_prior: Prior) -> None:
     """Its unigram is uniform until it is told; log-probabilities in any case."""
     assert Prior(tiny_prior.config, []).unigram.exp().tolist() == pytest.approx([1 / 16] * 16)
+
+
+def test_an_id_tells_priors_apart(tiny_prior: Prior, tiny_prior_file: Path) -> None:
+    """Loaded again it is the same; another weight, another speaker or another shape makes another one."""
+    assert len(bytes.fromhex(tiny_prior.prior_id)) == 8
+    assert load_prior(tiny_prior_file).prior_id == tiny_prior.prior_id
+    other = load_prior(tiny_prior_file)
+    with torch.no_grad():
+        other.network.output.bias[0] += 1
+    renamed = Prior(tiny_prior.config, ["x", *tiny_prior.speakers[1:]])
+    renamed.load_state_dict(tiny_prior.state_dict())
+    assert len({tiny_prior.prior_id, other.prior_id, renamed.prior_id}) == 3
+
+
+def test_steps_agree_to_the_last_digits_with_another_order_of_sums(
+    tiny_prior: Prior, codes: Tensor
+) -> None:
+    """Rounded for an entropy coder, steps say what one pass in double precision says: other machines can read."""
+    network = copy.deepcopy(tiny_prior.network).double()
+    previous = torch.cat([torch.tensor([network.start]), codes[:-1]])[None]
+    with torch.inference_mode():
+        whole = network(previous, torch.tensor([len(tiny_prior.speakers)])).logits[0]
+    predictor = tiny_prior.predictor()
+    for code, at_once in zip(codes.tolist(), whole.softmax(1).numpy(), strict=True):
+        assert (weights(predictor.probabilities()) == weights(at_once)).all()
+        predictor.push(code)

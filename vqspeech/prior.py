@@ -6,8 +6,10 @@ Whoever it does not know, and nobody in particular, is one and the same speaker 
 """
 
 import copy
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -105,6 +107,16 @@ class Prior(nn.Module):
         """Where the weights are."""
         return self.unigram.device
 
+    @property
+    def prior_id(self) -> str:
+        """16 hexadecimal digits that tell this prior from any other: what was written with it names it."""
+        digest = hashlib.sha256(
+            json.dumps([asdict(self.config), self.speakers], sort_keys=True).encode()
+        )
+        for _, tensor in sorted(self.state_dict().items()):
+            digest.update(tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def speaker_row(self, speaker: str | None) -> int:
         """Row of a speaker in the table; that of nobody for None and for whom it does not know."""
         known = speaker in self.speakers
@@ -195,7 +207,7 @@ class Prior(nn.Module):
             predictor.push(code)
         drawn = torch.empty(frames, dtype=torch.int64)
         for frame, uniform in enumerate(uniforms(frames, seed)):
-            code = choose(predictor.logits[None], uniform[None], how.warmth, how.top_p)
+            code = choose(predictor.logits[None].float(), uniform[None], how.warmth, how.top_p)
             drawn[frame] = code[0]
             predictor.push(int(code))
             if progress is not None:
@@ -218,31 +230,31 @@ class Predictor:
     """A sequence on its way: the distribution of its next code, whatever that turns out to be.
 
     It works on the CPU, in one thread, step by step, so that the same pushes give the same bits of the same numbers on
-    one machine, in whatever process.
+    one machine, in whatever process. It counts in float64: what other machines say differs by some 1e-15 of a
+    probability, which rounding hides from an entropy coder (`vqspeech.entropy.weights`), where a float32 would not do.
 
     Parameters
     ----------
     network : CodeConvolutions
-        The network; it is copied when it is not on the CPU.
+        The network, which is copied.
     row : int
         Of the speaker.
 
     Attributes
     ----------
     logits : Tensor
-        float32, (codebook_size,): of the next code.
+        float64, (codebook_size,): of the next code.
     """
 
     def __init__(self, network: CodeConvolutions, row: int) -> None:
-        on_cpu = network.embedding.weight.device.type == "cpu"
-        self._network = network if on_cpu else copy.deepcopy(network).cpu()
+        self._network = copy.deepcopy(network).cpu().double()
         self._speaker = torch.tensor([row])
         self._past: Past = ()
         self._advance(network.start)
 
     def probabilities(self) -> NDArray[np.float64]:
         """Return the distribution of the next code, float64, (codebook_size,), none below `SMALLEST`."""
-        logits = self.logits.numpy().astype(np.float64)
+        logits = self.logits.numpy()
         shares = np.exp(logits - logits.max())
         return np.maximum(shares / shares.sum(), SMALLEST)
 
