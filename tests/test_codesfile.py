@@ -1,3 +1,5 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ def records(draw: st.DrawFn) -> CodesRecord:
         samples=draw(st.integers((len(codes) - 1) * hop + 1, len(codes) * hop)),
         codebook_size=size,
         model=draw(st.text(max_size=20)),
+        codebook=draw(st.sampled_from(["", "0123abcd"])),
     )
 
 
@@ -45,6 +48,14 @@ def test_npz_comes_back_as_it_was(
     assert found.codes == record.codes
     assert found.samples == record.samples
     assert found.file == record.file.rstrip("\0")
+
+
+def test_records_of_before_codebooks_had_ids_are_read() -> None:
+    """A file that says nothing of a codebook is one whose codebook is not known."""
+    record = CodesRecord("a.wav", [0], 64, 16000, 64, 2, "m", "0123abcd")
+    fields = json.loads(record.to_json())
+    del fields["codebook"]
+    assert codesfile.parse(json.dumps(fields).encode(), "test") == [replace(record, codebook="")]
 
 
 @given(st.binary(max_size=200))

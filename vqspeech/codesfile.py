@@ -1,11 +1,13 @@
-"""Codes on disk: JSON lines, npz and Praat TextGrid, each with what is needed to turn the codes back into sound.
+"""Codes on disk: JSON lines, npz, vqc and Praat TextGrid, each with what turns the codes back into sound.
 
 A record is one recording's codes with the hop, sample rate, length and codebook size they were made with.
-Frame i covers samples [i * hop, (i + 1) * hop). JSON lines and npz are read back; a TextGrid is for looking at.
+Frame i covers samples [i * hop, (i + 1) * hop). JSON lines, npz and vqc, the small one (`vqspeech.vqc`), are read
+back; a TextGrid is for looking at.
 """
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,14 +16,15 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 import numpy as np
 
-from vqspeech import textgrid
+from vqspeech import textgrid, vqc
 from vqspeech.atomic import write_atomically
+from vqspeech.entropy import CodePrior, Tick
 from vqspeech.errors import CodesError
 
 if TYPE_CHECKING:
     from vqspeech.model import Autoencoder
 
-SUFFIXES = {"json": ".json", "npz": ".npz", "textgrid": textgrid.SUFFIX}
+SUFFIXES = {"json": ".json", "npz": ".npz", "textgrid": textgrid.SUFFIX, "vqc": vqc.SUFFIX}
 """Suffix of a file in each format."""
 
 
@@ -45,6 +48,8 @@ class CodesRecord:
         Number of different codes of the model.
     model : str
         The model, as it was named.
+    codebook : str
+        The first 8 digits of the id of its codebook; empty where they are not known, as in files of before.
     """
 
     file: str
@@ -54,6 +59,35 @@ class CodesRecord:
     samples: int
     codebook_size: int
     model: str
+    codebook: str = ""
+
+    @classmethod
+    def of(
+        cls, model: "Autoencoder", codes: list[int], samples: int, file: str, name: str
+    ) -> "CodesRecord":
+        """Return the record of codes that a model gave.
+
+        Parameters
+        ----------
+        model : Autoencoder
+            The model.
+        codes : list of int
+            Of a whole recording.
+        samples : int
+            Length of the recording.
+        file, name : str
+            What to call recording and model.
+        """
+        return cls(
+            file=file,
+            codes=codes,
+            hop=model.hop,
+            sample_rate=model.sample_rate,
+            samples=samples,
+            codebook_size=model.codebook_size,
+            model=name,
+            codebook=(model.codebook_id or "")[: vqc.ID_DIGITS],
+        )
 
     def to_json(self) -> str:
         """Return the record as one line of JSON, in ASCII."""
@@ -99,13 +133,27 @@ class CodesRecord:
                     f"codes of {self.file}: their {key} is {found}, this model's is {expected};"
                     f" use the model that made them ({self.model})"
                 )
+        own = (model.codebook_id or "")[: vqc.ID_DIGITS]
+        if self.codebook not in ("", own):
+            raise CodesError(
+                f"codes of {self.file}: their codebook is {self.codebook}, this model's is {own};"
+                f" use the model that made them ({self.model})"
+            )
 
 
 def _storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def write(path: Path, record: CodesRecord, kind: str) -> None:
+def write(
+    path: Path,
+    record: CodesRecord,
+    kind: str,
+    *,
+    prior: CodePrior | None = None,
+    speaker: str | None = None,
+    progress: Tick | None = None,
+) -> None:
     """Write a record into one file, complete or not at all; folders are made.
 
     Parameters
@@ -115,10 +163,23 @@ def write(path: Path, record: CodesRecord, kind: str) -> None:
     record : CodesRecord
         What to write.
     kind : str
-        ``json``, ``npz`` or ``textgrid``.
+        ``json``, ``npz``, ``vqc`` or ``textgrid``.
+    prior : CodePrior, optional
+        What predicts the codes in a vqc file.
+    speaker : str, optional
+        Who speaks, to be told to the prior.
+    progress : callable, optional
+        Told codes done and codes in all, after each code of a vqc file.
+
+    Raises
+    ------
+    CodesError
+        When the record does not fit the format, or the prior the codes.
     """
     if kind == "npz":
         content = record.to_npz()
+    elif kind == "vqc":
+        content = vqc.pack(record, prior, speaker, progress)
     elif kind == "json":
         content = (record.to_json() + "\n").encode("ascii")
     else:
@@ -130,43 +191,56 @@ def write(path: Path, record: CodesRecord, kind: str) -> None:
     write_atomically(path, save)
 
 
-def read(path: Path) -> list[CodesRecord]:
-    """Read the records of an npz file, or of a file with one or more JSON objects.
+def read(
+    path: Path, find_prior: vqc.PriorFinder | None = None, progress: Tick | None = None
+) -> list[CodesRecord]:
+    """Read the records of a file; see `parse`.
 
     Raises
     ------
     CodesError
-        When the file is missing, in neither format, or a record contradicts itself.
+        When the file is missing, in no known format, or a record contradicts itself.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise CodesError(f"{path}: {error.strerror}") from error
-    if content.startswith(b"PK"):
-        return [_from_npz(content, str(path))]
-    return parse(content, str(path))
+    return parse(content, str(path), find_prior, progress)
 
 
-def parse(content: bytes, name: str) -> list[CodesRecord]:
-    """Read the records of JSON text: objects one after another, on one line each or on several.
+def parse(
+    content: bytes,
+    name: str,
+    find_prior: vqc.PriorFinder | None = None,
+    progress: Tick | None = None,
+) -> list[CodesRecord]:
+    """Read the records of an npz or vqc file, which are one, or of JSON: objects one after another.
 
     Parameters
     ----------
     content : bytes
-        UTF-8.
+        Of a whole file. JSON is UTF-8, its objects on one line each or on several.
     name : str
-        What errors call the text.
+        What errors call the file.
+    find_prior : callable, optional
+        Asked for the prior that a vqc file was written with.
+    progress : callable, optional
+        Told codes done and codes in all, after each code of a vqc file.
 
     Raises
     ------
     CodesError
-        When it is not JSON, empty, or a record contradicts itself.
+        When it is in no known format, empty, damaged, or a record contradicts itself.
     """
+    if content.startswith(b"PK"):
+        return [_from_npz(content, name)]
+    if content.startswith(vqc.MAGIC) or name.endswith(vqc.SUFFIX):
+        return [_checked(vqc.unpack(content, name, find_prior, progress), name)]
     try:
         text = content.decode("utf-8").strip()
     except UnicodeDecodeError:
         raise CodesError(
-            f"{name}: neither JSON lines nor npz; expected what vqspeech codes writes"
+            f"{name}: neither JSON lines nor npz nor vqc; expected what vqspeech codes writes"
         ) from None
     decoder = json.JSONDecoder()
     records: list[CodesRecord] = []
@@ -199,6 +273,8 @@ def _from_npz(content: bytes, name: str) -> CodesRecord:
 def _checked(fields: Any, name: str) -> CodesRecord:
     if not isinstance(fields, Mapping):
         raise CodesError(f"{name}: found {type(fields).__name__}, expected an object with codes")
+    # what was written before codebooks had ids says nothing of one
+    fields = {"codebook": "", **fields}
     for key, kind in CodesRecord.__annotations__.items():
         if key not in fields:
             raise CodesError(f"{name}: {key!r} is missing; expected what vqspeech codes writes")
@@ -207,6 +283,10 @@ def _checked(fields: Any, name: str) -> CodesRecord:
             raise CodesError(f"{name}: {key} is {value!r}, expected a whole number above 0")
         if kind is str and not isinstance(value, str):
             raise CodesError(f"{name}: {key} is {value!r}, expected text")
+    if not re.fullmatch(f"([0-9a-f]{{{vqc.ID_DIGITS}}})?", fields["codebook"]):
+        raise CodesError(
+            f"{name}: codebook is {fields['codebook']!r}, expected {vqc.ID_DIGITS} hexadecimal digits"
+        )
     codes, size = fields["codes"], fields["codebook_size"]
     if not isinstance(codes, list) or not all(map(_is_int, codes)):
         raise CodesError(f"{name}: codes are not a list of whole numbers")

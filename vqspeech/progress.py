@@ -47,6 +47,8 @@ class Progress:
                 desc=desc,
                 initial=initial,
                 unit_scale=True,
+                # what stays is the bar of the whole work, not those of its parts
+                leave=None,
                 file=self._stream,
             )
             if self._stream.isatty()

@@ -1,14 +1,16 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from vqspeech.checkpoint import save_prior
 from vqspeech.cli import main
+from vqspeech.prior import Prior
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,12 @@ def tone(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def foreign_prior(tiny_prior: Prior, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a prior over the codes of another codebook."""
+    config = replace(tiny_prior.config, codebook_id="f" * 16)
+    path = tmp_path_factory.mktemp("foreign") / "foreign.safetensors"
+    save_prior(Prior(config, []), path)
+    return path

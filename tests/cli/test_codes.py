@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqspeech import audio
+from vqspeech import audio, codesfile
 from vqspeech.codesfile import CodesRecord
+from vqspeech.prior import Prior
 
 
 def lines(outcome) -> list[dict]:
@@ -60,6 +62,97 @@ def test_folders_are_mirrored_under_out(run, tone, tmp_path: Path) -> None:
     with np.load(tmp_path / "out/p1/a.npz", allow_pickle=False) as archive:
         assert set(archive.files) == set(CodesRecord.__annotations__)
         assert archive["codes"].dtype == np.int64
+
+
+def test_vqc_is_small_and_its_codes_are_printed_again(run, tone, tmp_path: Path) -> None:
+    """A .vqc file for each recording; codes of such a file are those of the recording, and need no model."""
+    tone("in/p1/a.wav", 1.0)
+    tone("in/b.wav", 0.031)
+    expected = {Path(record["file"]).stem: record for record in lines(run("codes", "in"))}
+    assert run("codes", "in", "--format", "vqc", "--out", "out").status == 0
+    written = ["out/b.vqc", "out/p1/a.vqc"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.vqc")) == written
+    found = lines(run("codes", *written, "--model", "nothing.safetensors"))
+    assert [record["file"] for record in found] == written
+    for record in found:
+        same = expected[Path(record["file"]).stem]
+        assert record == same | {"file": record["file"], "model": f"codebook {same['codebook']}"}
+    size = expected["a"]["codebook_size"]
+    bits = len(expected["a"]["codes"]) * np.log2(size)
+    assert (tmp_path / "out/p1/a.vqc").stat().st_size <= bits / 8 + 30
+
+
+def test_codes_of_a_vqc_file_go_into_other_formats(run, tone, tmp_path: Path) -> None:
+    """A .vqc file and a recording side by side become npz; a damaged one does not stop the others."""
+    tone("a.wav")
+    tone("b.wav")
+    run("codes", "a.wav", "--format", "vqc", "--out", "small")
+    (tmp_path / "small/c.vqc").write_bytes((tmp_path / "small/a.vqc").read_bytes()[:-1])
+    outcome = run("codes", "b.wav", "small/c.vqc", "small/a.vqc", "--format", "npz", "--out", "out")
+    assert outcome.error == "1 of 3 files were not encoded; they are listed above"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.npz", "b.npz"]
+    (record,) = codesfile.read(tmp_path / "out/a.npz")
+    assert record.codes == lines(run("codes", "a.wav"))[0]["codes"]
+
+
+def test_a_prior_writes_and_reads(
+    run, tone, tiny_prior: Prior, tiny_prior_file: Path, caplog
+) -> None:
+    """With --prior codes are written with it, which is said; without it they cannot be read, which is said too."""
+    tone("a.wav")
+    argv = ("codes", "a.wav", "--format", "vqc", "--prior", tiny_prior_file, "--out")
+    assert run(*argv, "out").status == 0
+    assert caplog.messages[-1] == f"codes are predicted by prior {tiny_prior.prior_id}"
+    (expected,) = lines(run("codes", "a.wav"))
+    (found,) = lines(run("codes", "out/a.vqc", "--prior", tiny_prior_file))
+    assert (found["codes"], found["codebook"]) == (expected["codes"], expected["codebook"])
+    assert f"needs prior {tiny_prior.prior_id[:8]}" in run("codes", "out/a.vqc").error
+    assert run(*argv, "plain", "--coder", "unigram").status == 0
+    assert caplog.messages[-1] == "codes are predicted by how often each came"
+    assert lines(run("codes", "plain/a.vqc"))[0]["codes"] == expected["codes"]
+
+
+def test_a_prior_may_be_told_who_speaks(run, tone, tiny_prior_file: Path, tmp_path: Path) -> None:
+    """The file says whom the prior was told of; whom it does not know it is not told of."""
+    tone("a.wav")
+    argv = ("codes", "a.wav", "--format", "vqc", "--prior", tiny_prior_file, "--out")
+    assert run(*argv, "told", "--speaker", "p226").status == 0
+    assert run(*argv, "untold").status == 0
+    assert (tmp_path / "told/a.vqc").read_bytes() != (tmp_path / "untold/a.vqc").read_bytes()
+    reading = ("--prior", tiny_prior_file)
+    told, untold = lines(run("codes", "told/a.vqc", "untold/a.vqc", *reading))
+    assert told["codes"] == untold["codes"]
+    assert "speaker 'x': the prior knows 3" in run(*argv, "out", "--speaker", "x").error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_brings_its_prior(
+    run, tone, tiny_prior_file: Path, shipped_folder: Path, caplog
+) -> None:
+    """The prior beside a model is used unasked, for writing and, found by its id, for reading by any verb."""
+    tone("a.wav")
+    argv = ("codes", "a.wav", "--format", "vqc", "--model", "vctk", "--out")
+    assert run(*argv, "plain").status == 0
+    assert caplog.messages[-1].endswith("how often each came: there is no prior for vctk")
+    shutil.copy(tiny_prior_file, shipped_folder / "vctk-prior.safetensors")
+    assert run(*argv, "out").status == 0
+    assert "by prior" in caplog.messages[-1]
+    (found,) = lines(run("codes", "out/a.vqc"))
+    assert found["codes"] == lines(run("codes", "a.wav"))[0]["codes"]
+    for name in ("out/a.vqc", "plain/a.vqc"):
+        place = Path(name).with_suffix(".wav")
+        assert run("decode", name, "--speaker", "p225", "--out", place).status == 0
+    assert Path("out/a.wav").read_bytes() == Path("plain/a.wav").read_bytes()
+
+
+def test_a_prior_of_another_model_writes_nothing(
+    run, tone, foreign_prior: Path, tmp_path: Path
+) -> None:
+    """It is refused before any recording is encoded."""
+    tone("a.wav")
+    argv = ("codes", "a.wav", "--format", "vqc", "--out", "out", "--prior", foreign_prior)
+    assert "codebook ffffffffffffffff" in run(*argv).error
+    assert not (tmp_path / "out").exists()
 
 
 def test_textgrid_covers_the_recording_without_gaps(run, tone, tmp_path: Path) -> None:
@@ -123,6 +216,11 @@ def test_two_recordings_for_one_output_are_refused(run, tone, tmp_path: Path) ->
         (["missing.wav"], "missing.wav: no such file"),
         (["empty"], "empty: no sound file"),
         (["a.wav", "--format", "npz"], "--out"),
+        (["a.wav", "--format", "vqc"], "--out"),
+        (["a.wav", "--format", "vqc", "--out", "o", "--coder", "prior"], "no prior over the codes"),
+        (["a.wav", "--format", "vqc", "--out", "o", "--speaker", "p225"], "--speaker is told to"),
+        (["a.wav", "--coder", "unigram"], "--coder and --speaker are for --format vqc"),
+        (["not.vqc"], "not.vqc: no .vqc file"),
         (["a.wav", "--out", "a.wav"], "a.wav is not a folder"),
         (["a.wav", "--model", "none.safetensors"], "none.safetensors: no such model file"),
         (["a.wav", "--model", "a.wav"], "a.wav"),
@@ -131,6 +229,7 @@ def test_two_recordings_for_one_output_are_refused(run, tone, tmp_path: Path) ->
 def test_refusals(run, tone, tmp_path: Path, argv: list[str], expected: str) -> None:
     """Each wrong request is one line, prints no codes and writes nothing."""
     tone("a.wav")
+    (tmp_path / "not.vqc").write_bytes(b"RIFF")
     (tmp_path / "empty").mkdir()
     before = sorted(tmp_path.rglob("*"))
     outcome = run("codes", *argv)

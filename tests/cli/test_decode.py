@@ -21,15 +21,15 @@ def speaker(tiny_model) -> str:
     return tiny_model.speakers[0]
 
 
-@pytest.mark.parametrize("form", ["json", "pretty", "npz", "stdin"])
+@pytest.mark.parametrize("form", ["json", "pretty", "npz", "vqc", "stdin"])
 def test_codes_come_back_as_the_recording_that_convert_gives(
     run, record, speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     """codes then decode is convert, byte for byte, by every way codes can travel."""
     run("convert", "--src", "a.wav", "--speaker", speaker, "--out", "expected.wav")
-    source = {"npz": "codes/a.npz", "stdin": "-"}.get(form, "a.json")
-    if form == "npz":
-        run("codes", "a.wav", "--format", "npz", "--out", "codes")
+    source = {"npz": "codes/a.npz", "vqc": "codes/a.vqc", "stdin": "-"}.get(form, "a.json")
+    if form in ("npz", "vqc"):
+        run("codes", "a.wav", "--format", form, "--out", "codes")
     elif form == "stdin":
         content = io.BytesIO(json.dumps(record).encode())
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=content))
@@ -65,6 +65,8 @@ def test_several_lines_become_several_files(run, tone, speaker, tmp_path: Path) 
         ({"samples": 0}, "samples is 0"),
         ({"samples": None}, "samples is None"),
         ({"file": 3}, "file is 3"),
+        ({"codebook": "00000000"}, "codebook is 00000000"),
+        ({"codebook": "x"}, "codebook is 'x'"),
     ],
 )
 def test_codes_that_cannot_be_this_models_are_refused(

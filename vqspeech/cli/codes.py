@@ -1,20 +1,37 @@
 """``vqspeech codes``: recordings to codes, block by block, so that hours of sound take constant memory."""
 
 import argparse
+import logging
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vqspeech.cli.files import Failures, Source, check_folder, check_outputs, find_sources, inside
-from vqspeech.cli.options import add_model_arguments, check_codes, model_name, open_model
+from vqspeech.cli.options import (
+    add_model_arguments,
+    add_prior_argument,
+    check_codes,
+    coding_progress,
+    find_prior,
+    model_name,
+    open_model,
+    open_prior,
+    prior_finder,
+)
 from vqspeech.errors import ConfigurationError, VqspeechError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from vqspeech.codesfile import CodesRecord
     from vqspeech.model import Autoencoder
+    from vqspeech.prior import Prior
     from vqspeech.progress import Progress
+    from vqspeech.vqc import PriorFinder
+
+log = logging.getLogger("vqspeech")
 
 HELP = "recordings to discrete codes"
 
@@ -22,19 +39,33 @@ HELP = "recordings to discrete codes"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this verb."""
     parser.add_argument(
-        "sources", nargs="+", metavar="FILE|FOLDER", help="sound files, or folders to search"
+        "sources",
+        nargs="+",
+        metavar="FILE|FOLDER",
+        help="sound files, or folders to search for them; .vqc files, whose codes are read",
     )
     parser.add_argument(
         "--format",
-        choices=("json", "npz", "textgrid"),
+        choices=("json", "npz", "textgrid", "vqc"),
         default="json",
-        help="json: one object a line on standard output, or a file each under --out (default)",
+        help="json: one object a line on standard output, or a file each under --out (default); vqc: the"
+        " smallest, entropy-coded",
     )
     parser.add_argument(
         "--out", metavar="FOLDER", help="write one file for each recording; folders are mirrored"
     )
+    parser.add_argument(
+        "--coder",
+        choices=("prior", "unigram"),
+        help="what predicts the codes in a .vqc file: a learned prior, the smallest, or how often each came so far,"
+        " which every machine reads alike (default: prior where there is one)",
+    )
+    parser.add_argument(
+        "--speaker", metavar="NAME", help="who speaks, told to the prior if it knows the voice"
+    )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     add_model_arguments(parser)
+    add_prior_argument(parser, ", with which .vqc files are written and read")
 
 
 def tell_file(
@@ -108,22 +139,63 @@ def tell_all(
                 yield source, told, samples
 
 
+def read_all(
+    sources: list[Source], find_prior: "PriorFinder", failures: Failures
+) -> "Iterator[tuple[Source, CodesRecord]]":
+    """Read files of codes in turn; one that cannot be read goes to `failures`."""
+    from vqspeech import codesfile
+
+    for source in sources:
+        try:
+            with coding_progress(f"reading {source.path.name}") as tell:
+                (record,) = codesfile.read(source.path, find_prior, tell)
+        except VqspeechError as error:
+            failures.add(error)
+        else:
+            yield source, record
+
+
+def check_coder(args: argparse.Namespace, prior: "Prior | None") -> None:
+    """Say what predicts the codes in .vqc files, and check that it can be told who speaks.
+
+    Raises
+    ------
+    CodesError
+        When the prior does not know the speaker.
+    ConfigurationError
+        When there is no prior to be told.
+    """
+    from vqspeech import vqc
+
+    if args.speaker is not None:
+        if prior is None:
+            raise ConfigurationError("--speaker is told to a prior, and none predicts these codes")
+        vqc.speaker_index(prior, args.speaker)
+    text = "how often each came" if prior is None else f"prior {prior.prior_id}"
+    if prior is None and args.coder is None:
+        text += f": there is no prior for {model_name(args)}"
+    log.warning("codes are predicted by %s", text)
+
+
 def run(args: argparse.Namespace) -> None:
-    """Encode what `args` name.
+    """Encode what `args` name, or read it where it is codes.
 
     Raises
     ------
     ConfigurationError
-        When the outputs have no place, or exist.
+        When the outputs have no place, or exist, or options do not go together.
     ModelFileError
-        When the model has no codes.
+        When the model has no codes, or there is no prior where one is asked for.
     VqspeechError
-        After all other files are done, when some could not be encoded.
+        When the prior knows the codes of another model; after all other files are done, when some could not be encoded.
     """
-    from vqspeech import codesfile
+    from vqspeech import codesfile, vqc
+    from vqspeech.codesfile import CodesRecord
 
     if args.out is None and args.format != "json":
         raise ConfigurationError(f"--format {args.format} writes files: name a folder with --out")
+    if args.format != "vqc" and (args.coder or args.speaker):
+        raise ConfigurationError("--coder and --speaker are for --format vqc")
     sources = find_sources(args.sources)
     places: dict[Path, Path] = {}
     if args.out is not None:
@@ -132,22 +204,36 @@ def run(args: argparse.Namespace) -> None:
         outputs = [inside(Path(args.out), source.mirror.with_suffix(suffix)) for source in sources]
         check_outputs(outputs, force=args.force, sources=[source.path for source in sources])
         places = dict(zip((source.path for source in sources), outputs, strict=True))
-    name = model_name(args)
-    model = open_model(args)
-    check_codes(model, name)
+    coded = [source for source in sources if source.path.suffix == vqc.SUFFIX]
+    sounds = [source for source in sources if source.path.suffix != vqc.SUFFIX]
+    with_prior = args.format == "vqc" and args.coder != "unigram"
+    name, prior = model_name(args), None
     failures = Failures(len(sources))
-    for source, codes, samples in tell_all(model, sources, failures):
-        record = codesfile.CodesRecord(
-            file=str(source.path),
-            codes=codes.tolist(),
-            hop=model.hop,
-            sample_rate=model.sample_rate,
-            samples=samples,
-            codebook_size=model.codebook_size,
-            model=name,
+    records = read_all(coded, prior_finder(args.prior, name), failures)
+    if sounds or with_prior:
+        model = open_model(args)
+        check_codes(model, name)
+        if with_prior:
+            look = open_prior if args.coder == "prior" else find_prior
+            prior = look(args.prior, model, name)
+        encoded = (
+            (source, CodesRecord.of(model, codes.tolist(), samples, str(source.path), name))
+            for source, codes, samples in tell_all(model, sounds, failures)
         )
-        if places:
-            codesfile.write(places[source.path], record, args.format)
-        else:
+        records = chain(records, encoded)
+    if args.format == "vqc":
+        check_coder(args, prior)
+    for source, record in records:
+        if not places:
             print(record.to_json(), flush=True)
+            continue
+        with coding_progress(f"writing {places[source.path].name}") as tell:
+            codesfile.write(
+                places[source.path],
+                record,
+                args.format,
+                prior=prior,
+                speaker=args.speaker,
+                progress=tell,
+            )
     failures.finish("encoded")

@@ -3,16 +3,24 @@
 import argparse
 import sys
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from vqspeech.cli.files import sound_outputs
 from vqspeech.cli.options import (
     add_model_arguments,
+    add_prior_argument,
     add_sampling_arguments,
     check_codes,
+    coding_progress,
     model_name,
     open_model,
+    prior_finder,
     sampling_of,
 )
+
+if TYPE_CHECKING:
+    from vqspeech.codesfile import CodesRecord
+    from vqspeech.vqc import PriorFinder
 
 HELP = "codes to recordings"
 
@@ -23,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "codes",
         nargs="+",
         metavar="FILE",
-        help="what vqspeech codes wrote, JSON or npz; - reads JSON lines from standard input",
+        help="what vqspeech codes wrote, JSON, npz or vqc; - reads the same from standard input",
     )
     parser.add_argument(
         "--speaker",
@@ -41,6 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace existing files")
     add_sampling_arguments(parser)
     add_model_arguments(parser)
+    add_prior_argument(parser, ", with which .vqc files were written")
+
+
+def _read(name: str, find_prior: "PriorFinder") -> "list[CodesRecord]":
+    from vqspeech import codesfile
+
+    with coding_progress(f"reading {name}") as tell:
+        if name == "-":
+            return codesfile.parse(sys.stdin.buffer.read(), "standard input", find_prior, tell)
+        return codesfile.read(Path(name), find_prior, tell)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -57,17 +75,8 @@ def run(args: argparse.Namespace) -> None:
     VqspeechError
         When the model does not know a speaker.
     """
-    from vqspeech import codesfile
-
-    records = [
-        record
-        for name in args.codes
-        for record in (
-            codesfile.parse(sys.stdin.buffer.read(), "standard input")
-            if name == "-"
-            else codesfile.read(Path(name))
-        )
-    ]
+    find_prior = prior_finder(args.prior, model_name(args))
+    records = [record for name in args.codes for record in _read(name, find_prior)]
     model = open_model(args)
     check_codes(model, model_name(args))
     for record in records:

@@ -3,6 +3,10 @@
 import argparse
 import math
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vqspeech import pretrained
@@ -180,8 +184,18 @@ def check_codes(model: "Autoencoder", name: str) -> None:
         raise ModelFileError(f"{name}: {error}") from None
 
 
-def open_prior(named: str | None, model: "Autoencoder", name: str) -> "Prior":
-    """Load a prior over the codes of a model.
+def add_prior_argument(parser: argparse.ArgumentParser, use: str = "") -> None:
+    """Add ``--prior``; `use` may say what for."""
+    parser.add_argument(
+        "--prior",
+        metavar=MODEL_METAVAR,
+        help=f"a prior over the model's codes{use} (default: MODEL-prior.safetensors beside the model, else the shipped"
+        " one over the same codes)",
+    )
+
+
+def find_prior(named: str | None, model: "Autoencoder", name: str) -> "Prior | None":
+    """Load a prior over the codes of a model, where there is one.
 
     Parameters
     ----------
@@ -196,31 +210,68 @@ def open_prior(named: str | None, model: "Autoencoder", name: str) -> "Prior":
     Raises
     ------
     ModelFileError
-        There is none, or the file is none.
+        The file is none.
     VqspeechError
-        It was trained on the codes of another codebook.
+        The prior that was named was trained on the codes of another codebook.
     """
     from vqspeech.checkpoint import load_prior, read_prior_header
     from vqspeech.prior import check_fits
 
-    if named is None:
+    if named is not None:
+        prior = load_prior(named)
+        check_fits(prior, model)
+        return prior
+    for path in _priors_at_hand(name):
+        if read_prior_header(path)["config"].get("codebook_id") == model.codebook_id:
+            return load_prior(path)
+    return None
+
+
+def open_prior(named: str | None, model: "Autoencoder", name: str) -> "Prior":
+    """Load a prior over the codes of a model; see `find_prior`.
+
+    Raises
+    ------
+    ModelFileError
+        There is none, or the file is none.
+    VqspeechError
+        It was trained on the codes of another codebook.
+    """
+    prior = find_prior(named, model, name)
+    if prior is None:
         beside = pretrained.prior_beside(pretrained.find(name))
-        shipped = [pretrained.prior_beside(pretrained.path(n)) for n in pretrained.names()]
-        there = [path for path in (beside, *shipped) if path.is_file()]
-        fitting = [
-            path
-            for path in there
-            if read_prior_header(path)["config"].get("codebook_id") == model.codebook_id
-        ]
-        if not fitting:
-            raise ModelFileError(
-                f"{name}: no prior over the codes of this model, neither {beside} nor a shipped one; train one with"
-                f" vqspeech train --config-name prior, or name its file with --prior"
-            )
-        return load_prior(fitting[0])
-    prior = load_prior(named)
-    check_fits(prior, model)
+        raise ModelFileError(
+            f"{name}: no prior over the codes of this model, neither {beside} nor a shipped one; train one with"
+            f" vqspeech train --config-name prior, or name its file with --prior"
+        )
     return prior
+
+
+def prior_finder(named: str | None, name: str) -> "Callable[[str], Prior | None]":
+    """Return what gives the prior that a .vqc file was written with, by its id.
+
+    It is the one that ``--prior`` named, whatever its id, else one beside the model called `name` or a shipped one.
+    """
+
+    @cache
+    def load(path: str | Path) -> "Prior":
+        from vqspeech.checkpoint import load_prior
+
+        return load_prior(path)
+
+    def find(prior_id: str) -> "Prior | None":
+        if named is not None:
+            return load(named)
+        priors = map(load, _priors_at_hand(name))
+        return next((prior for prior in priors if prior.prior_id.startswith(prior_id)), None)
+
+    return find
+
+
+def _priors_at_hand(name: str) -> list[Path]:
+    """Return the files of priors that are there: beside a model, and shipped."""
+    models = [pretrained.find(name), *map(pretrained.path, pretrained.names())]
+    return [path for path in map(pretrained.prior_beside, models) if path.is_file()]
 
 
 def find_device(args: argparse.Namespace) -> "torch.device":
@@ -245,3 +296,20 @@ def find_device(args: argparse.Namespace) -> "torch.device":
         count = torch.cuda.device_count() if available else 0
         raise ConfigurationError(f"--device {wanted}: {count} CUDA devices here; use --device cpu")
     return device
+
+
+@contextmanager
+def coding_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Give out what shows how many codes are done, out of how many; nothing is shown before it is called."""
+    from vqspeech.progress import Progress
+
+    with ExitStack() as opened:
+        bar: Progress | None = None
+
+        def tell(done: int, total: int) -> None:
+            nonlocal bar
+            if bar is None:
+                bar = opened.enter_context(Progress(total, "codes", what))
+            bar.update(done - bar.done)
+
+        yield tell

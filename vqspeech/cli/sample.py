@@ -11,6 +11,7 @@ from vqspeech.cli.options import (
     add_draw_arguments,
     add_engine_arguments,
     add_model_arguments,
+    add_prior_argument,
     add_seed_argument,
     check_codes,
     model_name,
@@ -68,12 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_draw_arguments(parser, "codes")
     add_draw_arguments(parser, "levels of the decoder", DECODER)
     add_engine_arguments(parser)
-    parser.add_argument(
-        "--prior",
-        metavar="NAME|FILE",
-        help="a prior over the model's codes (default: MODEL-prior.safetensors beside the model, else the shipped one"
-        " over the same codes)",
-    )
+    add_prior_argument(parser)
     add_model_arguments(parser)
 
 

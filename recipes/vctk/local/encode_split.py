@@ -33,14 +33,9 @@ def encode_split(model_path: Path, store_path: Path, split: str, out: Path) -> i
     with Progress(len(indices), "utterances", f"codes of {split}") as progress:
         for index in indices:
             utterance = store.utterances[index]
-            record = CodesRecord(
-                file=str(utterance.path),
-                codes=model.encode(store.wav(index)).tolist(),
-                hop=model.hop,
-                sample_rate=model.sample_rate,
-                samples=utterance.samples,
-                codebook_size=model.codebook_size,
-                model=str(model_path),
+            codes = model.encode(store.wav(index)).tolist()
+            record = CodesRecord.of(
+                model, codes, utterance.samples, str(utterance.path), str(model_path)
             )
             lines.append(record.to_json() + "\n")
             progress.update()
