@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,21 @@ def test_pitch_is_tracked_in_both_splits(mini_store: Path) -> None:
         voiced = track[~np.isnan(track)]
         assert 0.2 < len(voiced) / len(track) < 1
         assert 60 <= voiced.min() <= voiced.max() <= 400
+
+
+def test_a_prior_is_asked_for_each_test_utterance_and_its_speaker(tmp_path: Path) -> None:
+    """Its nats become bits a code of the study; codes with runs cost less by their pairs than by their counts."""
+    asked = []
+
+    def nats(codes: np.ndarray, speaker: str) -> np.ndarray:
+        asked.append((len(codes), speaker))
+        return np.full(len(codes), 2 * np.log(2))
+
+    system = replace(reading_system(), code_nats=nats)
+    _, material, study = studied(tmp_path / "s", lambda phones: phones, system)
+    assert study.cost.prior == pytest.approx(2)
+    assert asked == [
+        (len(part.codes), who) for part, who in zip(study.aligned.test, study.speakers, strict=True)
+    ]
+    assert len(asked) == len(material.scored)
+    assert study.cost.bigram < study.cost.unigram <= study.cost.uniform == 3

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from vqspeech.analysis.systems import (
     MFCC,
     RANDOM,
+    decoder_bits,
     mfcc_frames,
     mfcc_system,
     model_facts,
@@ -90,3 +92,17 @@ def test_facts_tell_only_what_the_header_holds(tiny_model: Autoencoder) -> None:
     )
     assert told["training"] == "1,200 steps on 1 x cpu"
     assert told["bits per sample, held out"] == "4.000 (with codes shuffled in time 4.500)"
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({"held_out": {"bits_per_sample": 4.0}}, 4.0),
+        ({"evaluation": {"likelihood": {"bits_per_sample": 3.5}}}, 3.5),
+        ({"evaluation": {"likelihood": None}}, math.nan),
+        ({}, math.nan),
+    ],
+)
+def test_bits_of_the_decoder_are_those_of_held_out_recordings(scores, expected: float) -> None:
+    """From training or from an evaluation, whichever the file tells of; else they are not known."""
+    assert decoder_bits({"scores": scores}) == pytest.approx(expected, nan_ok=True)

@@ -2,7 +2,7 @@ import csv
 import io
 import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +104,20 @@ def test_complaints_are_in_the_markdown_and_the_json(tmp_path: Path) -> None:
     (first, *_) = complaints(study)
     assert first in to_markdown(material, [study])
     assert first in json.loads(to_json([study]))["reading"]["complaints"]
+
+
+def test_codes_cost_what_the_prior_says_beside_baselines(found) -> None:
+    """A prior of one bit a code, on a decoder of two bits a sample: by hand, beside those that know less."""
+    _, (study, _) = found
+    rate, hop = study.system.sample_rate, study.system.hop
+    study = replace(study, system=replace(study.system, sample_bits=2.0))
+    known = replace(study, cost=replace(study.cost, prior=1.0))
+    cells = tables([known])[-1].rows["reading"]
+    assert [cell.beside for cell in cells[:4:3]] == ["3.00 a code", "1.00 a code"]
+    assert [cells[0].value, cells[3].value] == [3 * rate / hop, rate / hop]
+    assert cells[4].value == 2 + 1 / hop
+    assert cells[4].beside.startswith(f"uniform {2 + 3 / hop:.4f}, unigram ")
+    assert [cell.text for cell in tables([study])[-1].rows["reading"][3:]] == ["-", "-"]
+    read = json.loads(to_json([known]))["reading"]["code_cost"]
+    assert read["prior"]["bound_bits_per_sample"] == 2 + 1 / hop
+    assert read["uniform"]["bits_per_code"] == 3

@@ -57,6 +57,21 @@ def test_two_models_stand_in_one_table(
     assert not (tmp_path / "out/textgrids").exists()
 
 
+def test_a_prior_goes_to_the_model_whose_codes_it_knows(
+    run, store: Path, tiny_prior_file: Path, foreign_prior: Path, tmp_path: Path
+) -> None:
+    """The model has what its codes cost under the prior, the baselines have none; a stranger's is refused."""
+    argv = ("analyze", "--corpus", store, *QUICK, "--prior")
+    outcome = run(*argv, tiny_prior_file, "--out", "out")
+    assert outcome.status == 0, outcome.err
+    scores = json.loads((tmp_path / "out/scores.json").read_text())
+    assert scores["tiny"]["code_cost"]["prior"]["bits_per_code"] > 0
+    assert scores["random weights"]["code_cost"]["prior"]["bits_per_code"] is None
+    assert scores["tiny"]["code_cost"]["uniform"]["bits_per_code"] == 4
+    assert "no model here has it" in run(*argv, foreign_prior, "--out", "other").error
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_corpus_is_packed_first(run, mini_corpus: Path, tmp_path: Path) -> None:
     """Recordings with labels are enough: they are packed at the model's rate, beside the results."""
     sounds = {path.stem: path for path in sorted(mini_corpus.rglob("*.wav"))}

@@ -1,4 +1,6 @@
 import json
+import math
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -7,8 +9,11 @@ import pytest
 from judged_corpus import RATE, fake_judges, pack, write_corpus
 from labelled_store import Spoken, write_store
 
+from vqspeech.checkpoint import load_model
 from vqspeech.corpus.store import PackedStore
 from vqspeech.evaluation import judges as bench
+from vqspeech.prior import Prior
+from vqspeech.training.validate import scorable
 
 pytest.importorskip("jiwer", reason="needs jiwer (the extra `eval`)")
 pytest.importorskip("num2words", reason="needs num2words (the extra `eval`)")
@@ -39,7 +44,14 @@ def test_prints_tables_and_writes_all_files(run, store: Path, tmp_path: Path) ->
     assert text in outcome.out
     for name in ("source untouched", "real target", "µ-law round trip of the source", "converted"):
         assert f"| {name} |" in text
-    for title in ("Likelihood and codes", "Reconstructions", "Parallel conversions", "Conversions"):
+    assert "| unigram |" in text
+    for title in (
+        "Likelihood and codes",
+        "What codes cost",
+        "Reconstructions",
+        "Parallel conversions",
+        "Conversions",
+    ):
         assert f"## {title}" in text
     assert "nan" not in re.findall(r"\w+", text)
     assert "times real time" in text
@@ -52,7 +64,7 @@ def test_the_form_of_the_json_is_stable(run, store: Path, tmp_path: Path) -> Non
     found = json.loads((tmp_path / "out/evaluation.json").read_text())
     assert list(found) == [
         *("model", "corpus", "sample_rate", "split", "sampling", "judges", "centroids"),
-        *("likelihood", "groups", "phones", "speed", "utterances", "remarks"),
+        *("likelihood", "codes", "groups", "phones", "speed", "utterances", "remarks"),
     ]
     assert list(found["judges"]) == ["speakers", "words", "pitch", "quality", "distortion"]
     group, utterance = found["groups"][0], found["utterances"][0]
@@ -65,8 +77,42 @@ def test_the_form_of_the_json_is_stable(run, store: Path, tmp_path: Path) -> Non
     assert {"kind", "group", "utterance", "source", "target", "text", "rows"} <= set(utterance)
     assert utterance["rows"]["made"]["transcript"] == "hello world"
     assert found["likelihood"]["codebook_size"] == 16
+    assert set(found["codes"]) >= {"decoder_bits_per_sample", "uniform", "unigram", "bigram"}
+    assert found["codes"]["uniform"] == {
+        "bits_per_code": 4,
+        "bits_per_second": 4000,
+        "bits_per_sample": 4 / 16,
+        "bound_bits_per_sample": found["likelihood"]["bits_per_sample"] + 4 / 16,
+    }
     assert found["centroids"]["speakers"] == ["p225", "p226", "stranger"]
     assert found["speed"]["sound_s"] > 0
+
+
+def test_a_prior_has_a_row(
+    run, store: Path, tiny_prior: Prior, tiny_prior_file: Path, foreign_prior: Path, tmp_path: Path
+) -> None:
+    """What it says of the test split, told who speaks, is in table and JSON; a prior of other codes is refused."""
+    arguments = ("evaluate", "--corpus", store, *QUICK, "--prior")
+    outcome = run(*arguments, tiny_prior_file, "--out", "out")
+    assert outcome.status == 0, outcome.err
+    assert "| learned prior |" in outcome.out
+    model, packed = load_model(os.environ["VQSPEECH_MODEL"]), PackedStore(store)
+    nats, codes = 0.0, 0
+    for index in scorable(packed, "test", model.speakers):
+        found = tiny_prior.nll(model.encode(packed.wav(index)), packed.utterances[index].speaker)
+        nats, codes = nats + float(found.sum()), codes + len(found)
+    cost = json.loads((tmp_path / "out/evaluation.json").read_text())["codes"]
+    assert cost["codes"] == codes
+    assert cost["prior"]["bits_per_code"] == pytest.approx(nats / codes / math.log(2))
+    assert "codebook ffffffffffffffff" in run(*arguments, foreign_prior).error
+
+
+def test_codes_are_left_out_when_not_wanted(run, store: Path, tmp_path: Path) -> None:
+    """Without codes nothing is encoded to be counted, and no table says what they cost."""
+    outcome = run("evaluate", "--corpus", store, *QUICK, "--out", "out", "--without", "codes")
+    assert outcome.status == 0, outcome.err
+    assert "What codes cost" not in outcome.out
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["codes"] is None
 
 
 def test_the_same_arguments_give_the_same_figures(run, store: Path, tmp_path: Path) -> None:

@@ -1,11 +1,16 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 
+from vqspeech.analysis.code_cost import CodeCost, code_cost
 from vqspeech.evaluation.figures import Figures, summarise
 from vqspeech.evaluation.judging import ROWS, TOGETHER, Group, Judged
 from vqspeech.evaluation.report import EXCERPT_S, Example, choose_examples, to_html
 from vqspeech.evaluation.study import Evaluation
 from vqspeech.evaluation.tables import tables, to_json, to_markdown
 from vqspeech.evaluation.trials import CONVERSION, Plan, Trial
+from vqspeech.training.validate import HeldOut
 
 RATE = 8000
 
@@ -17,7 +22,9 @@ def judged(group: str, number: int, transcript: str = "hello") -> Judged:
     return Judged(trial, f"u{number}", "<Hello> & goodbye", "", figures)
 
 
-def evaluation(trials: tuple[Judged, ...], measured: dict[str, str]) -> Evaluation:
+def evaluation(
+    trials: tuple[Judged, ...], measured: dict[str, str], codes: CodeCost | None = None
+) -> Evaluation:
     """Put trials into one group."""
     rows = {row: summarise([of.figures[row] for of in trials if row in of.figures]) for row in ROWS}
     facts = {"name": "m", "parameters": 1, "frame_rate_hz": 25.0, "codebook_size": 2}
@@ -29,6 +36,7 @@ def evaluation(trials: tuple[Judged, ...], measured: dict[str, str]) -> Evaluati
         sampling={"engine": "native"},
         measured=measured,
         likelihood=None,
+        codes=codes,
         groups=(Group(CONVERSION, TOGETHER, rows),),
         trials=trials,
         phones={},
@@ -78,3 +86,19 @@ def test_speed_speakers_and_judges_are_told() -> None:
     assert "speakers by d-vectors" in text
     assert text.endswith("- <b>said</b>\n")
     assert "NaN" not in to_json(found)
+
+
+def test_the_bound_stands_beside_what_knows_less() -> None:
+    """Rows of baselines, and of the prior where there is one; without a likelihood there is no bound."""
+    cost = code_cost([], [np.array([0, 1])], 2, hop=4, sample_rate=RATE)
+    (table, _) = tables(evaluation((judged("x", 0),), {}, cost))
+    assert list(table.rows) == ["uniform", "unigram", "bigram"]
+    assert [cell.text for cell in table.rows["uniform"]] == ["1.000", "2000.0", "0.2500", "-"]
+    found = evaluation((judged("x", 0),), {}, replace(cost, prior=0.5))
+    likelihood = HeldOut("test", 1, 1.0, 1.0, 1.5, 2.0, 7.0, 8.0, 1.0, 2, 2.0, 2)
+    found = replace(found, likelihood=likelihood)
+    table = tables(found)[1]
+    assert [cell.text for cell in table.rows["learned prior"]] == [
+        *("0.500", "1000.0", "0.1250", "1.6250")
+    ]
+    assert json.loads(to_json(found))["codes"]["prior"]["bound_bits_per_sample"] == 1.625

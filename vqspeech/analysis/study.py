@@ -23,6 +23,7 @@ from vqspeech.analysis.boundaries import (
     even_boundaries_s,
     phone_boundaries_s,
 )
+from vqspeech.analysis.code_cost import CodeCost, code_cost
 from vqspeech.analysis.labels import frame_centres_s, read_labels
 from vqspeech.analysis.phoneme_scores import Aligned, PhoneScores
 from vqspeech.analysis.phoneme_study import (
@@ -119,6 +120,8 @@ class SystemStudy:
         Its codes with the phones of their frames.
     speakers : tuple of str
         Speaker of each utterance of `aligned.test`.
+    cost : CodeCost
+        What its codes cost.
     phonemes : PhonemeStudy
         Codes against phones.
     abx : mapping of str to AbxScore
@@ -137,6 +140,7 @@ class SystemStudy:
     system: System
     aligned: AlignedCorpus
     speakers: tuple[str, ...]
+    cost: CodeCost
     phonemes: PhonemeStudy
     abx: Mapping[str, AbxScore]
     boundaries: Boundaries
@@ -266,14 +270,16 @@ def study_system(
         When of a split no labels can be read, or none is in the phone set.
     """
     aligned = align_corpus(system, store, material.fitted, material.scored)
+    speakers = tuple(store.utterances[i].speaker for i in aligned.scored)
     step(f"{system.name}: encoded")
+    cost = _cost(system, aligned, speakers)
+    step(f"{system.name}: bits")
     phonemes = score_alignment(system, aligned, np.random.default_rng(seed))
     step(f"{system.name}: phones")
     boundaries = _boundaries(system, store, aligned, seed)
     step(f"{system.name}: boundaries")
     errors = _abx(system, store, aligned, seed)
     step(f"{system.name}: ABX")
-    speakers = tuple(store.utterances[i].speaker for i in aligned.scored)
     table = histograms([part.codes for part in aligned.test], system.codebook_size)
     speaker = speaker_probe(table, speakers, seed=seed)
     probed = pitch_probe(
@@ -287,6 +293,7 @@ def study_system(
         system=system,
         aligned=aligned,
         speakers=speakers,
+        cost=cost,
         phonemes=phonemes,
         abx=errors,
         boundaries=boundaries,
@@ -296,7 +303,7 @@ def study_system(
     )
 
 
-STEPS = 5
+STEPS = 6
 """How often `study_system` reports."""
 
 
@@ -329,6 +336,21 @@ def complaints(study: SystemStudy) -> list[str]:
                 "not in the same order: look for a wrong reshape, hop or start."
             )
     return found
+
+
+def _cost(system: System, aligned: AlignedCorpus, speakers: Sequence[str]) -> CodeCost:
+    test = [part.codes for part in aligned.test]
+    nats = None
+    if system.code_nats is not None:
+        nats = [system.code_nats(codes, who) for codes, who in zip(test, speakers, strict=True)]
+    return code_cost(
+        [part.codes for part in aligned.train],
+        test,
+        system.codebook_size,
+        hop=system.hop,
+        sample_rate=system.sample_rate,
+        prior_nats=nats,
+    )
 
 
 def _boundaries(

@@ -8,14 +8,18 @@ and the vectors before quantization out. Frame i covers samples ``[i * hop, (i +
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vqspeech.analysis.code_cost import CodeNats
+
 if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore
     from vqspeech.model import Autoencoder
+    from vqspeech.prior import Prior
 
 MODEL, RANDOM, MFCC = "model", "random weights", "k-means of MFCC"
 """Kinds of system."""
@@ -52,6 +56,10 @@ class System:
         Turns a wav (samples,) into float32 vectors (frames, dim), those that codes were chosen for.
     facts : mapping of str to object
         What else is known of it, to be shown: parameters, training, scores.
+    code_nats : callable, optional
+        What its codes cost under a learned prior.
+    sample_bits : float
+        Bits a sample of its decoder on held-out recordings, as its file says; nan where it does not.
     """
 
     name: str
@@ -62,6 +70,8 @@ class System:
     encode: Callable[[NDArray[np.float32]], NDArray[np.int64]] = field(repr=False)
     vectors: Callable[[NDArray[np.float32]], Vectors] = field(repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    code_nats: CodeNats | None = field(default=None, repr=False)
+    sample_bits: float = nan
 
     @property
     def frame_rate_hz(self) -> float:
@@ -74,6 +84,8 @@ def model_system(
     name: str,
     kind: str = MODEL,
     facts: Mapping[str, Any] | None = None,
+    code_nats: CodeNats | None = None,
+    sample_bits: float = nan,
 ) -> System:
     """Make a system of a model.
 
@@ -87,6 +99,10 @@ def model_system(
         `MODEL` or `RANDOM`.
     facts : mapping, optional
         What else is known of it.
+    code_nats : callable, optional
+        What its codes cost under a learned prior.
+    sample_bits : float
+        Bits a sample of its decoder on held-out recordings.
 
     Returns
     -------
@@ -112,7 +128,26 @@ def model_system(
         encode=encode,
         vectors=vectors,
         facts=dict(facts or {}),
+        code_nats=code_nats,
+        sample_bits=sample_bits,
     )
+
+
+def code_nats(prior: "Prior") -> CodeNats:
+    """Return what codes cost under a prior that knows them."""
+    import torch
+
+    def nats(codes: NDArray[np.int64], speaker: str) -> NDArray[np.float64]:
+        return prior.nll(torch.from_numpy(codes), speaker).double().numpy()
+
+    return nats
+
+
+def decoder_bits(header: Mapping[str, Any]) -> float:
+    """Read from the header of a model's file how many bits a held-out sample costs its decoder; nan for unknown."""
+    scores = header["scores"]
+    found = scores.get("held_out") or scores.get("evaluation", {}).get("likelihood") or {}
+    return float(found.get("bits_per_sample", nan))
 
 
 def model_facts(header: Mapping[str, Any], model: "Autoencoder") -> dict[str, str]:

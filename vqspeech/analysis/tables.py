@@ -13,6 +13,7 @@ from math import isnan
 from typing import Any
 
 from vqspeech.analysis.bootstrap import Interval95
+from vqspeech.analysis.code_cost import MODELS
 from vqspeech.analysis.document import (
     Cell,
     Table,
@@ -37,7 +38,7 @@ def tables(studies: Sequence[SystemStudy]) -> list[Table]:
     Returns
     -------
     list of Table
-        Phones without and with silence, ABX, boundaries, speakers and pitch, and the codes.
+        Phones without and with silence, ABX, boundaries, speakers and pitch, the codes, and what they cost.
     """
     return [
         _phones(studies, "without_silence"),
@@ -46,6 +47,7 @@ def tables(studies: Sequence[SystemStudy]) -> list[Table]:
         _boundaries(studies),
         _besides(studies),
         _codes(studies),
+        _cost(studies),
     ]
 
 
@@ -269,6 +271,31 @@ def _codes(studies: Sequence[SystemStudy]) -> Table:
     )
 
 
+def _cost(studies: Sequence[SystemStudy]) -> Table:
+    def cells(study: SystemStudy) -> Iterator[Cell]:
+        cost = study.cost
+        for model in MODELS:
+            code, second = cost.bits(model), cost.bits_per_second(model)
+            yield Cell(second, _number(second), "" if isnan(code) else f"{code:.2f} a code")
+        bounds = {
+            model: of["bound_bits_per_sample"]
+            for model, of in cost.figures(study.system.sample_bits).items()
+        }
+        prior = bounds.pop("prior")
+        beside = ", ".join(f"{model} {of:.4f}" for model, of in bounds.items() if not isnan(of))
+        yield Cell(prior, "-" if isnan(prior) else f"{prior:.4f}", beside)
+
+    return Table(
+        "What codes cost",
+        "Bits a second under models of codes that know more and more: nothing; how often each code comes, counted on "
+        "the train split; what follows what, counted there too; a learned prior, where the model has one. Bound: bits "
+        "a sample of recording and codes together, under the prior beside the others; the decoder's share is what the "
+        "model's file says of held-out recordings.",
+        (*(f"bit/s, {model}" for model in MODELS), "bound, bits a sample"),
+        {study.system.name: tuple(cells(study)) for study in studies},
+    )
+
+
 def _fields(study: SystemStudy) -> dict[str, Any]:
     phonemes = study.phonemes
     return {
@@ -302,6 +329,10 @@ def _apart(study: SystemStudy) -> dict[str, Any]:
     return {
         "abx": {key: asdict(score) for key, score in study.abx.items()},
         "boundaries": asdict(study.boundaries),
+        "code_cost": {
+            "decoder_bits_per_sample": study.system.sample_bits,
+            **study.cost.figures(study.system.sample_bits),
+        },
         "speaker_probe": asdict(study.speaker),
         "speaker_leakage": {
             "information_bits": study.leakage.information_bits,

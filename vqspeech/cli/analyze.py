@@ -7,6 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vqspeech import pretrained
 from vqspeech.cli.files import check_folder, check_outputs, packed
 from vqspeech.cli.options import (
     MODEL_HELP,
@@ -15,15 +16,16 @@ from vqspeech.cli.options import (
     check_codes,
     default_model,
     find_device,
+    find_prior,
 )
 from vqspeech.errors import ConfigurationError
-from vqspeech.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from vqspeech.analysis.study import SystemStudy
     from vqspeech.analysis.systems import System
     from vqspeech.corpus.store import PackedStore
     from vqspeech.model import Autoencoder
+    from vqspeech.prior import Prior
     from vqspeech.progress import Progress
 
 HELP = "codes against phones and speakers: scores beside baselines, one HTML report"
@@ -39,7 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar=MODEL_METAVAR,
-        help=f"{MODEL_HELP}; again for more models (default: the variable {MODEL_VARIABLE}, else {DEFAULT})",
+        help=f"{MODEL_HELP}; again for more models (default: the variable {MODEL_VARIABLE}, else {pretrained.DEFAULT})",
+    )
+    parser.add_argument(
+        "--prior",
+        action="append",
+        default=[],
+        metavar=MODEL_METAVAR,
+        help="a prior over the codes of one of the models, for what they cost; again for more (default:"
+        " MODEL-prior.safetensors beside a model, else the shipped one over the same codes)",
     )
     parser.add_argument(
         "--corpus",
@@ -119,11 +129,12 @@ def run(args: argparse.Namespace) -> None:
                 f"{store.path}: holds {store.sample_rate} Hz and the model {name} takes "
                 f"{model.sample_rate} Hz; prepare the corpus at the model's rate"
             )
+    priors = _priors(args.prior, files, models)
     material = choose_material(store, args.train_minutes, args.seed)
     shapes = _architectures(models)
     steps = 4 + len(shapes) + len(models) + STEPS * (len(models) + len(shapes) + 1)
     with Progress(steps, "steps", "analyze", every_s=5) as bar:
-        systems = _systems(files, models, shapes, store, material.fitted, args.seed, bar)
+        systems = _systems(files, models, priors, shapes, store, material.fitted, args.seed, bar)
         pitch = track_pitch(store, material, args.seed)
         bar.update(1, "pitch is tracked")
         studies: list[SystemStudy] = []
@@ -202,9 +213,36 @@ def _architectures(models: "Mapping[str, Autoencoder]") -> "dict[str, Autoencode
     return {f"{RANDOM}, {name}": model for name, model in found.values()}
 
 
+def _priors(
+    named: Sequence[str], files: Mapping[str, str], models: "Mapping[str, Autoencoder]"
+) -> "dict[str, Prior]":
+    """Return the priors of those models that have one: named by hand, else beside the model.
+
+    Raises
+    ------
+    ConfigurationError
+        When a prior that was named by hand knows the codes of no model.
+    """
+    from vqspeech.checkpoint import read_prior_header
+
+    by_hand = {read_prior_header(file)["config"].get("codebook_id"): file for file in named}
+    known = {name: model.codebook_id for name, model in models.items()}
+    for codebook, file in by_hand.items():
+        if codebook not in known.values():
+            raise ConfigurationError(
+                f"--prior {file}: knows the codes of codebook {codebook}, and no model here has it"
+            )
+    priors = {
+        name: find_prior(by_hand.get(known[name]), model, files[name])
+        for name, model in models.items()
+    }
+    return {name: prior for name, prior in priors.items() if prior is not None}
+
+
 def _systems(
     files: Mapping[str, str],
     models: "Mapping[str, Autoencoder]",
+    priors: "Mapping[str, Prior]",
     shapes: "Mapping[str, Autoencoder]",
     store: "PackedStore",
     fitted: tuple[int, ...],
@@ -212,13 +250,23 @@ def _systems(
     bar: "Progress",
 ) -> "list[System]":
     """Return the models and their baselines."""
-    from vqspeech.analysis.systems import mfcc_system, model_facts, model_system, random_system
+    from vqspeech.analysis.systems import (
+        code_nats,
+        decoder_bits,
+        mfcc_system,
+        model_facts,
+        model_system,
+        random_system,
+    )
     from vqspeech.checkpoint import read_header
 
     systems = []
     for name, model in models.items():
-        facts = {"file": files[name], **model_facts(read_header(files[name]), model)}
-        systems.append(model_system(model, name, facts=facts))
+        header = read_header(files[name])
+        facts = {"file": files[name], **model_facts(header, model)}
+        nats = code_nats(priors[name]) if name in priors else None
+        bits = decoder_bits(header)
+        systems.append(model_system(model, name, facts=facts, code_nats=nats, sample_bits=bits))
     for name, model in shapes.items():
         systems.append(random_system(model, name, store, fitted, seed))
         bar.update(1, f"{name}: made")

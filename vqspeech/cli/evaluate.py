@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from vqspeech.cli.files import check_folder, check_outputs, inside, packed
 from vqspeech.cli.options import (
     add_model_arguments,
+    add_prior_argument,
     add_sampling_arguments,
+    find_prior,
     model_name,
     open_model,
     sampling_of,
@@ -32,7 +34,7 @@ HELP = "reconstructions and conversions judged: voice, words, pitch, quality"
 
 _OUTPUTS = ("evaluation.json", "evaluation.md", "evaluation.html")
 _AUDIO = "audio"
-_LEAVE_OUT = ("likelihood", "speakers", "words", "pitch", "quality", "distortion")
+_LEAVE_OUT = ("likelihood", "codes", "speakers", "words", "pitch", "quality", "distortion")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace existing files")
     add_sampling_arguments(parser)
     add_model_arguments(parser)
+    add_prior_argument(parser, ", for what they cost")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -160,6 +163,7 @@ def _check_places(args: argparse.Namespace) -> None:
 def _evaluate(
     args: argparse.Namespace, model: "Autoencoder", store: "PackedStore"
 ) -> "tuple[Evaluation, Spoken]":
+    from vqspeech.analysis.systems import code_nats
     from vqspeech.cli.render import engine_note, speakers_named
     from vqspeech.evaluation import judges as bench
     from vqspeech.evaluation.study import evaluate
@@ -182,6 +186,8 @@ def _evaluate(
         count=args.utterances,
         seed=args.seed,
     )
+    wanted = "codes" not in args.without
+    prior = find_prior(args.prior, model, model_name(args)) if wanted and model.discrete else None
     judges = bench.open_judges(args.without, args.recogniser, args.threads or 1)
     log.warning("%s", note)
     return evaluate(
@@ -193,6 +199,8 @@ def _evaluate(
         sampling=sampling,
         seed=args.seed,
         likelihood_s=0.0 if "likelihood" in args.without else args.likelihood_seconds,
+        codes=wanted,
+        code_nats=None if prior is None else code_nats(prior),
         phones=not args.no_phones,
     )
 

@@ -12,7 +12,7 @@ from vqspeech.analysis.document import html_page, html_table, percent, picker, p
 from vqspeech.evaluation.figures import Figures
 from vqspeech.evaluation.judging import Judged
 from vqspeech.evaluation.study import Evaluation
-from vqspeech.evaluation.tables import ROW_NAMES, describe, row_name, tables
+from vqspeech.evaluation.tables import CODE_MODELS, ROW_NAMES, describe, row_name, tables
 
 TITLE = "How the model speaks"
 
@@ -75,6 +75,7 @@ def to_html(found: Evaluation, examples: Sequence[Example]) -> str:
         HTML that makes no request.
     """
     baselines = [name for row, name in ROW_NAMES.items() if row != "made"]
+    baselines += [name for model, name in CODE_MODELS.items() if model != "prior"]
     remarks = "".join(f'<p class="note">{escape(remark)}</p>' for remark in found.remarks)
     return html_page(
         TITLE,

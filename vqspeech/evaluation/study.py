@@ -1,4 +1,4 @@
-"""One evaluation of a model on a corpus: likelihood, sound made and judged, and phones, all figures with baselines."""
+"""One evaluation of a model on a corpus: likelihood, codes, sound judged, and phones, all figures with baselines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,15 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vqspeech.analysis.phoneme_study import PhonemeStudy, choose_utterances, study_phonemes
+from vqspeech.analysis.code_cost import CodeCost, CodeNats, code_cost
+from vqspeech.analysis.phoneme_study import (
+    PhonemeStudy,
+    choose_utterances,
+    draw_utterances,
+    study_phonemes,
+)
 from vqspeech.analysis.systems import mfcc_system, model_system
 from vqspeech.evaluation.judges import SPEAKERS, WORDS, Judges
 from vqspeech.evaluation.judging import Group, Judged, group, judge
@@ -24,6 +31,9 @@ if TYPE_CHECKING:
 
 PHONE_MINUTES = 20.0
 """How much of the train split codes are mapped to phones on."""
+
+COUNTED_MINUTES = 60.0
+"""How much of the train split codes are counted on."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,8 @@ class Evaluation:
         Who judged, by the names in `JUDGES`, and what that is.
     likelihood : HeldOut or None
         Of the split.
+    codes : CodeCost or None
+        What the codes of the split cost, those of speakers that the model knows where there are any.
     groups : tuple of Group
         By kind, all together before the parts.
     trials : tuple of Judged
@@ -65,6 +77,7 @@ class Evaluation:
     sampling: Mapping[str, object]
     measured: Mapping[str, str]
     likelihood: HeldOut | None
+    codes: CodeCost | None
     groups: tuple[Group, ...]
     trials: tuple[Judged, ...]
     phones: Mapping[str, PhonemeStudy]
@@ -83,6 +96,8 @@ def evaluate(
     sampling: "Sampling",
     seed: int = 0,
     likelihood_s: float = inf,
+    codes: bool = True,
+    code_nats: CodeNats | None = None,
     phones: bool = True,
 ) -> tuple[Evaluation, Spoken]:
     """Judge a model.
@@ -105,6 +120,10 @@ def evaluate(
         Of the sampler and the draws.
     likelihood_s : float
         Seconds of the split whose likelihood is taken; 0 for none.
+    codes : bool
+        Whether to say what codes cost.
+    code_nats : callable, optional
+        What they cost under a learned prior.
     phones : bool
         Whether to hold codes against phone labels.
 
@@ -127,6 +146,9 @@ def evaluate(
     likelihood = None
     if likelihood_s > 0 and scorable(store, plan.split, model.speakers):
         likelihood = held_out(model, store, plan.split, likelihood_s)
+    cost = None
+    if codes and model.discrete:
+        cost = study_codes(model, store, plan.split, code_nats, seed)
     spoken = speak(model, store, plan, sampling, seed)
     trials = judge(judges, store, plan, spoken, model.config.levels)
     studies: dict[str, PhonemeStudy] = {}
@@ -166,6 +188,7 @@ def evaluate(
         },
         measured=measured,
         likelihood=likelihood,
+        codes=cost,
         groups=group(trials, model.speakers),
         trials=trials,
         phones=studies,
@@ -174,6 +197,61 @@ def evaluate(
         remarks=tuple(remarks),
     )
     return found, spoken
+
+
+def study_codes(
+    model: "Autoencoder",
+    store: "PackedStore",
+    split: str,
+    code_nats: CodeNats | None = None,
+    seed: int = 0,
+) -> CodeCost | None:
+    """Say what a model's codes cost.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        The model.
+    store : PackedStore
+        The corpus, at the model's rate.
+    split : str
+        Whose codes are scored: all utterances of speakers that the model knows, or all there are.
+    code_nats : callable, optional
+        What codes cost under a learned prior.
+    seed : int
+        Of the draw of `COUNTED_MINUTES` from the train split, where codes are counted.
+
+    Returns
+    -------
+    CodeCost or None
+        None where the corpus has no train split to count on.
+    """
+    counted = [int(i) for i in store.indices("train")]
+    if not counted:
+        return None
+    counted = draw_utterances(counted, store, COUNTED_MINUTES, np.random.default_rng(seed))
+    scored = scorable(store, split, model.speakers) or [int(i) for i in store.indices(split)]
+    with Progress(len(counted) + len(scored), "utterances", "codes") as bar:
+
+        def encoded(index: int) -> NDArray[np.int64]:
+            found = model.encode(store.wav(index)).numpy()
+            bar.update()
+            return found
+
+        train = [encoded(index) for index in counted]
+        test = [encoded(index) for index in scored]
+    nats = None
+    if code_nats is not None:
+        speakers = (store.utterances[index].speaker for index in scored)
+        nats = [code_nats(codes, who) for codes, who in zip(test, speakers, strict=True)]
+    return code_cost(
+        train,
+        test,
+        model.codebook_size,
+        hop=model.hop,
+        sample_rate=model.sample_rate,
+        prior_nats=nats,
+    )
 
 
 def study_phones(

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from math import isnan, log, log2, nan
 from typing import Any
 
+from vqspeech.analysis.code_cost import CodeCost
 from vqspeech.analysis.document import (
     Cell,
     Table,
@@ -24,6 +25,13 @@ ROW_NAMES = {
     "real": "real target",
     "mulaw": "µ-law round trip of the source",
     "made": "converted",
+}
+
+CODE_MODELS = {
+    "uniform": "uniform",
+    "unigram": "unigram",
+    "bigram": "bigram",
+    "prior": "learned prior",
 }
 
 _MADE = {RECONSTRUCTION: "reconstruction"}
@@ -95,9 +103,11 @@ def tables(found: Evaluation) -> list[Table]:
     Returns
     -------
     list of Table
-        Likelihood, each group of reconstructions and conversions, phones; what was not measured has none.
+        Likelihood, codes, each group of reconstructions and conversions, phones; what was not measured has none.
     """
     laid = [_likelihood(found)] if found.likelihood is not None else []
+    if found.codes is not None:
+        laid.append(_code_cost(found, found.codes))
     first = True
     for group in found.groups:
         laid.append(_group(found, group, with_reading=first))
@@ -141,6 +151,7 @@ def to_json(found: Evaluation) -> str:
         "judges": dict(found.measured),
         "centroids": {"speakers": sorted(plan.references), "left_out": list(plan.short)},
         "likelihood": asdict(found.likelihood) if found.likelihood is not None else None,
+        "codes": _codes(found),
         "groups": [
             {
                 "kind": of.kind,
@@ -211,6 +222,37 @@ def _likelihood(found: Evaluation) -> Table:
         ("nats a sample", "bits a sample", "nats above the model", "codes used", "perplexity"),
         rows,
         head="predicted by",
+    )
+
+
+def _codes(found: Evaluation) -> dict[str, Any] | None:
+    of = found.codes
+    if of is None:
+        return None
+    bits = nan if found.likelihood is None else found.likelihood.bits_per_sample
+    return {"codes": of.codes, "hop": of.hop, "decoder_bits_per_sample": bits, **of.figures(bits)}
+
+
+def _code_cost(found: Evaluation, of: CodeCost) -> Table:
+    bits = nan if found.likelihood is None else found.likelihood.bits_per_sample
+    figures = of.figures(bits)
+    if isnan(of.prior):
+        del figures["prior"]
+    return Table(
+        "What codes cost, and the bound",
+        f"Of {counted(of.codes, 'code')} under models that know more and more: nothing; how often each code comes, "
+        "counted on the train split; what follows what, counted there too; and, where the model has one, a learned "
+        "prior, which knows all codes before. The bound is on the likelihood of recording and codes together: bits a "
+        "sample of the decoder and of the codes.",
+        ("bits a code", "bit/s", "bits a sample, codes", "bits a sample, bound"),
+        {
+            CODE_MODELS[model]: tuple(
+                Cell(value, "-" if isnan(value) else f"{value:.{digits}f}")
+                for value, digits in zip(row.values(), (3, 1, 4, 4), strict=True)
+            )
+            for model, row in figures.items()
+        },
+        head="model of codes",
     )
 
 
