@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vqspeech.nn.bottleneck import BottleneckOutput
 from vqspeech.nn.categorical import Categorical, divergence_from_uniform, gumbel
 from vqspeech.nn.codebook import nearest
 from vqspeech.nn.vq import as_rows
@@ -24,8 +25,8 @@ def test_it_starts_as_a_vector_quantizer(z_e: Tensor) -> None:
     codes = posterior.encode(z_e)
     assert torch.equal(codes.flatten(), nearest(as_rows(z_e), posterior.codebook))
     assert len(codes.unique()) == 6
-    perplexity = math.log(6) - divergence_from_uniform(posterior.log_probabilities(z_e)).mean()
-    assert 0.05 < float(perplexity) < 1.5
+    entropy = math.log(6) - divergence_from_uniform(posterior.log_probabilities(z_e)).mean()
+    assert 0.05 < float(entropy.detach()) < 1.5
 
 
 def test_it_starts_from_less_data_than_codes_and_from_silence() -> None:
@@ -57,6 +58,66 @@ def test_gradients_pass_as_if_the_mean_had_been_taken(z_e: Tensor) -> None:
     expected = torch.zeros(6, 4).index_add_(0, codes.flatten(), as_rows(at_z_q))
     torch.testing.assert_close(at_table, expected)
     assert at_table[5].abs().max() == 0
+
+
+def drawn(posterior: Categorical, z_e: Tensor) -> BottleneckOutput:
+    """What an update needs: draws of codes."""
+    log_q = posterior.log_probabilities(z_e)
+    codes = (log_q + gumbel(log_q)).argmax(-1)
+    return BottleneckOutput(z_e, posterior.dequantize(codes), codes, z_e.new_zeros(()))
+
+
+def test_a_dead_code_becomes_a_twin_and_is_drawn(z_e: Tensor) -> None:
+    """A code that nothing draws gets the vector of a busy one and a part of its frames; the others keep theirs."""
+    torch.manual_seed(0)
+    posterior = Categorical(4, 6, dead_below=0.05, decay=0.5)
+    posterior.initialise(z_e, seed=0)
+    with torch.no_grad():
+        posterior.logits.bias[3] = -1e3
+    before = posterior.log_probabilities(z_e).exp().detach()
+    for _ in range(20):
+        posterior.update(drawn(posterior, z_e))
+        if posterior.logits.bias[3] > -1e3:
+            break
+    else:
+        pytest.fail("the code was not revived")
+    twin = torch.nonzero((posterior.codebook == posterior.codebook[3]).all(1))[:, 0].tolist()
+    assert len(twin) == 2
+    after = posterior.log_probabilities(z_e).exp().detach()
+    assert after[..., 3].max() > 0.2
+    others = ~torch.isin(before.argmax(-1), torch.tensor(twin))
+    assert others.sum() > 10
+    kept = (before.argmax(-1) == after.argmax(-1))[others]
+    assert kept.float().mean() > 0.9
+    assert (drawn(posterior, z_e).codes == 3).any()
+    weight = posterior.logits.weight.detach().clone()
+    posterior.update(drawn(posterior, z_e))
+    assert torch.equal(posterior.logits.weight, weight)
+
+
+def test_twins_differ_by_one_at_an_output_and_at_the_mean() -> None:
+    """One above the other at the output that revived it, one below at the mean of what drew the other."""
+    torch.manual_seed(0)
+    posterior = Categorical(4, 2, dead_below=0.5, decay=0.0)
+    z_e = torch.randn(1, 4, 9)
+    with torch.no_grad():
+        posterior.logits.bias[1] = -1e3
+    posterior.update(drawn(posterior, z_e))
+    at_outputs, at_mean = (
+        posterior.logits(x).detach().diff(dim=1)[0, 0] for x in (z_e, z_e.mean(2, keepdim=True))
+    )
+    assert float((at_outputs - 1).abs().min()) < 1e-3
+    assert float(at_mean) == pytest.approx(-1, abs=1e-3)
+
+
+def test_nothing_is_revived_unless_asked(z_e: Tensor) -> None:
+    """With a threshold of 0 an update counts, and moves no weight."""
+    posterior = Categorical(4, 6, dead_below=0)
+    weights = [weight.detach().clone() for weight in posterior.parameters()]
+    for _ in range(3):
+        posterior.update(drawn(posterior, z_e + 50))
+    assert int(posterior.updates) == 3
+    assert all(torch.equal(a, b) for a, b in zip(posterior.parameters(), weights, strict=True))
 
 
 def test_gumbel_draws_have_the_mean_and_variance_they_should() -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqspeech.nn.codebook import k_means, nearest
+from vqspeech.nn.bottleneck import BottleneckOutput
+from vqspeech.nn.codebook import cluster_sums, k_means, nearest, revivals
 from vqspeech.nn.vq import as_rows
 
 
@@ -22,10 +23,26 @@ class Categorical(nn.Module):
         Dimension of `z_e` and of a code's vector.
     codebook_size : int
         Number of codes K.
+    dead_below : float
+        Codes drawn less than this times uniform use become twins of codes in use; 0 changes none.
+    decay : float
+        Decay of the running count of use, by which dead codes are found.
+
+    Notes
+    -----
+    Buffers: `usage` (codebook_size,), running count of frames a step that drew each code; `updates`, number of
+    updates made.
     """
 
-    def __init__(self, dim: int, codebook_size: int) -> None:
+    def __init__(
+        self, dim: int, codebook_size: int, dead_below: float = 0.05, decay: float = 0.99
+    ) -> None:
         super().__init__()
+        self.decay, self.dead_below = decay, dead_below
+        self.register_buffer("usage", torch.ones(codebook_size))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.usage: Tensor
+        self.updates: Tensor
         self.logits = nn.Conv1d(dim, codebook_size, 1)
         self.codebook = nn.Parameter(torch.empty(codebook_size, dim))
         nn.init.normal_(self.codebook, std=dim**-0.5)
@@ -85,6 +102,39 @@ class Categorical(nn.Module):
         self.logits.weight.copy_((centres / variance)[:, :, None])
         assert self.logits.bias is not None
         self.logits.bias.copy_(-centres.square().sum(1) / (2 * variance))
+
+    @torch.no_grad()
+    def update(self, output: BottleneckOutput) -> None:
+        """Count what was drawn and revive dead codes.
+
+        A dead code becomes the twin of the likeliest code of some encoder output. Its vector is the same; its logit is
+        1 below the other's at the mean of what drew the other, and 1 above it at that output, unless this is nearer
+        than codes are to one another: they share the other's frames and leave the rest to the rest. It is the other's
+        plus ``2 away . (z_e - mean) / max(|away|^2, spread) - 1``, with away = output - mean, and spread the variance
+        of means between codes.
+        """
+        assert output.codes is not None
+        rows = as_rows(output.z_e)
+        counts, sums = cluster_sums(rows, output.codes.reshape(-1), len(self.codebook))
+        self.usage.lerp_(counts, 1 - self.decay)
+        self.updates += 1
+        dead, outputs = revivals(self.usage, rows, self.dead_below, int(self.updates))
+        if len(dead) == 0:
+            return
+        twins = self.encode(outputs.T[None])[0]
+        overall = sums.sum(0) / counts.sum()
+        # the likeliest code may be one that nothing drew in this batch
+        means = torch.where(counts[:, None] > 0, sums / counts[:, None], overall)
+        spread = (counts * (means - overall).square().sum(1)).sum() / counts.sum()
+        means = means[twins]
+        away = outputs - means
+        slope = 2 * away / away.square().sum(1, keepdim=True).clamp(min=float(spread) + 1e-6)
+        weight, bias = self.logits.weight, self.logits.bias
+        assert bias is not None
+        self.codebook[dead] = self.codebook[twins]
+        weight[dead] = weight[twins] + slope[:, :, None]
+        bias[dead] = bias[twins] - (slope * means).sum(1) - 1
+        self.usage[dead] = self.usage.mean()
 
 
 def gumbel(like: Tensor) -> Tensor:

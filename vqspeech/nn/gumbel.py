@@ -27,10 +27,8 @@ class GumbelBottleneck(nn.Module):
         Updates from the first to the last; 0 starts with the last.
     kl_weight : float
         Weight of the divergence from the uniform prior; 1 makes the training loss the bound on the likelihood.
-
-    Notes
-    -----
-    Buffers: `updates`, number of updates made.
+    dead_below : float
+        See `Categorical`, whose count of updates the temperature follows.
     """
 
     def __init__(
@@ -41,6 +39,7 @@ class GumbelBottleneck(nn.Module):
         end: float = 0.5,
         anneal_steps: int = 5000,
         kl_weight: float = 1.0,
+        dead_below: float = 0.05,
     ) -> None:
         super().__init__()
         if not (start > 0 and end > 0):
@@ -48,16 +47,14 @@ class GumbelBottleneck(nn.Module):
         self.codebook_size = codebook_size
         self.start, self.end, self.anneal_steps = start, end, anneal_steps
         self.kl_weight = kl_weight
-        self.posterior = Categorical(dim, codebook_size)
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-        self.updates: Tensor
+        self.posterior = Categorical(dim, codebook_size, dead_below)
 
     @property
     def temperature(self) -> Tensor:
         """Temperature of the next step, a float32 scalar."""
         if self.anneal_steps == 0:
-            return torch.full((), self.end, device=self.updates.device)
-        done = (self.updates / self.anneal_steps).clamp(max=1)
+            return torch.full((), self.end, device=self.posterior.updates.device)
+        done = (self.posterior.updates / self.anneal_steps).clamp(max=1)
         return self.start * (self.end / self.start) ** done
 
     def forward(self, z_e: Tensor) -> BottleneckOutput:
@@ -94,5 +91,5 @@ class GumbelBottleneck(nn.Module):
 
     @torch.no_grad()
     def update(self, output: BottleneckOutput) -> None:
-        """Count the step, by which the temperature falls."""
-        self.updates += 1
+        """Count the step, by which the temperature falls, and revive dead codes."""
+        self.posterior.update(output)

@@ -79,9 +79,13 @@ class VIMCO(nn.Module):
         Number of codes.
     draws : int
         Draws M of a training step, at least 2; the decoder's work is as many times that of one.
+    dead_below : float
+        See `Categorical`.
     """
 
-    def __init__(self, dim: int, codebook_size: int, draws: int = 2) -> None:
+    def __init__(
+        self, dim: int, codebook_size: int, draws: int = 2, dead_below: float = 0.05
+    ) -> None:
         super().__init__()
         if draws < 2:
             raise ValueError(
@@ -89,7 +93,7 @@ class VIMCO(nn.Module):
             )
         self.codebook_size = codebook_size
         self.draws = draws
-        self.posterior = Categorical(dim, codebook_size)
+        self.posterior = Categorical(dim, codebook_size, dead_below)
 
     def forward(self, z_e: Tensor) -> BottleneckOutput:
         """Draw codes for (batch, dim, frames), in training; the likeliest ones otherwise."""
@@ -130,4 +134,5 @@ class VIMCO(nn.Module):
         self.posterior.initialise(z_e, seed)
 
     def update(self, output: BottleneckOutput) -> None:
-        """Move nothing."""
+        """Revive codes that are no longer drawn."""
+        self.posterior.update(output)
