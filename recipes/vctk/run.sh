@@ -8,6 +8,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 recipe=$root/recipes/vctk
 stages=(download prepare train codes convert analyze report)
+# shellcheck source=recipes/shell.sh
+source "$root/recipes/shell.sh"
 
 usage() {
   cat <<'END'
@@ -31,11 +33,6 @@ END
 fail() {
   printf 'run.sh: %s\n' "$1" >&2
   exit 1
-}
-
-# Where a path given by the caller lies, whatever the working directory becomes.
-absolute() {
-  if [[ $1 == /* ]]; then printf '%s\n' "$1"; else printf '%s\n' "$PWD/$1"; fi
 }
 
 stage_number() {
@@ -127,26 +124,6 @@ marker_of() {
   else
     printf '%s\n' "$exp/done/$1-${stages[$1]}"
   fi
-}
-
-# Hand an interruption on to the command as SIGTERM, on which training saves its state, and wait until it has ended.
-run_to_end() {
-  local child status=0
-  "$@" &
-  child=$!
-  trap 'kill -TERM "$child" 2>/dev/null || true' INT TERM
-  wait "$child" || status=$?
-  while kill -0 "$child" 2>/dev/null; do
-    status=0
-    wait "$child" || status=$?
-  done
-  trap - INT TERM
-  return "$status"
-}
-
-# A path as a value that Hydra takes as it is, with spaces, commas, brackets or quotes in it.
-quoted() {
-  printf "'%s'\n" "${1//\'/\\\'}"
 }
 
 # Whether the store has phone labels in the split that codes are mapped on and in the one that is scored.

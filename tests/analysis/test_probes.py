@@ -7,6 +7,8 @@ from sklearn.metrics import r2_score
 from vqspeech.analysis.contingency import mutual_information
 from vqspeech.analysis.probes import (
     histograms,
+    mean_speaker_probe,
+    phone_probe,
     pitch_probe,
     speaker_leakage,
     speaker_probe,
@@ -72,9 +74,73 @@ def test_without_two_speakers_there_is_no_speaker_probe(speakers: list[str]) -> 
     assert all(math.isnan(bound) for bound in found.interval)
 
 
+def test_means_that_point_another_way_name_the_speaker() -> None:
+    """Vectors of any size and sign: offset by speaker they name everyone, drawn alike they score chance."""
+    rng = np.random.default_rng(0)
+    speakers = [f"p{number}" for number in range(3) for _ in range(20)]
+    means = rng.normal(size=(60, 5))
+    blind = mean_speaker_probe(means, speakers)
+    assert blind.interval.low < blind.chance < blind.interval.high
+    means[:, 2] += [50 * int(name[1]) - 70 for name in speakers]
+    found = mean_speaker_probe(means, speakers)
+    assert found.accuracy == 1
+    assert found.shuffled < 0.6
+    assert (found.speakers, found.utterances) == (3, 60)
+
+
+def voiced(rng: np.random.Generator, n: int, noise: float) -> list:
+    """Make utterances whose vectors are the phone, one-hot in 6 dimensions, with noise; phone -1 is noise alone."""
+    made = []
+    for _ in range(n):
+        phones = rng.integers(-1, 4, size=40)
+        vectors = np.eye(6)[phones] * (phones >= 0)[:, None]
+        made.append((vectors + noise * rng.normal(size=vectors.shape), phones))
+    return made
+
+
+def test_phones_that_can_be_told_apart_by_a_plane_are_all_named() -> None:
+    """On utterances that were not fitted, beside the most frequent phone and vectors shuffled in time."""
+    rng = np.random.default_rng(0)
+    train, test = voiced(rng, 8, 0.05), voiced(rng, 4, 0.05)
+    found = phone_probe(train, test)
+    assert found.accuracy == 1
+    assert found.interval == (1, 1)
+    phones = np.concatenate([phones for _, phones in test])
+    phones = phones[phones >= 0]
+    assert found.chance == np.bincount(phones).max() / len(phones)
+    assert abs(found.shuffled - 0.25) < 0.1
+    assert found.scored_frames == len(phones)
+    assert found.fitted_frames == sum((phones >= 0).sum() for _, phones in train)
+    assert phone_probe(train, test) == found
+
+
+def test_vectors_that_say_nothing_score_chance() -> None:
+    """Noise names no phone: about a quarter of four, as often as shuffled noise."""
+    rng = np.random.default_rng(0)
+    noise = [(rng.normal(size=(40, 6)), rng.integers(4, size=40)) for _ in range(16)]
+    found = phone_probe(noise[:8], noise[8:])
+    assert abs(found.accuracy - 0.25) < 0.1
+    assert abs(found.shuffled - 0.25) < 0.1
+
+
+def test_without_phones_to_tell_apart_there_is_no_phone_probe() -> None:
+    """Nothing to fit, nothing to score, or one phone only, is nan."""
+    one = (np.ones((3, 2)), [1, 1, 1])
+    two, none = (np.ones((2, 2)), [0, 1]), (np.ones((2, 2)), [-1, -1])
+    for train, test in (([], [two]), ([two], []), ([one], [two]), ([none], [two]), ([two], [none])):
+        assert math.isnan(phone_probe(train, test).accuracy)
+    assert not math.isnan(phone_probe([two], [two, none]).accuracy)
+
+
+def test_vectors_and_phones_must_pair() -> None:
+    """A phone too many is a mistake of the caller."""
+    with pytest.raises(ValueError, match="one each a frame"):
+        phone_probe([(np.ones((3, 2)), [0, 1])], [])
+
+
 def test_rows_and_speakers_must_pair() -> None:
     """A speaker too many is a mistake of the caller."""
-    for probe in (speaker_probe, speaker_leakage):
+    for probe in (speaker_probe, mean_speaker_probe, speaker_leakage):
         with pytest.raises(ValueError, match="one row each utterance"):
             probe(np.ones((2, 4), int), ["a"])
 

@@ -323,20 +323,50 @@ def align_utterance(
     CorpusError
         When there are no labels or they cannot be read.
     """
+    phones = frame_phones(store, index, model.hop, unmapped)
+    return Aligned(phones, np.asarray(model.encode(store.wav(index)), dtype=np.int64))
+
+
+def frame_phones(
+    store: "PackedStore", index: int, hop: int, unmapped: Counter[str]
+) -> NDArray[np.int64]:
+    """Look up the phone at the centre of each frame of a labelled utterance.
+
+    Parameters
+    ----------
+    store : PackedStore
+        The store, with labels for this utterance.
+    index : int
+        Which utterance.
+    hop : int
+        Samples a frame, at the store's rate.
+    unmapped : Counter
+        Counts the frames of each label outside the phone set; added to.
+
+    Returns
+    -------
+    ndarray of int64, shape (ceil(samples / hop),)
+        Index into `PHONES`, or `UNKNOWN`.
+
+    Raises
+    ------
+    CorpusError
+        When there are no labels or they cannot be read.
+    """
     utterance = store.utterances[index]
     if utterance.labels is None:
         raise CorpusError(f"{utterance.path}: no phone labels")
     intervals = read_labels(utterance.labels)
-    codes = np.asarray(model.encode(store.wav(index)), dtype=np.int64)
-    centres_s = frame_centres_s(len(codes), model.hop, model.sample_rate, utterance.start_s)
-    phones = np.full(len(codes), UNKNOWN, dtype=np.int64)
+    frames = -(-utterance.samples // hop)
+    centres_s = frame_centres_s(frames, hop, store.sample_rate, utterance.start_s)
+    phones = np.full(frames, UNKNOWN, dtype=np.int64)
     for frame, label in enumerate(labels_at(intervals, centres_s)):
         phone = to_arpabet(label)
         if phone is None:
             unmapped[label] += 1
         else:
             phones[frame] = PHONE_INDEX[phone]
-    return Aligned(phones, codes)
+    return phones
 
 
 def draw_utterances(

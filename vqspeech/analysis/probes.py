@@ -1,12 +1,14 @@
 """What codes say besides phones: who speaks (`speaker_probe`, `speaker_leakage`) and how high (`pitch_probe`).
 
 Codes that left the speaker behind score near the baselines: a speaker probe near 1 / speakers, a
-leakage near its shuffled control, a pitch probe near 0. Each function is pure; its seed decides
-folds, shuffles and bootstrap.
+leakage near its shuffled control, a pitch probe near 0. What vectors say, of codes or without any,
+is for `mean_speaker_probe` and `phone_probe`. Each function is pure; its seed decides folds,
+shuffles and bootstrap.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,6 +44,31 @@ class SpeakerProbe:
     shuffled: float
     speakers: int
     utterances: int
+
+
+@dataclass(frozen=True)
+class PhoneProbe:
+    """How often a linear classifier names the phone of a frame.
+
+    Attributes
+    ----------
+    accuracy, interval
+        Share of scored frames named right, in [0, 1], and its bootstrap 95 % interval over
+        utterances.
+    chance : float
+        Share of the most frequent phone on the scored frames.
+    shuffled : float
+        Accuracy with vectors shuffled in time within each utterance, fitted anew.
+    fitted_frames, scored_frames : int
+        Frames with a phone.
+    """
+
+    accuracy: float
+    interval: Interval95
+    chance: float
+    shuffled: float
+    fitted_frames: int
+    scored_frames: int
 
 
 @dataclass(frozen=True)
@@ -142,19 +169,47 @@ def speaker_probe(
     table, names = np.asarray(counts, dtype=np.float64), np.asarray(speakers, dtype=str)
     _paired(table, names)
     kept = table.sum(axis=1) > 0
-    for name in np.unique(names):
-        if (kept & (names == name)).sum() < 2:
-            kept[names == name] = False
+    shares = table[kept] / table[kept].sum(axis=1, keepdims=True)
+    return mean_speaker_probe(shares, names[kept].tolist(), folds=folds, seed=seed)
+
+
+def mean_speaker_probe(
+    means: ArrayLike, speakers: Sequence[str], *, folds: int = 5, seed: int = 0
+) -> SpeakerProbe:
+    """Let a linear classifier name the speaker by one vector an utterance.
+
+    The classifier of `speaker_probe`, for means over the frames of an utterance of whatever there is
+    at each: latents, or spectral features.
+
+    Parameters
+    ----------
+    means : array_like of float, shape (utterances, dim)
+        A row an utterance.
+    speakers : sequence of str, length utterances
+        Who speaks. Speakers with a single utterance are left out.
+    folds : int
+        Parts of the cross validation; fewer where a speaker has fewer utterances.
+    seed : int
+        Of folds, shuffles and bootstrap.
+
+    Returns
+    -------
+    SpeakerProbe
+        Scores are nan where fewer than two speakers are left.
+    """
+    table, names = np.asarray(means, dtype=np.float64), np.asarray(speakers, dtype=str)
+    _paired(table, names)
+    of_each = dict(zip(*np.unique(names, return_counts=True), strict=True))
+    kept = np.array([of_each[name] > 1 for name in names], dtype=bool)
     table, names = table[kept], names[kept]
     n_speakers = len(np.unique(names))
     if n_speakers < 2:
         nan = float("nan")
         return SpeakerProbe(nan, interval_95([]), nan, nan, n_speakers, len(names))
     rng = np.random.default_rng(seed)
-    shares = table / table.sum(axis=1, keepdims=True)
-    right = _named_right(shares, names, folds, seed)
+    right = _named_right(table, names, folds, seed)
     shuffled = [
-        _named_right(shares, rng.permutation(names), folds, seed).mean() for _ in range(SHUFFLES)
+        _named_right(table, rng.permutation(names), folds, seed).mean() for _ in range(SHUFFLES)
     ]
     return SpeakerProbe(
         accuracy=float(right.mean()),
@@ -198,6 +253,58 @@ def speaker_leakage(counts: ArrayLike, speakers: Sequence[str], *, seed: int = 0
         share=pnmi(joint),
         shuffled=float(np.mean(shuffled)),
         by_code_bits=_by_code_bits(joint),
+    )
+
+
+def phone_probe(
+    train: Sequence[tuple[ArrayLike, ArrayLike]],
+    test: Sequence[tuple[ArrayLike, ArrayLike]],
+    *,
+    seed: int = 0,
+) -> PhoneProbe:
+    """Let a linear classifier name the phone of a frame by its vector, and score it on other utterances.
+
+    Multinomial logistic regression (scikit-learn, L2 penalty 1) on standardised vectors. Vectors of
+    codes and vectors that no codebook bounds are measured alike.
+
+    Parameters
+    ----------
+    train, test : sequence of (vectors, phones)
+        Of each utterance: vectors (frames, dim), and the number of a phone for each frame, negative
+        where the frame shall not count.
+    seed : int
+        Of the shuffle and the bootstrap.
+
+    Returns
+    -------
+    PhoneProbe
+        Scores are nan where a side has no frame that counts, or one phone is all there is to fit.
+
+    Raises
+    ------
+    ValueError
+        When vectors and phones differ in length.
+    """
+    rng = np.random.default_rng(seed)
+    fitted, scored = ([_counting(*pair) for pair in part] for part in (train, test))
+    sizes = [sum(len(phones) for _, phones in part) for part in (fitted, scored)]
+    seen = np.unique(np.concatenate([phones for _, phones in fitted])) if fitted else ()
+    if 0 in sizes or len(seen) < 2:
+        nan = float("nan")
+        return PhoneProbe(nan, interval_95([]), nan, nan, sizes[0], sizes[1])
+    right = _phones_right(fitted, scored)
+    counts = np.unique(np.concatenate([phones for _, phones in scored]), return_counts=True)[1]
+    shuffled = _phones_right(
+        *([(rng.permutation(v), phones) for v, phones in part] for part in (fitted, scored))
+    )
+    of_each = [len(phones) for _, phones in scored]
+    return PhoneProbe(
+        accuracy=float(right.sum() / sizes[1]),
+        interval=interval_95(resampled_ratios(right, of_each, rng)),
+        chance=float(counts.max() / sizes[1]),
+        shuffled=float(shuffled.sum() / sizes[1]),
+        fitted_frames=sizes[0],
+        scored_frames=sizes[1],
     )
 
 
@@ -273,20 +380,44 @@ def pitch_probe(
     )
 
 
-def _named_right(
-    shares: NDArray[np.float64], names: NDArray[np.str_], folds: int, seed: int
-) -> NDArray[np.bool_]:
-    # Half a second that only this probe should wait for.
+def _classifier() -> Any:
+    # Half a second that only these probes should wait for.
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+def _named_right(
+    table: NDArray[np.float64], names: NDArray[np.str_], folds: int, seed: int
+) -> NDArray[np.bool_]:
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
     fewest = int(np.unique(names, return_counts=True)[1].min())
     parts = StratifiedKFold(min(folds, fewest), shuffle=True, random_state=seed)
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    named: NDArray[np.bool_] = cross_val_predict(classifier, shares, names, cv=parts) == names
+    named: NDArray[np.bool_] = cross_val_predict(_classifier(), table, names, cv=parts) == names
     return named
+
+
+_Frames = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""Vectors and phones of an utterance."""
+
+
+def _counting(vectors: ArrayLike, phones: ArrayLike) -> _Frames:
+    rows, numbers = np.asarray(vectors, dtype=np.float32), np.asarray(phones, dtype=np.int64)
+    if rows.ndim != 2 or numbers.shape != rows.shape[:1]:
+        raise ValueError(f"vectors {rows.shape} against phones {numbers.shape}; one each a frame")
+    return rows[numbers >= 0], numbers[numbers >= 0]
+
+
+def _phones_right(fitted: Sequence[_Frames], scored: Sequence[_Frames]) -> NDArray[np.int64]:
+    """Frames of each scored utterance that are named right."""
+    classifier = _classifier()
+    classifier.fit(*(np.concatenate(part) for part in zip(*fitted, strict=True)))
+    return np.array(
+        [(classifier.predict(v) == phones).sum() if len(v) else 0 for v, phones in scored]
+    )
 
 
 def _summed(table: NDArray[np.int64], names: NDArray[np.str_]) -> NDArray[np.int64]:
