@@ -327,10 +327,11 @@ def test_only_latents_that_the_crop_hangs_on_are_weighed(
 
 @pytest.mark.parametrize("scored_every", [1, 4])
 def test_draws_that_are_alike_cost_what_one_does(make: Make, scored_every: int) -> None:
-    """Likelihood and log ratio of one draw, in nats a sample, under one jitter for all, however few are scored."""
+    """Likelihood and log ratio of one draw, in nats a sample: all of a recording share a jitter and a noisy past."""
     torch.manual_seed(0)
     z, ratio = torch.randn(1, 2, 8, FRAMES), torch.rand(1, 2, FRAMES)
     objective = make(jitter=0.5, scored_every=scored_every)
+    objective.history_noise = 40.0
     objective.model.bottleneck = Drawn(Draws(z.expand(3, -1, -1, -1), ratio.expand(3, -1, -1)))
     with torch.no_grad():
         losses = objective(_batch([SAMPLES, SAMPLES]), SAMPLES)

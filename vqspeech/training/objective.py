@@ -144,8 +144,7 @@ class Objective(nn.Module):
         # one jitter for all draws of a recording: they shall differ by what is drawn alone
         side_by_side = draws.z.transpose(0, 1).flatten(1, 2)
         z = jitter(side_by_side, self.jitter_probability).unflatten(1, (count, -1)).transpose(0, 1)
-        repeated = Batch(*(tensor.repeat(count, *[1] * (tensor.ndim - 1)) for tensor in batch))
-        losses, inside = self._nll(wav.repeat(count, 1), z.flatten(0, 1), repeated, crop)
+        losses, inside = self._nll(wav, z.flatten(0, 1), batch, crop)
 
         # of each sample whose likelihood is taken, its neighbours that are left out count as much
         samples = inside[: len(wav)].sum() * self.scored_every
@@ -160,16 +159,24 @@ class Objective(nn.Module):
         return _mean(losses, inside), bound.loss.sum() / samples
 
     def _nll(self, wav: Tensor, z_q: Tensor, batch: Batch, crop: int) -> tuple[Tensor, Tensor]:
-        """-log p of the samples of each crop, (batch, samples), and 1 for each that is recording, else 0."""
+        """-log p of the samples of each crop, (rows, samples), and 1 for each that is recording, else 0.
+
+        `z_q` has a row a recording, or as many times that as there are draws; all draws of one hear the same past.
+        """
         decoder, hop = self.model.decoder, self.model.hop
-        condition = decoder.conditioner(z_q, batch.speaker)
+        draws = len(z_q) // len(wav)
+        speaker, valid, begin = (
+            tensor.repeat(draws) for tensor in (batch.speaker, batch.valid, batch.crop)
+        )
+        condition = decoder.conditioner(z_q, speaker)
         parts = hop // decoder.condition_hop
         levels = mulaw_encode(wav, self.model.config.levels)
-        previous = self._heard(decoder.wavenet.previous(levels))
+        previous = self._heard(decoder.wavenet.previous(levels)).repeat(draws, 1)
+        levels = levels.repeat(draws, 1)
 
-        rows = torch.arange(len(wav), device=wav.device)[:, None]
-        samples = batch.crop[:, None] * hop + torch.arange(crop, device=wav.device)
-        frames = batch.crop[:, None] * parts + torch.arange(
+        rows = torch.arange(len(z_q), device=wav.device)[:, None]
+        samples = begin[:, None] * hop + torch.arange(crop, device=wav.device)
+        frames = begin[:, None] * parts + torch.arange(
             crop // decoder.condition_hop, device=wav.device
         )
         first = int(torch.randint(self.scored_every, ())) if self.scored_every > 1 else 0
@@ -179,7 +186,7 @@ class Objective(nn.Module):
         losses = F.cross_entropy(
             logits.flatten(0, 1).float(), levels[rows, samples].flatten(), reduction="none"
         )
-        return losses.view(samples.shape), (samples < batch.valid[:, None]).float()
+        return losses.view(samples.shape), (samples < valid[:, None]).float()
 
     def _heard(self, previous: Tensor) -> Tensor:
         """What the WaveNet is told of the past: noisy in half of the rows, as what it will have sampled itself."""
