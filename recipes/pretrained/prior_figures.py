@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from scores import prior_tables
 
-from vqspeech.analysis.ngrams import NGrams, coarse, fit_ngrams, jensen_shannon
+from vqspeech.analysis.ngrams import NGrams, coarse, fit_ngrams, jensen_shannon, spaced
 from vqspeech.atomic import write_atomically
 from vqspeech.checkpoint import load_model, load_prior
 from vqspeech.corpus.codestore import CodeSequence, CodeStore
@@ -35,6 +35,9 @@ from vqspeech.training.prior_scores import count_training, held_out_codes
 CLASSES = 16
 """Clusters of the codebook's vectors whose trigrams are compared; those of single codes are hardly seen twice."""
 
+APART = 5
+"""Frames between the codes of trigrams that reach further than one phone."""
+
 JUDGE_ORDER = 3
 
 Codes = list[NDArray[np.int64]]
@@ -47,8 +50,9 @@ class Likeness:
 
     Attributes
     ----------
-    unigrams, bigrams, coarse_trigrams : float
-        Jensen-Shannon divergence from the test split, bits; the trigrams are of `CLASSES` classes of codes.
+    unigrams, bigrams, coarse_trigrams, spaced_trigrams : float
+        Jensen-Shannon divergence from the test split, bits; the trigrams are of `CLASSES` classes of codes, in a row or
+        `APART` frames apart.
     judged : float
         Bits a code that a trigram model takes, which was counted on training utterances that no row shows. What takes
         fewer than held-out speech is too sure of itself, what takes more is too wild.
@@ -57,6 +61,7 @@ class Likeness:
     unigrams: float
     bigrams: float
     coarse_trigrams: float
+    spaced_trigrams: float
     judged: float
 
 
@@ -145,6 +150,7 @@ def likeness(
             jensen_shannon(sequences, held_out, size, 1),
             jensen_shannon(sequences, held_out, size, 2),
             jensen_shannon(*coarser, CLASSES, 3),
+            jensen_shannon(*(spaced(row, APART) for row in coarser), CLASSES, 3),
             judge.bits(sequences),
         )
 

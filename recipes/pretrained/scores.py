@@ -162,7 +162,8 @@ def prior_tables(figures: Mapping[str, Any]) -> str:
         ),
     ]
     if "likeness" in figures:
-        head = ["", "unigrams", "bigrams", "trigrams of classes", "bits of a trigram model"]
+        head = ["", "unigrams", "bigrams", "trigrams of classes", "of classes 5 frames apart"]
+        head.append("bits of a trigram model")
         parts += [
             "What it draws, beside as many codes of other origin: Jensen-Shannon divergence from the held-out codes, in"
             " bits, and the bits a code that a trigram model of real speech takes.",

@@ -13,6 +13,7 @@ from vqspeech.analysis.ngrams import (
     count_ngrams,
     fit_ngrams,
     jensen_shannon,
+    spaced,
     windows_of,
 )
 
@@ -131,3 +132,9 @@ def test_jensen_shannon() -> None:
 def test_coarse() -> None:
     """Each code becomes its class."""
     assert [c.tolist() for c in coarse([_row(0, 2, 1), _row()], [5, 6, 5])] == [[5, 5, 6], []]
+
+
+def test_spaced() -> None:
+    """Every code is in one of the parts, beside those so many frames before and after it."""
+    found = [c.tolist() for c in spaced([_row(0, 1, 2, 3, 4), _row(7)], 2)]
+    assert found == [[0, 2, 4], [1, 3], [7], []]

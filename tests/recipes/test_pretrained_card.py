@@ -129,7 +129,8 @@ def test_a_prior_is_told_of(folder: Path, tiny_prior: Prior) -> None:
     held_out = {"split": "test", "codes": 5000, "sequences": 7, "codes_a_second": 100.0}
     held_out |= {"uniform": 9.0, "unigram": 8.5, "bigram": 5.0, "trigram": 4.5}
     held_out |= {"nobody": 4.25, "prior": 4.0}
-    row = {"unigrams": 0.1, "bigrams": 0.2, "coarse_trigrams": 0.3, "judged": 4.5}
+    row = {"unigrams": 0.1, "bigrams": 0.2, "coarse_trigrams": 0.3}
+    row |= {"spaced_trigrams": 0.4, "judged": 4.5}
     heard = {"recordings": 20, "confidence": -0.5, "error": 0.25, "no_speech": 0.1}
     figures = {
         "held_out": held_out,
@@ -143,7 +144,7 @@ def test_a_prior_is_told_of(folder: Path, tiny_prior: Prior) -> None:
     save_prior(tiny_prior, path, training, {"held_out": held_out, "evaluation": figures})
     found = rows(card.parts(model)["prior"])
     assert ["bigram", "5", "500"] in found
-    assert ["prior", "0.1", "0.2", "0.3", "4.5"] in found
+    assert ["prior", "0.1", "0.2", "0.3", "0.4", "4.5"] in found
     assert ["prior, decoded", "20", "-0.50 ± 0.25", "0.1", "3"] in found
     assert ["trained", "10 steps, 20 codes, 2 minutes on a machine"] in found
 

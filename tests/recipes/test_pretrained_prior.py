@@ -177,9 +177,12 @@ def test_real_speech_is_most_like_speech(
     del draws["prior"]
     rows = prior_figures.likeness(tiny_model, coded, draws)
     itself, other = rows["held-out speech"], rows["other real speech"]
-    assert itself.unigrams == itself.bigrams == itself.coarse_trigrams == 0
+    assert (
+        itself.unigrams == itself.bigrams == itself.coarse_trigrams == itself.spaced_trigrams == 0
+    )
     assert 0 < other.bigrams < rows["uniform"].bigrams
     assert other.coarse_trigrams < rows["bigram"].coarse_trigrams < rows["uniform"].coarse_trigrams
+    assert other.spaced_trigrams < rows["uniform"].spaced_trigrams
     assert abs(other.judged - itself.judged) < rows["uniform"].judged - itself.judged
 
 

@@ -222,6 +222,11 @@ def coarse(sequences: Codes, classes: ArrayLike) -> list[NDArray[np.int64]]:
     return [table[sequence] for sequence in sequences]
 
 
+def spaced(sequences: Codes, frames: int) -> list[NDArray[np.int64]]:
+    """Take every `frames`-th code, from each of the first `frames` on, so that n-grams reach that much further."""
+    return [sequence[first::frames] for sequence in sequences for first in range(frames)]
+
+
 def _entropy(shares: NDArray[np.float64]) -> float:
     there = shares[shares > 0]
     return float(-(there * np.log2(there)).sum())
