@@ -9,9 +9,10 @@ import torch
 
 import vqspeech
 from vqspeech import pretrained
-from vqspeech.checkpoint import read_header
+from vqspeech.checkpoint import read_header, read_prior_header
 from vqspeech.errors import ModelFileError
 from vqspeech.model import Autoencoder
+from vqspeech.prior import check_fits
 
 HEADINGS = (
     "What it is for",
@@ -129,6 +130,25 @@ def test_shipped_models_convert(shipped: str) -> None:
     assert wav.shape == time.shape
     assert wav.isfinite().all()
     assert 0 < float(wav.abs().max()) <= 1
+
+
+@pytest.mark.parametrize("name", pretrained.PRIORS)
+def test_shipped_priors(name: str) -> None:
+    """Small, over the codes of the model of that name, below the bigrams it was measured beside, and able to draw."""
+    path = pretrained.find_prior(name)
+    assert path.stat().st_size <= pretrained.LARGEST_PRIOR == 4_000_000
+    header = read_prior_header(name)
+    assert header["weights"] == "float16"
+    assert {"steps", "codes_seen", "seconds", "hardware", "minutes"} <= header["training"].keys()
+    assert "/" not in json.dumps(header["training"]["config"])
+    scores = header["scores"]["held_out"]
+    assert scores["prior"] < scores["nobody"] < scores["trigram"] < scores["bigram"]
+    prior, model = vqspeech.load_prior(name), vqspeech.load(name)
+    check_fits(prior, model)
+    drawn = prior.sample(100, model.speakers[0], seed=0)
+    assert len(drawn.unique()) > 10
+    shuffled = drawn[torch.randperm(100, generator=torch.Generator().manual_seed(0))]
+    assert float(prior.nll(drawn).sum()) < float(prior.nll(shuffled).sum())
 
 
 def test_the_model_for_conversion() -> None:
