@@ -145,12 +145,12 @@ def likeness(
     judge = fit_ngrams([store.sequence(i) for i in own], store.split("valid"), size, JUDGE_ORDER)
 
     def compare(sequences: Codes) -> Likeness:
-        coarser = coarse(sequences, classes), coarse(held_out, classes)
+        own, beside = coarse(sequences, classes), coarse(held_out, classes)
         return Likeness(
             jensen_shannon(sequences, held_out, size, 1),
             jensen_shannon(sequences, held_out, size, 2),
-            jensen_shannon(*coarser, CLASSES, 3),
-            jensen_shannon(*(spaced(row, APART) for row in coarser), CLASSES, 3),
+            jensen_shannon(own, beside, CLASSES, 3),
+            jensen_shannon(spaced(own, APART), spaced(beside, APART), CLASSES, 3),
             judge.bits(sequences),
         )
 
