@@ -102,8 +102,12 @@ class Segments(Dataset[Batch]):
         index = {name: i for i, name in enumerate(speakers or store.speakers)}
         self._speakers = np.array([index[u.speaker] for u in kept])
         spoken = np.bincount(self._speakers, self._lengths)
-        # what a sample weighs, by recording
-        self._rarity = self._lengths.sum() / spoken[self._speakers]
+        rarity = self._lengths.sum() / spoken[self._speakers]
+        # of each recording, by balance
+        self._chances: dict[float, np.ndarray] = {}
+        for phase in phases:
+            weights = self._lengths * rarity**phase.balance
+            self._chances[phase.balance] = weights / weights.sum()
         for phase in phases:
             if phase.segment % hop or phase.crop % hop or phase.crop > phase.segment:
                 raise CorpusError(
@@ -127,8 +131,7 @@ class Segments(Dataset[Batch]):
         """Return the batch of a step, on the CPU."""
         phase, hop = self.phase(step), self.hop
         draw = np.random.default_rng([self.seed, self.rank, step])
-        weights = self._lengths * self._rarity**phase.balance
-        chosen = draw.choice(len(weights), phase.batch, p=weights / weights.sum())
+        chosen = draw.choice(len(self._lengths), phase.batch, p=self._chances[phase.balance])
         within = draw.integers(self._lengths[chosen])
         room = np.maximum(self._lengths[chosen] - phase.segment, 0)
         starts = np.clip(within - draw.integers(phase.segment, size=phase.batch), 0, room)
