@@ -35,7 +35,7 @@ def part_of(group: str, settings: dict[str, Any]) -> tuple[Callable[..., Any], d
         return BOTTLENECKS[settings.pop("kind")], {"dim": 64}
     if group == "encoder":
         return Encoder, {"dim": 64}
-    return Decoder, {"dim": 64, "speakers": 10, "levels": 256, "hop": 64}
+    return Decoder, {"dim": 64, "speakers": 10, "levels": 256, "hop": 64, "sample_rate": 16000}
 
 
 def test_every_group_has_files() -> None:

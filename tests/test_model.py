@@ -187,6 +187,35 @@ def test_a_batch_is_decoded_as_each_alone(tiny_model: Autoencoder) -> None:
     assert tiny_model.decode_batch([], [], [], seeds=[]) == []
 
 
+def test_a_spectral_head_filters_what_is_said(
+    tiny_model: Autoencoder, tiny_config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a batch, in blocks and alone the same bits; without the filter those of the WaveNet; lengths as asked."""
+    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 30)
+    torch.manual_seed(1)
+    config = replace(tiny_config, decoder={**tiny_config.decoder, "spectral_channels": 8})
+    model = Autoencoder(config, tiny_model.speakers).eval()
+    model.load_state_dict(tiny_model.state_dict(), strict=False)
+    codes = [model.encode(noise(n, seed=n)) for n in (400, 1000, 16)]
+    speakers, samples, seeds = ["p226", "p225", "p227"], [333, None, 1], [1, 2, 3]
+    whole = model.decode_batch(codes, speakers, samples, seeds=seeds, sampling=REFERENCE)
+    assert [len(wav) for wav in whole] == [333, 1008, 1]
+    plain = tiny_model.decode_batch(codes, speakers, samples, seeds=seeds, sampling=REFERENCE)
+    bare = model.decode_batch(
+        codes, speakers, samples, seeds=seeds, sampling=replace(REFERENCE, post_filter=0.0)
+    )
+    half = model.decode(codes[0], "p226", 333, seed=1, sampling=replace(REFERENCE, post_filter=0.5))
+    assert all(torch.equal(found, expected) for found, expected in zip(bare, plain, strict=True))
+    assert not torch.equal(whole[0], plain[0])
+    assert not torch.equal(half, whole[0])
+    yielded = list(model.decode_blocks(codes, speakers, samples, seeds=seeds, sampling=REFERENCE))
+    for blocks, expected in zip(zip(*yielded, strict=True), whole, strict=True):
+        assert torch.equal(torch.cat(blocks), expected)
+    streamed = list(model.stream(codes[1], "p225", seed=2, sampling=REFERENCE))
+    assert all(len(block) for block in streamed)
+    assert torch.equal(torch.cat(streamed), whole[1])
+
+
 def test_blocks_joined_are_what_is_decoded_at_once(
     tiny_model: Autoencoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

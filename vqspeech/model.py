@@ -28,6 +28,7 @@ from vqspeech.nn.identity import Identity
 from vqspeech.nn.vimco import VIMCO
 from vqspeech.nn.vq import VectorQuantizer
 from vqspeech.nn.vq_ema import EMAVectorQuantizer
+from vqspeech.postfilter import PostFilter
 from vqspeech.sampling import DEFAULT, Sampling, draw, sample
 
 BOTTLENECKS: dict[str, Callable[..., Any]] = {
@@ -108,7 +109,7 @@ def check_config(config: ModelConfig) -> None:
         if type(value := getattr(config, name)) is not int or value < 1
     ]
     wrong += [f"encoder: {w}" for w in unfit_arguments(Encoder, config.encoder, ["dim"])]
-    own = ["dim", "speakers", "levels", "hop"]
+    own = ["dim", "speakers", "levels", "hop", "sample_rate"]
     wrong += [f"decoder: {w}" for w in unfit_arguments(Decoder, config.decoder, own)]
     settings = dict(config.bottleneck)
     kind = settings.pop("kind", None)
@@ -147,7 +148,12 @@ class Autoencoder(nn.Module):
         self.bottleneck: Bottleneck = BOTTLENECKS[settings.pop("kind")](dim=config.dim, **settings)
         self.hop = self.encoder.hop
         self.decoder = Decoder(
-            config.dim, len(self.speakers), config.levels, self.hop, **config.decoder
+            config.dim,
+            len(self.speakers),
+            config.levels,
+            self.hop,
+            config.sample_rate,
+            **config.decoder,
         )
 
     @property
@@ -401,8 +407,8 @@ class Autoencoder(nn.Module):
             seeds=seeds,
             sampling=sampling,
         )
-        values = self._values()
-        return ([values[row] for row in rows] for rows in blocks)
+        sounds = self._sounds(conditions, lengths, sampling)
+        return ([sound(row) for sound, row in zip(sounds, rows, strict=True)] for rows in blocks)
 
     def decode_batch(
         self,
@@ -443,8 +449,8 @@ class Autoencoder(nn.Module):
             sampling=sampling,
             progress=progress,
         )
-        values = self._values()
-        return [values[row] for row in levels]
+        sounds = self._sounds(conditions, lengths, sampling)
+        return [sound(row) for sound, row in zip(sounds, levels, strict=True)]
 
     @torch.inference_mode()
     def condition(self, told: Tensor, speaker: str) -> Tensor:
@@ -497,9 +503,22 @@ class Autoencoder(nn.Module):
             lengths.append(frames * self.hop if length is None else length)
         return conditions, lengths
 
-    def _values(self) -> Tensor:
-        """Sample value of every level: looked up, it is the same bits in whatever blocks levels come."""
-        return mulaw_decode(torch.arange(self.config.levels), self.config.levels)
+    def _sounds(
+        self, conditions: Sequence[Tensor], lengths: Sequence[int], sampling: Sampling
+    ) -> list[Callable[[Tensor], Tensor]]:
+        """For each stream, what makes sound of its levels, block by block: the same bits in whatever blocks."""
+        values = mulaw_decode(torch.arange(self.config.levels), self.config.levels)
+        head = self.decoder.spectral
+        if head is None or not sampling.post_filter:
+            return [values.__getitem__ for _ in conditions]
+
+        def sound(condition: Tensor, samples: int) -> Callable[[Tensor], Tensor]:
+            with torch.inference_mode():
+                predicted = head(condition[None])[0]
+            post_filter = PostFilter(head, predicted, samples, sampling.post_filter)
+            return lambda levels: post_filter(values[levels])
+
+        return [sound(*stream) for stream in zip(conditions, lengths, strict=True)]
 
     def _check_codes(self, codes: Tensor) -> None:
         if codes.ndim != 1 or len(codes) == 0:

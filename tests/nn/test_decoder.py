@@ -71,5 +71,5 @@ def test_the_speaker_moves_every_condition() -> None:
 def test_a_hop_that_cannot_be_split() -> None:
     """The parts of a frame must be of one length."""
     with pytest.raises(ValueError, match="upsample 3 does not divide the hop 64"):
-        Decoder(DIM, 2, 16, 64, **WAVENET, upsample=3)
-    assert Decoder(DIM, 2, 16, 64, **WAVENET, upsample=4).condition_hop == 16
+        Decoder(DIM, 2, 16, 64, 16000, **WAVENET, upsample=3)
+    assert Decoder(DIM, 2, 16, 64, 16000, **WAVENET, upsample=4).condition_hop == 16

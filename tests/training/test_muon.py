@@ -77,6 +77,7 @@ def test_matrices_of_a_wavenet_are_cut_into_layers(layers: int) -> None:
         2,
         16,
         8,
+        16000,
         dilations=[2**i for i in range(layers)],
         residual_channels=6,
         gate_channels=8,

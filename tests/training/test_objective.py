@@ -47,12 +47,16 @@ def make(tiny_config: ModelConfig) -> Make:
         channels: int = 0,
         scored_every: int = 1,
         bottleneck: dict[str, Any] | None = None,
+        kept_channels: int = 0,
     ) -> Objective:
         torch.manual_seed(3)
-        config = replace(tiny_config, bottleneck=bottleneck or tiny_config.bottleneck)
+        decoder = {**tiny_config.decoder, "spectral_channels": kept_channels}
+        config = replace(
+            tiny_config, bottleneck=bottleneck or tiny_config.bottleneck, decoder=decoder
+        )
         model = Autoencoder(config, ["ann", "bob"])
         size = (8, model.decoder.condition_hop, model.sample_rate)
-        head = SpectralHead(*size, channels=channels) if channels else None
+        head = SpectralHead(*size, channels=channels) if channels else model.decoder.spectral
         return Objective(model, jitter, weight, head, scored_every=scored_every)
 
     return build
@@ -148,7 +152,8 @@ def test_cepstra_teach_the_codes_and_the_spectrum_the_conditioner(make: Make) ->
     wav, mask = batch.pcm.float() / 32768, torch.ones(1, FRAMES, dtype=torch.bool)
     z_q = model.bottleneck(model.encoder(wav)).z_q
     cepstral = objective.cepstral(z_q, batch.speaker, wav, mask)
-    spectral = objective.head(model.decoder.conditioner(z_q, batch.speaker), wav, mask)
+    predicted = objective.head(model.decoder.conditioner(z_q, batch.speaker))
+    spectral = objective.spectral_loss(predicted, wav, mask)
     assert float(losses.spectral) == pytest.approx(float((cepstral + spectral).detach()), rel=1e-5)
     encoder = [*model.encoder.parameters()]
     alone = torch.autograd.grad(cepstral, encoder, retain_graph=True)
@@ -175,6 +180,23 @@ def test_warm_start_weighs_the_spectral_loss_fully(make: Make) -> None:
     assert float(joint.total) == pytest.approx(float(expected))
 
 
+@pytest.mark.parametrize("codes_learn", [True, False])
+def test_a_head_that_the_decoder_keeps_learns_beside_the_wavenet(
+    make: Make, codes_learn: bool
+) -> None:
+    """Its weights are the decoder's alone, and its loss counts with its weight, whether codes learn or not."""
+    objective = make(weight=0.25, kept_channels=8)
+    assert objective.head is None
+    assert all(name.startswith("model.") for name in objective.state_dict())
+    losses = objective(_batch([SAMPLES]), SAMPLES, codes_learn)
+    bottleneck = losses.output.loss if codes_learn else 0.0
+    expected = losses.nll + 0.25 * losses.spectral + bottleneck
+    assert float(losses.spectral) > 0
+    assert float(losses.total.detach()) == pytest.approx(float(expected.detach()))
+    losses.total.backward()
+    assert all(p.grad.abs().sum() > 0 for p in objective.model.decoder.spectral.parameters())
+
+
 def test_no_head_without_channels(make: Make) -> None:
     """The paper's own objective has no spectral head among its weights and no such loss."""
     objective = make()
@@ -189,14 +211,13 @@ def test_no_head_without_channels(make: Make) -> None:
 def test_spectral_loss_stops_where_the_recording_does(make: Make) -> None:
     """What the head predicts for frames after the end costs nothing."""
     objective = make(weight=1.0, channels=8)
-    head = objective.head
     batch = _batch([5 * HOP])
     wav = batch.pcm.float() / 32768
     z_q = objective.model.bottleneck(objective.model.encoder(wav)).z_q
     starts = torch.arange(FRAMES) * HOP < 5 * HOP
-    condition = objective.model.decoder.conditioner(z_q, batch.speaker)
-    expected = head(condition, wav, starts[None]).detach()
-    everywhere = head(condition, wav, torch.ones_like(starts)[None]).detach()
+    predicted = objective.head(objective.model.decoder.conditioner(z_q, batch.speaker))
+    expected = objective.spectral_loss(predicted, wav, starts[None]).detach()
+    everywhere = objective.spectral_loss(predicted, wav, torch.ones_like(starts)[None]).detach()
     spectral = objective(batch, 0).spectral
     assert float(spectral) == float(expected)
     assert float(spectral) != float(everywhere)
@@ -257,7 +278,7 @@ def test_noise_on_the_past_is_in_half_of_the_crops_and_not_in_what_is_predicted(
 
 
 def test_codes_that_do_not_learn_get_no_gradient_and_no_perturbation(make: Make) -> None:
-    """Only the decoder has a gradient, and what the encoder hears is the recording."""
+    """Only decoder and spectral head have a gradient, and what the encoder hears is the recording."""
     objective = make(weight=0.5, channels=8)
     objective.perturbation = Perturbation(16000, 1.0, 4.0, 15.0, 6.0, 6.0, 15.0)
     batch = _batch([SAMPLES, SAMPLES])
@@ -265,7 +286,7 @@ def test_codes_that_do_not_learn_get_no_gradient_and_no_perturbation(make: Make)
     losses.total.backward()
     learning = {n for n, p in objective.named_parameters() if p.grad is not None}
     assert learning
-    assert all(name.startswith("model.decoder.") for name in learning)
+    assert all(name.startswith(("head.", "model.decoder.")) for name in learning)
     codes = objective.model.encode(batch.pcm.float() / 32768)
     assert torch.equal(losses.output.codes, codes)
 

@@ -76,7 +76,15 @@ def add_draw_arguments(parser: argparse.ArgumentParser, drawn: str, prefix: str 
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--engine``, ``--mode`` and ``--threads``."""
+    """Add ``--post-filter``, ``--engine``, ``--mode`` and ``--threads``."""
+    parser.add_argument(
+        "--post-filter",
+        type=_share,
+        default=1.0,
+        metavar="S",
+        help="how far the spectrum of what was drawn is moved to the one that the decoder predicts, if it does: from 0,"
+        " the WaveNet alone, to 1 (default: 1)",
+    )
     parser.add_argument(
         "--engine",
         choices=ENGINE_CHOICES,
@@ -108,6 +116,7 @@ def sampling_of(args: argparse.Namespace, prefix: str = "") -> "Sampling":
         engine=args.engine,
         mode=args.mode,
         threads=args.threads,
+        post_filter=args.post_filter,
     )
 
 
@@ -128,6 +137,16 @@ def _top_p(text: str) -> float:
         value = math.nan
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most 1")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
 
 

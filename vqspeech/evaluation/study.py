@@ -184,6 +184,7 @@ def evaluate(
             "mode": mode,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
+            "post_filter": sampling.post_filter,
             "seed": seed,
         },
         measured=measured,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vqspeech.nn.spectral import SpectralHead
 from vqspeech.nn.wavenet import WaveNet
 
 MAX_CONTEXT = 64
@@ -80,12 +81,14 @@ class Decoder(nn.Module):
 
     Parameters
     ----------
-    dim, speakers, levels, hop : int
-        Dimension of the latents, number of speakers, classes of a sample, samples a latent.
+    dim, speakers, levels, hop, sample_rate : int
+        Dimension of the latents, number of speakers, classes of a sample, samples a latent, Hz.
     dilations, residual_channels, gate_channels, skip_channels
         See `WaveNet`.
     condition_channels, speaker_dim, context, upsample
         See `Conditioner`; `upsample` divides `hop`.
+    spectral_channels : int
+        Channels of a spectral head that stays with the decoder, for the post-filter; 0 for none.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Decoder(nn.Module):
         speakers: int,
         levels: int,
         hop: int,
+        sample_rate: int,
         *,
         dilations: Sequence[int],
         residual_channels: int,
@@ -103,6 +107,7 @@ class Decoder(nn.Module):
         speaker_dim: int = 64,
         context: int = 2,
         upsample: int = 1,
+        spectral_channels: int = 0,
     ) -> None:
         super().__init__()
         if upsample < 1 or hop % upsample:
@@ -118,4 +123,11 @@ class Decoder(nn.Module):
             gate_channels,
             skip_channels,
             condition_channels,
+        )
+        self.spectral = (
+            SpectralHead(
+                condition_channels, self.condition_hop, sample_rate, channels=spectral_channels
+            )
+            if spectral_channels
+            else None
         )

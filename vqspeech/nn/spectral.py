@@ -1,8 +1,8 @@
-"""A spectral head: the log-mel spectrogram predicted from what conditions the WaveNet, for training only.
+"""A spectral head: the log-mel spectrogram predicted from what conditions the WaveNet.
 
 It costs a hundredth of a WaveNet, so encoder, codebook and the decoder's conditioner can see far more speech in the
-same time, before the WaveNet starts or beside it: what the WaveNet then gets tells a spectrum already. The head is not
-part of a model file.
+same time, before the WaveNet starts or beside it: what the WaveNet then gets tells a spectrum already. A decoder that
+keeps its head can hold what the WaveNet says against it.
 """
 
 import math
@@ -107,7 +107,7 @@ class LogMel(nn.Module):
 
 
 class SpectralHead(nn.Module):
-    """Predicts the log-mel spectrogram from conditions; the loss is the mean absolute error.
+    """Predicts the log-mel spectrogram from conditions.
 
     Parameters
     ----------
@@ -115,8 +115,13 @@ class SpectralHead(nn.Module):
         Channels of a condition, samples a condition, Hz.
     channels : int
         Channels of its hidden layer.
-    frame_hop : int
+    longest : int
         Samples a spectral frame at most; the largest divisor of `hop` not above it is used.
+
+    Attributes
+    ----------
+    frame_hop, n_fft, n_mels : int
+        Of the spectrogram, as `LogMel` takes them.
     """
 
     def __init__(
@@ -126,29 +131,63 @@ class SpectralHead(nn.Module):
         sample_rate: int,
         *,
         channels: int = 256,
-        frame_hop: int = 80,
+        longest: int = 80,
     ) -> None:
         super().__init__()
-        self.parts, n_fft = parts_of(hop, frame_hop), transform_length(sample_rate)
-        self.log_mel = LogMel(sample_rate, hop // self.parts, n_fft, n_mels=n_fft // 8)
+        parts = parts_of(hop, longest)
+        self.frame_hop, self.sample_rate = hop // parts, sample_rate
+        self.n_fft = transform_length(sample_rate)
+        self.n_mels = self.n_fft // 8
         self.hidden = nn.Linear(condition_channels, channels)
-        self.output = nn.Linear(channels, self.parts * self.log_mel.n_mels)
+        self.output = nn.Linear(channels, parts * self.n_mels)
 
-    def forward(self, condition: Tensor, wav: Tensor, mask: Tensor) -> Tensor:
-        """Mean absolute error of the log-mel spectrogram, in nats of magnitude.
+    def log_mel(self) -> LogMel:
+        """Make what it predicts; it holds no weights and is in no model file."""
+        return LogMel(self.sample_rate, self.frame_hop, self.n_fft, self.n_mels)
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Predict.
 
         Parameters
         ----------
         condition : Tensor
             (batch, conditions, condition_channels).
-        wav : Tensor
-            (batch, conditions * hop).
-        mask : Tensor
-            bool, (batch, frames): False where the recording has ended; `frames` divides the number of conditions.
+
+        Returns
+        -------
+        Tensor
+            (batch, n_mels, conditions * hop / frame_hop), natural logarithms of magnitudes.
         """
         rows = self.output(F.relu(self.hidden(F.relu(condition))))
-        # (batch, conditions, parts * n_mels): the parts of one condition follow one another in time
-        predicted = rows.unflatten(2, (self.parts, -1)).flatten(1, 2).transpose(1, 2)
+        # the parts of one condition follow one another in time
+        return rows.unflatten(2, (-1, self.n_mels)).flatten(1, 2).transpose(1, 2)
+
+
+class SpectralLoss(nn.Module):
+    """Mean absolute error of a log-mel spectrogram, in nats of magnitude.
+
+    Parameters
+    ----------
+    log_mel : LogMel
+        Of what is recorded.
+    """
+
+    def __init__(self, log_mel: LogMel) -> None:
+        super().__init__()
+        self.log_mel = log_mel
+
+    def forward(self, predicted: Tensor, wav: Tensor, mask: Tensor) -> Tensor:
+        """Compare.
+
+        Parameters
+        ----------
+        predicted : Tensor
+            (batch, n_mels, spectral frames).
+        wav : Tensor
+            (batch, spectral frames * hop).
+        mask : Tensor
+            bool, (batch, frames): False where the recording has ended; `frames` divides the number of spectral frames.
+        """
         with torch.autocast(wav.device.type, enabled=False):
             error = (predicted.float() - self.log_mel(wav.float())).abs().mean(1)
             return masked_mean(error, mask)

@@ -23,7 +23,7 @@ BLOCK_SAMPLES = 1_024
 
 @dataclass(frozen=True)
 class Sampling:
-    """How levels are drawn, and by what.
+    """How levels are drawn, by what, and what becomes of them.
 
     Attributes
     ----------
@@ -38,6 +38,9 @@ class Sampling:
         Arithmetic of the engine, one of its ``MODES``, or ``auto`` for the first of them.
     threads : int or None
         CPU threads; None for as many as this process may use. It does not change what is drawn.
+    post_filter : float
+        In [0, 1]: how far the spectrum of what was drawn is moved to the one that the decoder predicts, see
+        `vqspeech.postfilter`; without effect where a decoder has no spectral head. 0 is the WaveNet alone.
 
     Raises
     ------
@@ -50,6 +53,7 @@ class Sampling:
     engine: str = "auto"
     mode: str = "auto"
     threads: int | None = None
+    post_filter: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
@@ -59,6 +63,8 @@ class Sampling:
             raise ConfigurationError(f"top_p {self.top_p}: must be above 0 and at most 1")
         if self.threads is not None and self.threads < 1:
             raise ConfigurationError(f"threads {self.threads}: must be 1 or more")
+        if not 0 <= self.post_filter <= 1:
+            raise ConfigurationError(f"post_filter {self.post_filter}: must be from 0 to 1")
 
     @property
     def warmth(self) -> float:

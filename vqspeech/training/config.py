@@ -107,7 +107,8 @@ class SpectralConfig:
     learning_rate : float
         Highest rate of the warm start, under a schedule of its own.
     channels : int
-        Channels of the head.
+        Channels of heads that are for training only. A decoder with ``spectral_channels`` keeps a head of its own, which
+        then predicts the log-mel spectrogram.
     """
 
     target: str

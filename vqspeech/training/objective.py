@@ -17,7 +17,7 @@ from vqspeech.model import Autoencoder
 from vqspeech.nn.bottleneck import BottleneckOutput, Draws
 from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.jitter import jitter
-from vqspeech.nn.spectral import SpectralHead
+from vqspeech.nn.spectral import SpectralHead, SpectralLoss
 from vqspeech.nn.vimco import multi_sample
 from vqspeech.training.perturb import Perturbation
 
@@ -55,7 +55,8 @@ class Objective(nn.Module):
     spectral_weight : float
         Weight of the spectral loss beside the likelihood; in the warm start, without likelihood, it is 1.
     head : SpectralHead, optional
-        Head that gives the spectral loss, which teaches the decoder's conditioner.
+        Head that gives the spectral loss, which teaches the decoder's conditioner: the decoder's own, or one for
+        training only.
     cepstral : CepstralHead, optional
         Head that codes learn from instead; the loss of `head` then stops at the conditioner.
     scored_every : int
@@ -85,7 +86,11 @@ class Objective(nn.Module):
         self.model = model
         self.jitter_probability = jitter_probability
         self.spectral_weight = spectral_weight
-        self.head, self.cepstral = head, cepstral
+        own = model.decoder.spectral
+        # a head that the decoder keeps is among its weights already
+        self.head = None if head is own else head
+        self.spectral_loss = None if head is None else SpectralLoss(head.log_mel())
+        self.cepstral = cepstral
 
     def forward(self, batch: Batch, crop: int, codes_learn: bool = True) -> Losses:
         """Loss of a batch.
@@ -97,18 +102,19 @@ class Objective(nn.Module):
         crop : int
             Samples a segment that the WaveNet learns from; 0 leaves it out.
         codes_learn : bool
-            Whether encoder, codebook and, beside the WaveNet, spectral heads get a gradient. If not, nothing is
-            perturbed or jittered either.
+            Whether encoder and codebook get a gradient. If not, nothing is perturbed or jittered either.
         """
         wav = batch.pcm.float() / 32768
         if not codes_learn:
             with torch.no_grad():
                 output = self.model.bottleneck(self.model.encoder(wav))
+            nll = spectral = wav.new_zeros(())
             if crop:
                 nll = _mean(*self._nll(wav, output.z_q, batch, crop))
-                return Losses(nll, nll.detach(), wav.new_zeros(()), output)
-            spectral = self._spectral(wav, output.z_q, batch, codes_learn)
-            return Losses(spectral, wav.new_zeros(()), spectral.detach(), output)
+            weight = self.spectral_weight if crop else 1.0
+            if weight:
+                spectral = self._spectral(wav, output.z_q, batch, codes_learn)
+            return Losses(nll + weight * spectral, nll.detach(), spectral.detach(), output)
         heard = wav if self.perturbation is None else self.perturbation(wav)
         output = self.model.bottleneck(self.model.encoder(heard))
         z_q = jitter(output.z_q, self.jitter_probability)
@@ -128,12 +134,14 @@ class Objective(nn.Module):
 
     def _spectral(self, wav: Tensor, z_q: Tensor, batch: Batch, codes_learn: bool) -> Tensor:
         """Error of the heads: on what conditions the WaveNet, and on the latents themselves while these learn."""
-        if self.head is None:
+        head = self.model.decoder.spectral or self.head
+        if head is None or self.spectral_loss is None:
             return wav.new_zeros(())
         starts = torch.arange(z_q.shape[2], device=wav.device) * self.model.hop
         mask = starts < batch.valid[:, None]
         heard = z_q if self.cepstral is None else z_q.detach()
-        loss = self.head(self.model.decoder.conditioner(heard, batch.speaker), wav, mask)
+        condition = self.model.decoder.conditioner(heard, batch.speaker)
+        loss = self.spectral_loss(head(condition), wav, mask)
         if self.cepstral is not None and codes_learn:
             loss = loss + self.cepstral(z_q, batch.speaker, wav, mask)
         return loss

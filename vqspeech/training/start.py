@@ -70,7 +70,7 @@ def _heads(
     if not (spectral.weight or spectral.steps):
         return None, None
     size = (decoder.wavenet.condition.in_features, decoder.condition_hop, rate)
-    head = SpectralHead(*size, channels=spectral.channels)
+    head = decoder.spectral or SpectralHead(*size, channels=spectral.channels)
     if spectral.target == "mel":
         return head, None
     speakers = len(model.speakers)
@@ -146,7 +146,7 @@ def with_speakers(model: Autoencoder, names: Sequence[str]) -> Autoencoder:
 
 
 def _optimizers(config: TrainConfig, objective: Objective) -> list[Optimizer]:
-    """Adam for WaveNet, conditioner and everything else, and Muon for the WaveNet's matrices when it is asked for."""
+    """Adam for WaveNet, rest of the decoder and everything else; Muon, if asked for, for the matrices of the WaveNet."""
     decoder = objective.model.decoder
     matrices = wavenet_matrices(decoder) if config.optimizer.muon_learning_rate else []
     taken = {id(weight) for weight, _ in matrices}
@@ -154,7 +154,8 @@ def _optimizers(config: TrainConfig, objective: Objective) -> list[Optimizer]:
     others = [p for n, p in objective.named_parameters() if not n.startswith("model.decoder.")]
     first, second = config.optimizer.betas
     # the warm start moves the second and third group
-    groups = [{"params": p} for p in (own, decoder.conditioner.parameters(), others)]
+    told = [p for n, p in decoder.named_parameters() if not n.startswith("wavenet.")]
+    groups = [{"params": p} for p in (own, told, others)]
     optimizers: list[Optimizer] = [torch.optim.Adam(groups, lr=0.0, betas=(first, second))]
     return [*optimizers, Muon(matrices)] if matrices else optimizers
 
