@@ -18,10 +18,11 @@ import torch
 from hypothesis import settings
 
 from vqspeech import pretrained
+from vqspeech.architecture import DISCRETE, ModelConfig
 from vqspeech.checkpoint import load_model, load_prior, save_model, save_prior
 from vqspeech.corpus.mini import make_mini
 from vqspeech.corpus.prepare import find_corpus, prepare
-from vqspeech.model import DISCRETE, Autoencoder, ModelConfig
+from vqspeech.model import Autoencoder
 from vqspeech.prior import Prior, PriorConfig
 
 # A machine that does other work as well may take its time; what is slow by itself is marked so.

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from vqspeech.architecture import BOTTLENECKS
 from vqspeech.cli import main
 from vqspeech.cli.train import compose
 from vqspeech.errors import ConfigurationError
-from vqspeech.model import BOTTLENECKS
 from vqspeech.nn.decoder import Decoder
 from vqspeech.nn.encoder import Encoder
 from vqspeech.training.config import TrainConfig, from_mapping

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from vqspeech import model as module
+from vqspeech.architecture import BOTTLENECKS, DISCRETE
 from vqspeech.audio import mulaw_encode
 from vqspeech.checkpoint import load_model, save_model
 from vqspeech.errors import VqspeechError
-from vqspeech.model import BOTTLENECKS, DISCRETE, Autoencoder
+from vqspeech.model import Autoencoder
 from vqspeech.sampling import Sampling
 
 CONTINUOUS = [kind for kind in BOTTLENECKS if kind not in DISCRETE]

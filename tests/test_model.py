@@ -14,9 +14,10 @@ from torch.nn import functional as F
 
 import vqspeech
 from vqspeech import model as module
+from vqspeech.architecture import ModelConfig, check_config
 from vqspeech.audio import mulaw_decode, mulaw_encode
 from vqspeech.errors import ConfigurationError, VqspeechError
-from vqspeech.model import Autoencoder, ModelConfig, check_config
+from vqspeech.model import Autoencoder
 from vqspeech.sampling import Sampling, reference
 
 REFERENCE = Sampling(engine="reference")

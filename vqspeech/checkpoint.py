@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vqspeech import pretrained
+from vqspeech.architecture import ModelConfig
 from vqspeech.atomic import write_atomically
 from vqspeech.errors import ConfigurationError, ModelFileError
-from vqspeech.model import Autoencoder, ModelConfig
+from vqspeech.model import Autoencoder
 from vqspeech.prior import Prior, PriorConfig
 
 KEYS = ("format", "version", "config", "speakers", "training", "scores")

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vqspeech.architecture import unfit_arguments
 from vqspeech.errors import ConfigurationError, VqspeechError
-from vqspeech.model import Autoencoder, unfit_arguments
+from vqspeech.model import Autoencoder
 from vqspeech.nn.code_convolutions import CodeConvolutions, Past
 from vqspeech.sampling import Sampling, uniforms
 from vqspeech.sampling.reference import choose, one_thread

@@ -31,6 +31,7 @@ def architecture(model: Autoencoder, header: Mapping[str, Any], size: int) -> st
     bits = model.frame_rate_hz * math.log2(model.codebook_size)
     decoder = model.config.decoder
     head = model.decoder.spectral
+    filtered = f"{head.n_mels} bands every {head.frame_hop} samples" if head else "none"
     rows = {
         "sample rate": f"{model.sample_rate:,} Hz, mono",
         "a code stands for": f"{model.hop} samples: {model.frame_rate_hz:g} codes a second",
@@ -39,7 +40,7 @@ def architecture(model: Autoencoder, header: Mapping[str, Any], size: int) -> st
         "encoder": f"strides {model.config.encoder['strides']}, depends on {model.receptive_field:,} samples",
         "decoder": f"WaveNet of {len(decoder['dilations'])} layers, {decoder['residual_channels']} residual and"
         f" {decoder['skip_channels']} skip channels, {model.config.levels} µ-law levels",
-        "post-filter": "none" if head is None else f"{head.n_mels} bands every {head.frame_hop} samples",
+        "post-filter": filtered,
         "weights": f"{sum(p.numel() for p in model.parameters()):,}, {header.get('weights', 'float32')},"
         f" {size:,} bytes",
     }

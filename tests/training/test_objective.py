@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from vqspeech.architecture import ModelConfig
 from vqspeech.audio import mulaw_encode
 from vqspeech.corpus.segments import Batch
-from vqspeech.model import Autoencoder, ModelConfig
+from vqspeech.model import Autoencoder
 from vqspeech.nn.bottleneck import BottleneckOutput, Draws
 from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.spectral import SpectralHead

@@ -6,10 +6,11 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
+from vqspeech.architecture import ModelConfig, check_config
 from vqspeech.checkpoint import shapes_only
 from vqspeech.corpus.segments import Phase
 from vqspeech.errors import ConfigurationError
-from vqspeech.model import Autoencoder, ModelConfig, check_config
+from vqspeech.model import Autoencoder
 
 POSITIVE = (
     *("batch", "segment", "crop", "scored_every", "channels", "shifts"),
@@ -107,8 +108,8 @@ class SpectralConfig:
     learning_rate : float
         Highest rate of the warm start, under a schedule of its own.
     channels : int
-        Channels of heads that are for training only. A decoder with ``spectral_channels`` keeps a head of its own, which
-        then predicts the log-mel spectrogram.
+        Channels of heads that are for training only. A decoder with ``spectral_channels`` keeps its own head for the
+        log-mel spectrogram.
     """
 
     target: str

@@ -146,7 +146,7 @@ def with_speakers(model: Autoencoder, names: Sequence[str]) -> Autoencoder:
 
 
 def _optimizers(config: TrainConfig, objective: Objective) -> list[Optimizer]:
-    """Adam for WaveNet, rest of the decoder and everything else; Muon, if asked for, for the matrices of the WaveNet."""
+    """Adam for WaveNet, rest of the decoder and all else; Muon, if asked for, for the matrices of the WaveNet."""
     decoder = objective.model.decoder
     matrices = wavenet_matrices(decoder) if config.optimizer.muon_learning_rate else []
     taken = {id(weight) for weight, _ in matrices}
