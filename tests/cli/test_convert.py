@@ -1,6 +1,7 @@
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from vqspeech import audio, sampling
 from vqspeech.checkpoint import save_model
 from vqspeech.cli import render
 from vqspeech.cli.render import engine_note
+from vqspeech.model import Autoencoder
 from vqspeech.sampling import Sampling, reference
 
 
@@ -63,6 +65,24 @@ def test_conversion_is_what_the_python_interface_gives(
     expected = tiny_model.convert(audio.read(path), speaker, seed=7, sampling=how).numpy()
     found, _ = soundfile.read(tmp_path / "b.wav", dtype="float32")
     np.testing.assert_allclose(found, expected, atol=1 / 32768)
+
+
+def test_the_post_filter_can_be_left_out(
+    run, tone, tmp_path: Path, tiny_model, tiny_config
+) -> None:
+    """A model with a spectral head filters unless told not to."""
+    decoder = {**tiny_config.decoder, "spectral_channels": 8}
+    model = Autoencoder(replace(tiny_config, decoder=decoder), tiny_model.speakers).eval()
+    save_model(model, tmp_path / "heard.safetensors")
+    path, speaker = tone("a.wav", 0.2), model.speakers[0]
+    asked = ["convert", "--model", "heard.safetensors", "--src", path, "--speaker", speaker]
+    for name, extra in (("1.wav", []), ("0.wav", ["--post-filter", 0])):
+        assert run(*asked, "--out", name, *extra).status == 0
+        how = Sampling(post_filter=float(name[0]))
+        expected = model.convert(audio.read(path), speaker, sampling=how).numpy()
+        found, _ = soundfile.read(tmp_path / name, dtype="float32")
+        np.testing.assert_allclose(found, expected, atol=1 / 32768)
+    assert (tmp_path / "0.wav").read_bytes() != (tmp_path / "1.wav").read_bytes()
 
 
 def test_the_seed_decides_the_bytes(run, tone, tmp_path: Path, first_two) -> None:
@@ -193,6 +213,8 @@ def test_bad_files_do_not_stop_the_others(run, tone, tmp_path: Path, first_two, 
         (["--top-p", "0"], "'0' is not a number above 0 and at most 1"),
         (["--top-p", "nan"], "'nan' is not a number above 0"),
         (["--top-p", "1.5"], "'1.5' is not a number above 0"),
+        (["--post-filter", "1.5"], "'1.5' is not a number from 0 to 1"),
+        (["--post-filter", "off"], "'off' is not a number from 0 to 1"),
         (["--threads", "0"], "'0' is not a whole number from 1"),
         (["--threads", "two"], "'two' is not a whole number from 1"),
         (["--engine", "reference", "--mode", "int3"], "mode 'int3': engine reference has fp32"),
