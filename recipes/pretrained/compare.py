@@ -26,7 +26,7 @@ from vqspeech.errors import VqspeechError
 from vqspeech.training.config import TrainConfig, from_mapping
 from vqspeech.training.memory import keep_freed_memory
 from vqspeech.training.schedule import learning_rate
-from vqspeech.training.start import averaged, start, start_codebook
+from vqspeech.training.start import averaged, set_rates, start, start_codebook
 from vqspeech.training.state import State
 from vqspeech.training.validate import held_out
 
@@ -39,20 +39,12 @@ def train_for(
     warm, joint = config.phases()[0], config.phases()[-1]
     phase = joint if codes else warm
     segments = Segments(store, [phase], model.hop, config.run.seed, speakers=model.speakers)
-    if codes:
-        rate = config.optimizer.learning_rate
-        rates = [rate, rate, 0.0, config.optimizer.muon_learning_rate]
-    else:
-        rates = [0.0, config.spectral.learning_rate, config.spectral.learning_rate, 0.0]
-    groups = [group for optimizer in state.optimizers for group in optimizer.param_groups]
     began, step = time.thread_time(), 0
     while (done := (time.thread_time() - began) / seconds) < 1:
         torch.manual_seed(step)
-        for number, group in enumerate(groups):
-            highest = rates[min(number, 3)]
-            # the schedule in thousandths of the time, its rise in steps
-            falling = learning_rate(int(1000 * done), 1000, highest, 0)
-            group["lr"] = falling * min(1.0, (step + 1) / 50)
+        # the schedule in thousandths of the time, its rise in steps
+        share = learning_rate(int(1000 * done), 1000, 1.0, 0) * min(1.0, (step + 1) / 50)
+        set_rates(state.optimizers, config, codes, share)
         losses = objective(segments[step], phase.crop, codes_learn=not codes)
         for optimizer in state.optimizers:
             optimizer.zero_grad()

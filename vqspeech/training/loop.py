@@ -26,7 +26,7 @@ from vqspeech.training.config import TrainConfig
 from vqspeech.training.objective import Losses
 from vqspeech.training.process import Stepped, Task, is_finished, launch, run_steps, seed_of_step
 from vqspeech.training.schedule import learning_rate
-from vqspeech.training.start import averaged, start, start_codebook
+from vqspeech.training.start import averaged, set_rates, start, start_codebook
 from vqspeech.training.state import State, load_state, save_state
 from vqspeech.training.validate import HeldOut, held_out, scorable
 
@@ -90,7 +90,11 @@ def train(config: TrainConfig) -> Path | None:
     joint = config.spectral.steps
 
     def take(batch: Batch) -> Stepped:
-        _set_rates(optimizers, config, state.step)
+        into, steps = state.step, joint
+        if state.step >= joint:
+            into, steps = state.step - joint, config.optimizer.steps
+        share = learning_rate(into, steps, 1.0, config.optimizer.warmup)
+        set_rates(optimizers, config, state.step >= joint, share)
         losses, norm = _step(fabric, objective, optimizers, batch, config, state)
         return Stepped(losses.total, norm, batch.pcm.numel(), losses)
 
@@ -141,28 +145,6 @@ def _strategy(config: TrainConfig) -> str:
         # the warm start leaves the WaveNet without a gradient
         return "ddp_find_unused_parameters_true"
     return config.run.strategy
-
-
-def _set_rates(optimizers: Sequence[Any], config: TrainConfig, step: int) -> None:
-    warm, joint = config.spectral, config.optimizer
-    if step < warm.steps:
-        rate = warm.learning_rate
-        steps, highest = warm.steps, (0.0, rate, rate, 0.0)
-    else:
-        step -= warm.steps
-        steps, highest = (
-            joint.steps,
-            (
-                joint.learning_rate,
-                joint.learning_rate,
-                joint.encoder_learning_rate,
-                joint.muon_learning_rate,
-            ),
-        )
-    adam, *muon = optimizers
-    groups = [*adam.param_groups, *(group for other in muon for group in other.param_groups)]
-    for number, group in enumerate(groups):
-        group["lr"] = learning_rate(step, steps, highest[min(number, 3)], joint.warmup)
 
 
 def _step(

@@ -1,6 +1,7 @@
 """The state before the first step: a new model, or one that goes on from a model file, and its optimizers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -158,6 +159,36 @@ def _optimizers(config: TrainConfig, objective: Objective) -> list[Optimizer]:
     groups = [{"params": p} for p in (own, told, others)]
     optimizers: list[Optimizer] = [torch.optim.Adam(groups, lr=0.0, betas=(first, second))]
     return [*optimizers, Muon(matrices)] if matrices else optimizers
+
+
+def set_rates(optimizers: Sequence[Any], config: TrainConfig, joint: bool, share: float) -> None:
+    """Set the learning rates of what `start` makes.
+
+    Parameters
+    ----------
+    optimizers : sequence of Optimizer
+        Those of a `State`, or what wraps them.
+    config : TrainConfig
+        All settings.
+    joint : bool
+        Whether the WaveNet learns; in the warm start everything else does.
+    share : float
+        What to set them to, as a share of their highest.
+    """
+    rate = config.spectral.learning_rate
+    highest = (0.0, rate, rate, 0.0)
+    if joint:
+        of = config.optimizer
+        highest = (
+            of.learning_rate,
+            of.learning_rate,
+            of.encoder_learning_rate,
+            of.muon_learning_rate,
+        )
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    for number, group in enumerate(groups):
+        # Muon has a group for each weight
+        group["lr"] = share * highest[min(number, 3)]
 
 
 def wavenet_matrices(decoder: Decoder) -> list[tuple[Tensor, tuple[int, ...]]]:
