@@ -6,8 +6,10 @@ be. So short pieces of what was said are weighted, band by band, until their log
 
 y[n] = sum_j (g_j * w_j x)[n] / sum_j w_j[n],
 
-with x what was said, w_j the window of spectral frame j, and g_j a filter without phase whose gain in nats is
-``strength * (predicted - found)`` at the centre of each band, and on straight lines between.
+with x what was said, w_j the window of spectral frame j, and g_j a filter without phase. Its gain in nats, at the
+centre of each band and on straight lines between, is ``strength`` times a mean of predicted - found over some 50 ms.
+That is longer than a pitch period: what no prediction knows is left alone, the rise and fall within periods and the
+grain of noise.
 """
 
 import torch
@@ -19,6 +21,9 @@ from vqspeech.nn.spectral import FLOOR, SpectralHead
 FRAMES = 16
 """Spectral frames that are filtered together. They are always as many, and always the same ones, so that the bits that
 come out do not depend on the blocks that go in."""
+
+REACH = 5
+"""Spectral frames to either side that a mean is taken over, weighted by a Hann window."""
 
 LARGEST = 3.0
 """Largest gain or loss in nats, 26 dB: noise in a pause is not dug out."""
@@ -68,12 +73,18 @@ class PostFilter:
         self.hop, self.n_fft = log_mel.hop, log_mel.n_fft
         self.window, self.filters = log_mel.window, log_mel.filters
         self.lines = between_bands(self.filters).T
-        self.predicted = predicted[:, : -(-samples // self.hop)].detach().float().cpu().T
-        # all that follows counts samples from where the first frame starts, before the recording does
-        self.lead = (self.n_fft - self.hop) // 2
-        self.held = torch.zeros(self.lead)
+        weights = torch.hann_window(2 * REACH + 3, periodic=False)[1:-1]
+        self.weights = weights / weights.sum()
+        self.frames = -(-samples // self.hop)
+        self.predicted = predicted[:, : self.frames].detach().float().cpu().T
+        # the first frame starts before the recording does
+        self.to_skip = (self.n_fft - self.hop) // 2
+        self.held = torch.zeros(self.to_skip)
+        self.arrived = self.given = self.analysed = 0
+        # spectrum and difference of the group that waits for the differences after it
+        self.waiting: tuple[Tensor, Tensor] | None = None
+        self.earlier = torch.empty(0)
         self.begun = torch.zeros(2, self.n_fft - self.hop)
-        self.frame = self.arrived = 0
 
     def __call__(self, block: Tensor) -> Tensor:
         """Filter what follows.
@@ -86,42 +97,65 @@ class PostFilter:
         Returns
         -------
         Tensor
-            float32 in [-1, 1]: what is finished, which is some 20 to 100 ms behind, and with the last block the rest.
+            float32 in [-1, 1]: what is finished, some 0.1 to 0.2 s behind, and with the last block the rest.
         """
         self.arrived += len(block)
         self.held = torch.cat([self.held, block])
         span, step = (FRAMES - 1) * self.hop + self.n_fft, FRAMES * self.hop
-        first = self.frame * self.hop
-        if self.arrived == self.samples:
-            left = self.lead + self.samples - first
-            groups = -(-left // step)
+        ended = self.arrived == self.samples
+        if ended:
+            groups = -(-(self.frames - self.analysed) // FRAMES)
             self.held = F.pad(self.held, (0, max(0, (groups - 1) * step + span - len(self.held))))
         done = [torch.empty(0)]
-        while len(self.held) >= span:
-            done.append(self._group(self.held[:span]))
+        while self.analysed < self.frames and len(self.held) >= span:
+            group = self._analyse(self.held[:span])
             self.held = self.held[step:]
+            if self.waiting is None:
+                self.earlier = group[1][:1].expand(REACH, -1)
+            else:
+                done.append(self._synthesise(group[1][:REACH]))
+            self.waiting = group
+        if ended and self.waiting is not None:
+            done.append(self._synthesise(self.waiting[1][-1:].expand(REACH, -1)))
+            done.append(_mean(self.begun))
+            self.waiting = None
         finished = torch.cat(done)
-        before_start = max(0, self.lead - first)
-        return finished[before_start : self.lead + self.samples - first].clamp(-1, 1)
+        skipped = min(self.to_skip, len(finished))
+        self.to_skip -= skipped
+        finished = finished[skipped : skipped + self.samples - self.given]
+        self.given += len(finished)
+        return finished.clamp(-1, 1)
 
-    def _group(self, span: Tensor) -> Tensor:
-        """Filter `FRAMES` frames; returns what no later frame reaches."""
-        predicted = self.predicted[self.frame : self.frame + FRAMES]
-        self.frame += FRAMES
-        frames, missing = len(predicted), FRAMES - len(predicted)
-        pieces = span.unfold(0, self.n_fft, self.hop) * self.window
-        spectrum = torch.fft.rfft(pieces)
+    def _analyse(self, span: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectrum of the next `FRAMES` frames, and predicted - found; after the last frame that stays what it was."""
+        predicted = self.predicted[self.analysed : self.analysed + FRAMES]
+        self.analysed += FRAMES
+        spectrum = torch.fft.rfft(span.unfold(0, self.n_fft, self.hop) * self.window)
         found = (spectrum.abs() @ self.filters).clamp(min=FLOOR).log()
-        gain = self.strength * (F.pad(predicted, (0, 0, 0, missing)) - found)
-        gain = (gain.clamp(-LARGEST, LARGEST) @ self.lines).exp()
-        filtered = torch.fft.irfft(spectrum * gain, self.n_fft)
+        difference = (predicted - found[: len(predicted)]).clamp(-LARGEST, LARGEST)
+        missing = FRAMES - len(predicted)
+        return spectrum, torch.cat([difference, difference[-1:].expand(missing, -1)])
 
-        sums = torch.zeros(2, len(span))
-        sums[:, : self.begun.shape[1]] = self.begun
-        for j in range(frames):
-            sums[0, j * self.hop : j * self.hop + self.n_fft] += filtered[j]
-            sums[1, j * self.hop : j * self.hop + self.n_fft] += self.window
-        step = FRAMES * self.hop
+    def _synthesise(self, later: Tensor) -> Tensor:
+        """Filter the group that waits, given the `REACH` differences after it; returns what no later frame reaches."""
+        assert self.waiting is not None
+        spectrum, difference = self.waiting
+        around = torch.cat([self.earlier, difference, later])
+        smooth = around.unfold(0, 2 * REACH + 1, 1) @ self.weights
+        gain = (self.strength * smooth @ self.lines).exp()
+        filtered = torch.fft.irfft(spectrum * gain, self.n_fft)
+        self.earlier = difference[-REACH:]
+
+        step, span = FRAMES * self.hop, (FRAMES - 1) * self.hop + self.n_fft
+        sums = F.pad(self.begun, (0, span - self.begun.shape[1]))
+        for j, piece in enumerate(filtered):
+            part = sums[:, j * self.hop : j * self.hop + self.n_fft]
+            part[0] += piece
+            part[1] += self.window
         self.begun = sums[:, step:]
-        # where no window reaches there is no recording either
-        return sums[0, :step] / sums[1, :step].clamp(min=1e-6)
+        return _mean(sums[:, :step])
+
+
+def _mean(sums: Tensor) -> Tensor:
+    """Divide the sum of pieces by that of windows; where no window reaches there is no recording either."""
+    return sums[0] / sums[1].clamp(min=1e-6)
