@@ -7,9 +7,9 @@ be. So short pieces of what was said are weighted, band by band, until their log
 y[n] = sum_j (g_j * w_j x)[n] / sum_j w_j[n],
 
 with x what was said, w_j the window of spectral frame j, and g_j a filter without phase. Its gain in nats, at the
-centre of each band and on straight lines between, is ``strength`` times a mean of predicted - found over some 50 ms.
-That is longer than a pitch period: what no prediction knows is left alone, the rise and fall within periods and the
-grain of noise.
+centre of each band and on straight lines between, is ``strength`` times predicted - found: a mean of that over some
+50 ms, and a part of what the frame itself differs from this mean. What no prediction knows is not ironed out with the
+noise: the rise and fall within pitch periods, and the grain of a voice.
 """
 
 import torch
@@ -24,6 +24,9 @@ come out do not depend on the blocks that go in."""
 
 REACH = 5
 """Spectral frames to either side that a mean is taken over, weighted by a Hann window."""
+
+OWN = 0.5
+"""Share of what a frame's own difference departs from that mean."""
 
 LARGEST = 3.0
 """Largest gain or loss in nats, 26 dB: noise in a pause is not dug out."""
@@ -74,7 +77,8 @@ class PostFilter:
         self.window, self.filters = log_mel.window, log_mel.filters
         self.lines = between_bands(self.filters).T
         weights = torch.hann_window(2 * REACH + 3, periodic=False)[1:-1]
-        self.weights = weights / weights.sum()
+        self.weights = (1 - OWN) * weights / weights.sum()
+        self.weights[REACH] += OWN
         self.frames = -(-samples // self.hop)
         self.predicted = predicted[:, : self.frames].detach().float().cpu().T
         # the first frame starts before the recording does
@@ -141,8 +145,8 @@ class PostFilter:
         assert self.waiting is not None
         spectrum, difference = self.waiting
         around = torch.cat([self.earlier, difference, later])
-        smooth = around.unfold(0, 2 * REACH + 1, 1) @ self.weights
-        gain = (self.strength * smooth @ self.lines).exp()
+        wanted = around.unfold(0, 2 * REACH + 1, 1) @ self.weights
+        gain = (self.strength * wanted @ self.lines).exp()
         filtered = torch.fft.irfft(spectrum * gain, self.n_fft)
         self.earlier = difference[-REACH:]
 
