@@ -2,7 +2,7 @@
 
 A WaveNet draws every sample, and what is drawn holds noise where a recording has valleys between formants, the more so
 the less the WaveNet was trained. The decoder's spectral head tells from the same conditions how loud each band is to
-be. So short pieces of what was said are weighted, band by band, until their log-mel spectrum is the one predicted:
+be. So short pieces of what was said are weighted, band by band, towards the log-mel spectrum predicted:
 
 y[n] = sum_j (g_j * w_j x)[n] / sum_j w_j[n],
 
