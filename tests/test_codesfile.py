@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqspeech import codesfile
-from vqspeech.codesfile import CodesRecord
+from vqspeech.codesrecord import CodesRecord
 from vqspeech.errors import CodesError
 
 

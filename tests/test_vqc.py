@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import vqspeech
 from vqspeech import audio, codesfile, vqc
-from vqspeech.codesfile import CodesRecord
+from vqspeech.codesrecord import CodesRecord
 from vqspeech.entropy import AdaptiveUnigram, CodePrior
 from vqspeech.errors import CodesError
 

@@ -30,19 +30,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from vqspeech import entropy
+from vqspeech.codesrecord import ID_DIGITS
 from vqspeech.entropy import LARGEST_CODEBOOK, AdaptiveUnigram, CodePrior, Predictor, Tick
 from vqspeech.errors import CodesError
 
 if TYPE_CHECKING:
-    from vqspeech.codesfile import CodesRecord
+    from vqspeech.codesrecord import CodesRecord
 
 SUFFIX = ".vqc"
 
 MAGIC = b"VQC"
 VERSION = 1
 
-ID_DIGITS = 8
-"""Hexadecimal digits that are kept of an id."""
 
 MOST_CODES = 1 << 26
 """Codes of one file at most, three days at 250 a second: a header that says more is damaged or means harm."""

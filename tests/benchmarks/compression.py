@@ -23,7 +23,7 @@ import vqspeech
 from vqspeech import audio, codesfile, entropy
 from vqspeech.cli.files import find_sources
 from vqspeech.cli.options import find_prior
-from vqspeech.codesfile import CodesRecord
+from vqspeech.codesrecord import CodesRecord
 from vqspeech.entropy import AdaptiveUnigram, CodePrior, Predictor
 
 OPUS_RATE = 16000

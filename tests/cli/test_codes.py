@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from vqspeech import audio, codesfile
-from vqspeech.codesfile import CodesRecord
+from vqspeech.codesrecord import CodesRecord
 from vqspeech.prior import Prior
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from vqspeech.codesfile import CodesRecord
+    from vqspeech.codesrecord import CodesRecord
     from vqspeech.model import Autoencoder
     from vqspeech.prior import Prior
     from vqspeech.progress import Progress
@@ -190,7 +190,7 @@ def run(args: argparse.Namespace) -> None:
         When the prior knows the codes of another model; after all other files are done, when some could not be encoded.
     """
     from vqspeech import codesfile, vqc
-    from vqspeech.codesfile import CodesRecord
+    from vqspeech.codesrecord import CodesRecord
 
     if args.out is None and args.format != "json":
         raise ConfigurationError(f"--format {args.format} writes files: name a folder with --out")

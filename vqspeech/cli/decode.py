@@ -19,7 +19,7 @@ from vqspeech.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from vqspeech.codesfile import CodesRecord
+    from vqspeech.codesrecord import CodesRecord
     from vqspeech.vqc import PriorFinder
 
 HELP = "codes to recordings"

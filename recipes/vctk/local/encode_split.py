@@ -6,7 +6,7 @@ from pathlib import Path
 
 import vqspeech
 from vqspeech.atomic import write_atomically
-from vqspeech.codesfile import CodesRecord
+from vqspeech.codesrecord import CodesRecord
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import VqspeechError
 from vqspeech.progress import Progress
