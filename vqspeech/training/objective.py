@@ -105,15 +105,17 @@ class Objective(nn.Module):
             Whether encoder and codebook get a gradient. If not, nothing is perturbed or jittered either.
         """
         wav = batch.pcm.float() / 32768
+        conditioner = self.model.decoder.conditioner
+        weight = self.spectral_weight if crop else 1.0
         if not codes_learn:
             with torch.no_grad():
                 output = self.model.bottleneck(self.model.encoder(wav))
+            condition = conditioner(output.z_q, batch.speaker)
             nll = spectral = wav.new_zeros(())
             if crop:
-                nll = _mean(*self._nll(wav, output.z_q, batch, crop))
-            weight = self.spectral_weight if crop else 1.0
+                nll = _mean(*self._nll(wav, condition, batch, crop))
             if weight:
-                spectral = self._spectral(wav, output.z_q, batch, codes_learn)
+                spectral = self._spectral(wav, condition, batch)
             return Losses(nll + weight * spectral, nll.detach(), spectral.detach(), output)
         heard = wav if self.perturbation is None else self.perturbation(wav)
         output = self.model.bottleneck(self.model.encoder(heard))
@@ -122,29 +124,30 @@ class Objective(nn.Module):
         if crop and output.draws is not None:
             nll, cost = self._bound(wav, output.draws, batch, crop)
         elif crop:
-            nll = cost = _mean(*self._nll(wav, z_q, batch, crop))
-        weight = self.spectral_weight if crop else 1.0
+            nll = cost = _mean(*self._nll(wav, conditioner(z_q, batch.speaker), batch, crop))
         spectral = wav.new_zeros(())
         if weight:
-            spectral = self._spectral(wav, z_q, batch, codes_learn)
+            # with cepstra for codes to learn from, the spectrum teaches only what comes after them
+            told = z_q if self.cepstral is None else z_q.detach()
+            spectral = self._spectral(wav, conditioner(told, batch.speaker), batch)
+            if self.cepstral is not None:
+                spectral = spectral + self.cepstral(z_q, batch.speaker, wav, self._mask(batch))
         total = cost + weight * spectral + output.loss
         if output.kl is not None and (output.draws is None or not crop):
             total = total + output.kl / self.model.hop
         return Losses(total, nll.detach(), spectral.detach(), output)
 
-    def _spectral(self, wav: Tensor, z_q: Tensor, batch: Batch, codes_learn: bool) -> Tensor:
-        """Error of the heads: on what conditions the WaveNet, and on the latents themselves while these learn."""
+    def _spectral(self, wav: Tensor, condition: Tensor, batch: Batch) -> Tensor:
+        """Error of the spectrum that the head predicts from what conditions the WaveNet; 0 without a head."""
         head = self.model.decoder.spectral or self.head
         if head is None or self.spectral_loss is None:
             return wav.new_zeros(())
-        starts = torch.arange(z_q.shape[2], device=wav.device) * self.model.hop
-        mask = starts < batch.valid[:, None]
-        heard = z_q if self.cepstral is None else z_q.detach()
-        condition = self.model.decoder.conditioner(heard, batch.speaker)
-        loss = self.spectral_loss(head(condition), wav, mask)
-        if self.cepstral is not None and codes_learn:
-            loss = loss + self.cepstral(z_q, batch.speaker, wav, mask)
-        return loss
+        return self.spectral_loss(head(condition), wav, self._mask(batch))
+
+    def _mask(self, batch: Batch) -> Tensor:
+        """Which frames have recording in them: bool, (batch, frames)."""
+        starts = torch.arange(0, batch.pcm.shape[1], self.model.hop, device=batch.pcm.device)
+        return starts < batch.valid[:, None]
 
     def _bound(self, wav: Tensor, draws: Draws, batch: Batch, crop: int) -> tuple[Tensor, Tensor]:
         """Likelihood of several draws, the mean of them, and the loss that weighs them, both in nats a sample."""
@@ -152,7 +155,8 @@ class Objective(nn.Module):
         # one jitter for all draws of a recording: they shall differ by what is drawn alone
         side_by_side = draws.z.transpose(0, 1).flatten(1, 2)
         z = jitter(side_by_side, self.jitter_probability).unflatten(1, (count, -1)).transpose(0, 1)
-        losses, inside = self._nll(wav, z.flatten(0, 1), batch, crop)
+        condition = self.model.decoder.conditioner(z.flatten(0, 1), batch.speaker.repeat(count))
+        losses, inside = self._nll(wav, condition, batch, crop)
 
         # of each sample whose likelihood is taken, its neighbours that are left out count as much
         samples = inside[: len(wav)].sum() * self.scored_every
@@ -166,23 +170,22 @@ class Objective(nn.Module):
         bound = multi_sample(-whole, (draws.log_ratio * heard).sum(2))
         return _mean(losses, inside), bound.loss.sum() / samples
 
-    def _nll(self, wav: Tensor, z_q: Tensor, batch: Batch, crop: int) -> tuple[Tensor, Tensor]:
+    def _nll(
+        self, wav: Tensor, condition: Tensor, batch: Batch, crop: int
+    ) -> tuple[Tensor, Tensor]:
         """-log p of the samples of each crop, (rows, samples), and 1 for each that is recording, else 0.
 
-        `z_q` has a row a recording, or as many times that as there are draws; all draws of one hear the same past.
+        `condition` has a row a recording, or as many times that as there are draws; all draws of one hear one past.
         """
         decoder, hop = self.model.decoder, self.model.hop
-        draws = len(z_q) // len(wav)
-        speaker, valid, begin = (
-            tensor.repeat(draws) for tensor in (batch.speaker, batch.valid, batch.crop)
-        )
-        condition = decoder.conditioner(z_q, speaker)
+        draws = len(condition) // len(wav)
+        valid, begin = batch.valid.repeat(draws), batch.crop.repeat(draws)
         parts = hop // decoder.condition_hop
         levels = mulaw_encode(wav, self.model.config.levels)
         previous = self._heard(decoder.wavenet.previous(levels)).repeat(draws, 1)
         levels = levels.repeat(draws, 1)
 
-        rows = torch.arange(len(z_q), device=wav.device)[:, None]
+        rows = torch.arange(len(condition), device=wav.device)[:, None]
         samples = begin[:, None] * hop + torch.arange(crop, device=wav.device)
         frames = begin[:, None] * parts + torch.arange(
             crop // decoder.condition_hop, device=wav.device
