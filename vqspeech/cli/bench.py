@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import os
 import platform
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from vqspeech.cli.options import (
     add_model_arguments,
     find_device,
     model_name,
+    number,
     open_model,
 )
 from vqspeech.errors import ConfigurationError
@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seconds",
-        type=_seconds,
+        type=number(lambda value: 0 < value <= 60, "above 0 and at most 60"),
         default=0.5,
         metavar="S",
         help="about what one timing takes, so that a slow row draws fewer samples (default: 0.5)",
@@ -103,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--speech-seconds",
-        type=_seconds,
+        type=number(lambda value: 0 < value <= 60, "above 0 and at most 60"),
         default=1.0,
         metavar="S",
         help="of each file, from the middle of its first ten seconds (default: 1)",
@@ -128,16 +128,6 @@ def _count(text: str) -> int:
 
 def _counts(text: str) -> tuple[int, ...]:
     return tuple(_count(part.strip()) for part in text.split(","))
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= 60:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most 60")
-    return value
 
 
 def model_subject(model: "Autoencoder", speaker: str) -> "Subject":

@@ -7,6 +7,7 @@ from vqspeech.cli.files import Failures, Source, find_sources, sound_outputs
 from vqspeech.cli.options import (
     add_model_arguments,
     add_sampling_arguments,
+    add_speaker_argument,
     open_model,
     sampling_of,
 )
@@ -24,13 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|FOLDER",
         help="sound files, or folders to search",
     )
-    parser.add_argument(
-        "--speaker",
-        action="append",
-        required=True,
-        metavar="NAME[,NAME...]",
-        help="whose voice; vqspeech info lists the speakers",
-    )
+    add_speaker_argument(parser)
     parser.add_argument(
         "--out",
         metavar="FILE|FOLDER",

@@ -10,6 +10,7 @@ from vqspeech.cli.options import (
     add_model_arguments,
     add_prior_argument,
     add_sampling_arguments,
+    add_speaker_argument,
     check_codes,
     coding_progress,
     model_name,
@@ -33,13 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="what vqspeech codes wrote, JSON, npz or vqc; - reads the same from standard input",
     )
-    parser.add_argument(
-        "--speaker",
-        action="append",
-        required=True,
-        metavar="NAME[,NAME...]",
-        help="whose voice; vqspeech info lists the speakers",
-    )
+    add_speaker_argument(parser)
     parser.add_argument(
         "--out",
         metavar="FILE|FOLDER",

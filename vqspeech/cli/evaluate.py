@@ -13,6 +13,7 @@ from vqspeech.cli.options import (
     add_sampling_arguments,
     find_prior,
     model_name,
+    number,
     open_model,
     sampling_of,
 )
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--likelihood-seconds",
-        type=_seconds,
+        type=number(lambda value: value > 0, "above 0"),
         default=math.inf,
         metavar="N",
         help="how much of the split the likelihood is taken on (default: all)",
@@ -270,13 +271,3 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 99999")
     return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value

@@ -44,6 +44,17 @@ def add_model_arguments(
     )
 
 
+def add_speaker_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--speaker``, which may be given more than once, with several names each time."""
+    parser.add_argument(
+        "--speaker",
+        action="append",
+        required=True,
+        metavar="NAME[,NAME...]",
+        help="whose voice; vqspeech info lists the speakers",
+    )
+
+
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--seed`` and what `sampling_of` reads."""
     add_seed_argument(parser)
@@ -60,14 +71,14 @@ def add_draw_arguments(parser: argparse.ArgumentParser, drawn: str, prefix: str 
     """Add ``--temperature`` and ``--top-p`` of what is drawn, with a prefix where there are two kinds of that."""
     parser.add_argument(
         f"--{prefix}temperature",
-        type=_temperature,
+        type=number(lambda value: 0 <= value < math.inf, "from 0 up"),
         default=1.0,
         metavar="T",
         help=f"below 1 likely {drawn} become likelier; 0 always takes the likeliest (default: 1)",
     )
     parser.add_argument(
         f"--{prefix}top-p",
-        type=_top_p,
+        type=number(lambda value: 0 < value <= 1, "above 0 and at most 1"),
         default=1.0,
         metavar="P",
         help=f"draw from the fewest {drawn} that hold this much probability, above 0 and at most 1"
@@ -79,7 +90,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--post-filter``, ``--engine``, ``--mode`` and ``--threads``."""
     parser.add_argument(
         "--post-filter",
-        type=_share,
+        type=number(lambda value: 0 <= value <= 1, "from 0 to 1"),
         default=1.0,
         metavar="S",
         help="how far the spectrum of what was drawn is moved to the one that the decoder predicts, if it does: from 0,"
@@ -120,34 +131,19 @@ def sampling_of(args: argparse.Namespace, prefix: str = "") -> "Sampling":
     )
 
 
-def _temperature(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
-    return value
+def number(fits: Callable[[float], bool], wanted: str) -> Callable[[str], float]:
+    """Return a parser of numbers that refuses those that do not fit, saying what is `wanted`."""
 
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number {wanted}")
+        return value
 
-def _top_p(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most 1")
-    return value
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
+    return parse
 
 
 def _threads(text: str) -> int:

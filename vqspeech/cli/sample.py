@@ -13,8 +13,10 @@ from vqspeech.cli.options import (
     add_model_arguments,
     add_prior_argument,
     add_seed_argument,
+    add_speaker_argument,
     check_codes,
     model_name,
+    number,
     open_model,
     open_prior,
     sampling_of,
@@ -36,15 +38,13 @@ DECODER = "decoder-"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this verb."""
+    add_speaker_argument(parser)
     parser.add_argument(
-        "--speaker",
-        action="append",
-        required=True,
-        metavar="NAME[,NAME...]",
-        help="whose voice; vqspeech info lists the speakers",
-    )
-    parser.add_argument(
-        "--seconds", type=_seconds, default=5.0, metavar="S", help="new speech (default: 5)"
+        "--seconds",
+        type=number(lambda value: 0 < value < math.inf, "above 0"),
+        default=5.0,
+        metavar="S",
+        help="new speech (default: 5)",
     )
     parser.add_argument(
         "--prompt",
@@ -71,16 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
     add_prior_argument(parser)
     add_model_arguments(parser)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
 
 
 def _count(text: str) -> int:
