@@ -190,14 +190,21 @@ class Objective(nn.Module):
         frames = begin[:, None] * parts + torch.arange(
             crop // decoder.condition_hop, device=wav.device
         )
-        first = int(torch.randint(self.scored_every, ())) if self.scored_every > 1 else 0
-        kept = slice(first, None, self.scored_every)
+        kept = self._scored(crop, wav.device)
         logits = decoder.wavenet(previous[rows, samples], condition[rows, frames], kept)
-        samples = samples[:, kept]
+        samples = samples if kept is None else samples.index_select(1, kept)
         losses = F.cross_entropy(
             logits.flatten(0, 1).float(), levels[rows, samples].flatten(), reduction="none"
         )
         return losses.view(samples.shape), (samples < valid[:, None]).float()
+
+    def _scored(self, crop: int, device: torch.device) -> Tensor | None:
+        """Which samples of a crop have their likelihood taken: every so many-th from a random one on; None for all."""
+        if self.scored_every == 1:
+            return None
+        first = torch.randint(self.scored_every, (1,), device=device)
+        count = max(1, crop // self.scored_every)
+        return (first + self.scored_every * torch.arange(count, device=device)).clamp(max=crop - 1)
 
     def _heard(self, previous: Tensor) -> Tensor:
         """What the WaveNet is told of the past: noisy in half of the rows, as what it will have sampled itself."""
