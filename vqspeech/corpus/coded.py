@@ -44,32 +44,39 @@ class CodedUtterance:
 
 
 class CodedCorpus(Protocol):
-    """Levels and codes of a corpus, end to end.
+    """Levels and codes of a corpus, end to end."""
 
-    Attributes
-    ----------
-    path : Path
-        Where it lies, for messages.
-    sample_rate, hop, quantization : int
-        Hz, samples a code, number of µ-law levels.
-    codebook_id : str
-        `Autoencoder.codebook_id` of the model that encoded.
-    utterances : sequence of CodedUtterance
-        In the order of levels and codes.
-    speakers : list of str
-        Speakers with training utterances, sorted.
-    codes : ndarray of uint16, shape (frames,)
-        All codes.
-    """
+    @property
+    def path(self) -> Path:
+        """Where it lies, for messages."""
 
-    path: Path
-    sample_rate: int
-    hop: int
-    quantization: int
-    codebook_id: str
-    utterances: Sequence[CodedUtterance]
-    speakers: list[str]
-    codes: np.ndarray
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+
+    @property
+    def hop(self) -> int:
+        """Samples a code."""
+
+    @property
+    def quantization(self) -> int:
+        """Number of µ-law levels."""
+
+    @property
+    def codebook_id(self) -> str:
+        """`Autoencoder.codebook_id` of the model that encoded."""
+
+    @property
+    def utterances(self) -> Sequence[CodedUtterance]:
+        """In the order of levels and codes."""
+
+    @property
+    def speakers(self) -> list[str]:
+        """Speakers with training utterances, sorted."""
+
+    @property
+    def codes(self) -> np.ndarray:
+        """All codes, uint16, (frames,)."""
 
     def levels(self, begin: int, end: int) -> np.ndarray:
         """Return samples [begin, end) of all levels, uint8."""
@@ -118,10 +125,3 @@ class CodedStore:
     def levels(self, begin: int, end: int) -> np.ndarray:
         """Return samples [begin, end) of all levels, uint8."""
         return self._table[self.store.audio[begin:end].view(np.uint16)]
-
-
-def scorable(corpus: CodedCorpus | PackedStore, split: str, speakers: Sequence[str]) -> list[int]:
-    """Places of those utterances of a split whose speaker is one of `speakers`."""
-    return [
-        i for i, u in enumerate(corpus.utterances) if u.split == split and u.speaker in speakers
-    ]
