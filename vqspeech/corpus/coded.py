@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 
-from vqspeech.audio import mulaw_encode
-from vqspeech.corpus.codestore import CodeStore
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
+
+if TYPE_CHECKING:
+    from vqspeech.corpus.codestore import CodeStore
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,21 @@ class CodedCorpus(Protocol):
         """Return samples [begin, end) of all levels, uint8."""
 
 
+def require_codebook(corpus: CodedCorpus, codebook_id: str | None) -> None:
+    """Refuse a corpus whose codes are those of another codebook than a model's.
+
+    Raises
+    ------
+    CorpusError
+        When that is so.
+    """
+    if corpus.codebook_id != codebook_id:
+        raise CorpusError(
+            f"{corpus.path}: codes of codebook {corpus.codebook_id}, the model has {codebook_id or 'none'};"
+            " take the model that the codes were made with, or make them anew with this one"
+        )
+
+
 class CodedStore:
     """A packed store beside the codes of it, as a `CodedCorpus`; levels are computed as they are asked for.
 
@@ -100,18 +115,19 @@ class CodedStore:
         The codes are those of another store, or there are too many levels.
     """
 
-    def __init__(self, store: PackedStore, coded: CodeStore, quantization: int = 256) -> None:
+    def __init__(self, store: PackedStore, coded: "CodeStore", quantization: int = 256) -> None:
         if quantization > 256:
             raise CorpusError(f"{quantization} levels: at most 256 fit into a byte")
         self.path, self.store = store.path, store
         self.sample_rate, self.hop, self.quantization = coded.sample_rate, coded.hop, quantization
-        self.codebook_id, self.codes = coded.codebook_id, coded.codes
+        self.codebook_id = coded.codebook_id
+        self.codes: np.ndarray = coded.codes
         self.speakers = store.speakers
         unshifted = [sequence for sequence in coded.sequences if not sequence.shift]
         names = [(u.corpus, u.speaker, u.utterance) for u in store.utterances]
         if names != [(s.corpus, s.speaker, s.utterance) for s in unshifted]:
             raise CorpusError(f"{coded.path}: not the codes of {store.path}")
-        self.utterances = [
+        self.utterances: Sequence[CodedUtterance] = [
             CodedUtterance(*name, u.split, u.offset, u.samples, s.offset, s.frames)
             for name, u, s in zip(names, store.utterances, unshifted, strict=True)
         ]
@@ -119,6 +135,11 @@ class CodedStore:
     @cached_property
     def _table(self) -> np.ndarray:
         """Level of each 16-bit sample, in the order of its bits as an unsigned number."""
+        # Packs, too, need this module, and are read without torch.
+        import torch
+
+        from vqspeech.audio import mulaw_encode
+
         pcm = torch.arange(65536, dtype=torch.int32).to(torch.int16)
         return mulaw_encode(pcm.float() / 32768, self.quantization).to(torch.uint8).numpy()
 
