@@ -18,8 +18,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from vqspeech.atomic import write_atomically
 from vqspeech.checkpoint import read_header, save_model
-from vqspeech.corpus.coded import CodedCorpus, CodedStore
+from vqspeech.corpus.coded import CodedCorpus, CodedStore, require_codebook
 from vqspeech.corpus.codestore import extract_codes
+from vqspeech.corpus.pack import INDEX as PACK
+from vqspeech.corpus.pack import Pack
 from vqspeech.corpus.segments import CodedSegments, Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
@@ -75,6 +77,8 @@ def train(config: TrainConfig) -> Path | None:
     fabric = launch(config.run)
     state = start(config, corpus.speakers, fabric.device)
     model, spoken = state.objective.model, averaged(state)
+    if not isinstance(corpus, PackedStore):
+        require_codebook(corpus, model.codebook_id)
     config = replace(config, model=model.config)
     resumed = resume(fabric, state, state_file)
     steps = config.spectral.steps + config.optimizer.steps
@@ -131,7 +135,16 @@ def open_corpus(config: TrainConfig) -> Corpus:
         It cannot be used with these settings.
     """
     path = Path(config.data.store)
-    corpus: Corpus = PackedStore(path)
+    corpus: Corpus
+    if (path / PACK).is_file():
+        if config.learn == "all" or not config.init:
+            raise ConfigurationError(
+                f"{path}: a pack has codes and no sound; it needs init, the model of its codes, and learn=decoder or"
+                " learn=speakers"
+            )
+        corpus = Pack(path)
+    else:
+        corpus = PackedStore(path)
     if corpus.sample_rate != config.model.sample_rate:
         raise ConfigurationError(
             f"{corpus.path}: recordings at {corpus.sample_rate} Hz, the model's sample_rate is"
