@@ -8,6 +8,7 @@ continuous bottleneck has none, its latents, float32, (dim, frames). Wherever co
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,24 @@ BLOCK_SAMPLES = 320_000
 
 SCORED_SAMPLES = 8_000
 """Samples whose likelihood is computed at a time; more would fall out of cache, less would repeat more context."""
+
+
+class Conditioning(NamedTuple):
+    """What conditions the WaveNet on a recording.
+
+    Attributes
+    ----------
+    plain : Tensor
+        (frames, condition_channels), of codes and speaker alone: what the decoder's heads take.
+    condition : Tensor
+        (frames, condition_channels), with the pitch contour in it: what the WaveNet takes.
+    lag : Tensor or None
+        int64, (frames,), samples of a pitch period, 0 where there is none; None of a decoder without pitch.
+    """
+
+    plain: Tensor
+    condition: Tensor
+    lag: Tensor | None
 
 
 class Autoencoder(nn.Module):
@@ -276,6 +295,7 @@ class Autoencoder(nn.Module):
         *,
         seeds: Sequence[int],
         sampling: Sampling = DEFAULT,
+        contours: Sequence[Tensor | np.ndarray | None] | None = None,
     ) -> Iterator[list[Tensor]]:
         """Decode several code sequences, of any lengths, together, and hand out blocks as they are made.
 
@@ -293,6 +313,8 @@ class Autoencoder(nn.Module):
             Seed of each.
         sampling : Sampling
             How levels are drawn, and by what.
+        contours : sequence of Tensor, ndarray or None, optional
+            Pitch contour of each, see `condition`; None for the one that the decoder predicts.
 
         Returns
         -------
@@ -307,14 +329,15 @@ class Autoencoder(nn.Module):
         VqspeechError
             Unknown speaker, or codes or lengths that cannot belong to this model.
         """
-        conditions, lengths = self._conditions(codes, speakers, samples)
+        conditions, lengths = self._conditions(codes, speakers, samples, contours)
         blocks = draw(
             self.decoder.wavenet,
-            conditions,
+            [of.condition for of in conditions],
             self.decoder.condition_hop,
             lengths,
             seeds=seeds,
             sampling=sampling,
+            lags=_lags(conditions),
         )
         sounds = self._sounds(conditions, lengths, sampling)
         return ([sound(row) for sound, row in zip(sounds, rows, strict=True)] for rows in blocks)
@@ -327,13 +350,14 @@ class Autoencoder(nn.Module):
         *,
         seeds: Sequence[int],
         sampling: Sampling = DEFAULT,
+        contours: Sequence[Tensor | np.ndarray | None] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Tensor]:
         """Decode several code sequences, of any lengths, together.
 
         Parameters
         ----------
-        codes, speakers, samples, seeds, sampling
+        codes, speakers, samples, seeds, sampling, contours
             See `decode_blocks`.
         progress : callable, optional
             Called with samples done and samples in all, now and then.
@@ -348,21 +372,24 @@ class Autoencoder(nn.Module):
         VqspeechError
             See `decode_blocks`.
         """
-        conditions, lengths = self._conditions(codes, speakers, samples)
+        conditions, lengths = self._conditions(codes, speakers, samples, contours)
         levels = sample(
             self.decoder.wavenet,
-            conditions,
+            [of.condition for of in conditions],
             self.decoder.condition_hop,
             lengths,
             seeds=seeds,
             sampling=sampling,
+            lags=_lags(conditions),
             progress=progress,
         )
         sounds = self._sounds(conditions, lengths, sampling)
         return [sound(row) for sound, row in zip(sounds, levels, strict=True)]
 
     @torch.inference_mode()
-    def condition(self, told: Tensor, speaker: str) -> Tensor:
+    def condition(
+        self, told: Tensor, speaker: str, contour: Tensor | np.ndarray | None = None
+    ) -> Conditioning:
         """Compute what conditions the WaveNet.
 
         Parameters
@@ -371,31 +398,57 @@ class Autoencoder(nn.Module):
             Codes, int64, (frames,), in [0, codebook_size); or latents, float, (dim, frames).
         speaker : str
             Whose voice.
+        contour : Tensor or ndarray, optional
+            Float, (condition frames,), F0 in Hz, 0 where unvoiced. Without one a decoder with pitch predicts it from
+            codes and speaker; a decoder without pitch does not look at it.
 
         Returns
         -------
-        Tensor
-            (frames * hop / condition_hop, condition_channels), on the device of the model.
+        Conditioning
+            For frames * hop / condition_hop condition frames, on the device of the model.
 
         Raises
         ------
         VqspeechError
-            The model does not know the speaker, or has no codes and is given some.
+            The model does not know the speaker, or has no codes and is given some, or the contour has another length
+            or holds what is no frequency.
         """
         index = torch.tensor([self.speaker_index(speaker)], device=self.device)
         batch = told[None].to(self.device)
         z_q = batch if batch.is_floating_point() else self.quantizer.dequantize(batch)
-        return self.decoder.conditioner(z_q, index)[0]
+        plain = self.decoder.conditioner(z_q, index)
+        pitch = self.decoder.pitch
+        if pitch is None:
+            return Conditioning(plain[0], plain[0], None)
+        if contour is None:
+            f0 = pitch.contour(pitch.predict(plain), index)
+        else:
+            f0 = self._checked_contour(contour, plain.shape[1])[None]
+        condition, lag = self.decoder.voiced(plain, f0)
+        return Conditioning(plain[0], condition[0], None if lag is None else lag[0])
+
+    def _checked_contour(self, contour: Tensor | np.ndarray, frames: int) -> Tensor:
+        given = torch.as_tensor(contour).to(self.device, torch.float32)
+        if given.shape != (frames,):
+            raise VqspeechError(
+                f"a pitch contour of shape {tuple(given.shape)}: expected ({frames},), a value for every"
+                f" {self.decoder.condition_hop} samples"
+            )
+        if not (torch.isfinite(given).all() and (given >= 0).all()):
+            raise VqspeechError("a pitch contour holds values that are no frequencies in Hz")
+        return given
 
     def _conditions(
         self,
         codes: Sequence[Tensor | np.ndarray],
         speakers: Sequence[str],
         samples: Sequence[int | None],
-    ) -> tuple[list[Tensor], list[int]]:
-        """Check what is to be decoded; the condition (frames, channels) and the length of each."""
+        contours: Sequence[Tensor | np.ndarray | None] | None = None,
+    ) -> tuple[list[Conditioning], list[int]]:
+        """Check what is to be decoded; the conditioning and the length of each."""
         conditions, lengths = [], []
-        for sequence, speaker, length in zip(codes, speakers, samples, strict=True):
+        given = [None] * len(codes) if contours is None else contours
+        for sequence, speaker, length, contour in zip(codes, speakers, samples, given, strict=True):
             row = torch.as_tensor(sequence)
             if row.is_floating_point() and row.ndim == 2:
                 row = row.float()
@@ -408,12 +461,12 @@ class Autoencoder(nn.Module):
                 raise VqspeechError(
                     f"{length} samples asked of {frames} codes of {self.hop} samples each"
                 )
-            conditions.append(self.condition(row, speaker))
+            conditions.append(self.condition(row, speaker, contour))
             lengths.append(frames * self.hop if length is None else length)
         return conditions, lengths
 
     def _sounds(
-        self, conditions: Sequence[Tensor], lengths: Sequence[int], sampling: Sampling
+        self, conditions: Sequence[Conditioning], lengths: Sequence[int], sampling: Sampling
     ) -> list[Callable[[Tensor], Tensor]]:
         """For each stream, what makes sound of its levels, block by block: the same bits in whatever blocks."""
         values = mulaw_decode(torch.arange(self.config.levels), self.config.levels)
@@ -421,9 +474,9 @@ class Autoencoder(nn.Module):
         if head is None or not sampling.post_filter:
             return [values.__getitem__ for _ in conditions]
 
-        def sound(condition: Tensor, samples: int) -> Callable[[Tensor], Tensor]:
+        def sound(condition: Conditioning, samples: int) -> Callable[[Tensor], Tensor]:
             with torch.inference_mode():
-                predicted = head(condition[None])[0]
+                predicted = head(condition.plain[None])[0]
             post_filter = PostFilter(head, predicted, samples, sampling.post_filter)
             return lambda levels: post_filter(values[levels])
 
@@ -507,7 +560,13 @@ class Autoencoder(nn.Module):
         )
 
     @torch.inference_mode()
-    def nll(self, levels: Tensor, told: Tensor, speaker: str) -> Tensor:
+    def nll(
+        self,
+        levels: Tensor,
+        told: Tensor,
+        speaker: str,
+        contour: Tensor | np.ndarray | None = None,
+    ) -> Tensor:
         """Negative log-likelihood of a recording under what is told of it, exact, in windows of bounded memory.
 
         Parameters
@@ -518,6 +577,8 @@ class Autoencoder(nn.Module):
             Codes, int64, (frames,), or latents, float32, (dim, frames); frames = ceil(samples / hop).
         speaker : str
             Name of the speaker.
+        contour : Tensor or ndarray, optional
+            Pitch contour, see `condition`.
 
         Returns
         -------
@@ -525,11 +586,13 @@ class Autoencoder(nn.Module):
             float32, (samples,): -log p of each level given those before it, in nats, on the CPU.
         """
         net, target = self.decoder.wavenet, levels[None].to(self.device)
+        _, condition, lag = self.condition(told, speaker, contour)
         windows = net.windows(
             net.previous(target),
-            self.condition(told, speaker)[None],
+            condition[None],
             self.decoder.condition_hop,
             SCORED_SAMPLES,
+            None if lag is None else lag[None],
         )
         losses, start = [], 0
         for logits in windows:
@@ -538,3 +601,8 @@ class Autoencoder(nn.Module):
             losses.append(F.cross_entropy(logits[0].float(), wanted, reduction="none"))
             start = stop
         return torch.cat(losses).cpu()
+
+
+def _lags(conditions: Sequence[Conditioning]) -> list[Tensor] | None:
+    lags = [of.lag for of in conditions if of.lag is not None]
+    return lags or None

@@ -65,6 +65,7 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
             "history_noise": 2.0,
             "balance": 0.0,
             "workers": 0,
+            "pitch": "auto",
         },
         "optimizer": {
             "steps": 8,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vqspeech.corpus.pitchtracks import PitchTracks
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
 
@@ -26,12 +27,15 @@ class Batch(NamedTuple):
         int64, (batch,): samples that are recording.
     crop : Tensor
         int64, (batch,): frame at which the part for the WaveNet starts.
+    contour : Tensor
+        float32, (batch, condition frames), Hz, 0 where unvoiced: pitch contours; (batch, 0) where there are none.
     """
 
     pcm: Tensor
     speaker: Tensor
     valid: Tensor
     crop: Tensor
+    contour: Tensor
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Segments(Dataset[Batch]):
         Number of this worker.
     speakers : sequence of str, optional
         Names by the index that a batch gives them; the store's own without.
+    pitch : tuple of PitchTracks and int, optional
+        Contours of the store, and samples of a frame of those that a batch gets.
     """
 
     def __init__(
@@ -91,7 +97,9 @@ class Segments(Dataset[Batch]):
         seed: int,
         rank: int = 0,
         speakers: Sequence[str] | None = None,
+        pitch: tuple[PitchTracks, int] | None = None,
     ) -> None:
+        self.pitch, self._places = pitch, store.indices("train")
         self.store, self.phases, self.hop, self.seed, self.rank = store, phases, hop, seed, rank
         indices = store.indices("train")
         if len(indices) == 0:
@@ -149,4 +157,12 @@ class Segments(Dataset[Batch]):
             torch.from_numpy(self._speakers[chosen]),
             torch.from_numpy(valid),
             torch.from_numpy(crop),
+            torch.from_numpy(self._contours(self._places[chosen], starts, phase.segment)),
         )
+
+    def _contours(self, places: np.ndarray, starts: np.ndarray, segment: int) -> np.ndarray:
+        if self.pitch is None:
+            return np.zeros((len(places), 0), np.float32)
+        tracks, hop = self.pitch
+        rows = zip(places.tolist(), starts.tolist(), strict=True)
+        return np.stack([tracks.cut(place, start, segment // hop, hop) for place, start in rows])

@@ -45,6 +45,8 @@ class DataConfig:
         How far the WaveNet hears speakers equally often; 0 as they come, 1 equally.
     workers : int
         Loader processes; 0 loads in the training process.
+    pitch : str
+        File of the store's pitch tracks, for a decoder with pitch; ``auto`` for the store's own, made when needed.
     """
 
     store: str
@@ -55,6 +57,7 @@ class DataConfig:
     history_noise: float
     balance: float
     workers: int
+    pitch: str
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from vqspeech.atomic import write_atomically
-from vqspeech.checkpoint import save_model
+from vqspeech.checkpoint import read_header, save_model
+from vqspeech.corpus.pitchtracks import PitchTracks, open_tracks
 from vqspeech.corpus.segments import Batch, Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
@@ -68,11 +69,19 @@ def train(config: TrainConfig) -> Path | None:
             " judged; prepare a corpus with validation utterances"
         )
     fabric = launch(config.run, _strategy(config))
-    state = start(config, store.speakers, fabric.device)
+    tracks = pitch_tracks(config, store, fabric)
+    voices = None if tracks is None else tracks.voices()
+    state = start(config, store.speakers, fabric.device, voices)
     model, spoken = state.objective.model, averaged(state)
     config = replace(config, model=model.config)
     segments = Segments(
-        store, config.phases(), model.hop, config.run.seed, fabric.global_rank, model.speakers
+        store,
+        config.phases(),
+        model.hop,
+        config.run.seed,
+        fabric.global_rank,
+        model.speakers,
+        None if tracks is None else (tracks, model.decoder.condition_hop),
     )
     if state_file.exists():
         load_state(state, state_file)
@@ -140,6 +149,17 @@ def train(config: TrainConfig) -> Path | None:
     return model_file
 
 
+def pitch_tracks(config: TrainConfig, store: PackedStore, fabric: Fabric) -> PitchTracks | None:
+    """Contours of the store where the model takes pitch: read, or made by the first worker."""
+    takes = config.model.decoder.get("pitch", False)
+    if config.init:
+        takes = takes or read_header(config.init)["config"]["decoder"].get("pitch", False)
+    if not takes:
+        return None
+    with fabric.rank_zero_first():
+        return open_tracks(store, config.data.pitch)
+
+
 def _strategy(config: TrainConfig) -> str:
     if config.run.strategy == "auto" and config.run.devices > 1:
         # the warm start leaves the WaveNet without a gradient
@@ -182,6 +202,7 @@ def _scalars(state: State, stepped: Stepped, rate: float) -> dict[str, float | T
     return {
         "train/nats_per_sample": losses.nll,
         "train/spectral": losses.spectral,
+        "train/pitch": losses.pitch,
         "train/bottleneck": output.loss.detach(),
         **of_kind,
         "train/gradient_norm": stepped.norm,

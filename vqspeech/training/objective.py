@@ -19,6 +19,7 @@ from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.jitter import jitter
 from vqspeech.nn.spectral import SpectralHead, SpectralLoss
 from vqspeech.nn.vimco import multi_sample
+from vqspeech.training.contour import WEIGHT, pitch_loss, worn
 from vqspeech.training.perturb import Perturbation
 
 
@@ -35,12 +36,15 @@ class Losses(NamedTuple):
         Error of the spectral head, and of the cepstral head beside it; 0 without one.
     output : BottleneckOutput
         For the update of the bottleneck.
+    pitch : Tensor
+        Error of the head that predicts the pitch contour; 0 of a decoder without pitch.
     """
 
     total: Tensor
     nll: Tensor
     spectral: Tensor
     output: BottleneckOutput
+    pitch: Tensor
 
 
 class Objective(nn.Module):
@@ -107,6 +111,7 @@ class Objective(nn.Module):
         wav = batch.pcm.float() / 32768
         conditioner = self.model.decoder.conditioner
         weight = self.spectral_weight if crop else 1.0
+        pitch_weight = WEIGHT if crop else 1.0
         if not codes_learn:
             with torch.no_grad():
                 output = self.model.bottleneck(self.model.encoder(wav))
@@ -116,7 +121,9 @@ class Objective(nn.Module):
                 nll = _mean(*self._nll(wav, condition, batch, crop))
             if weight:
                 spectral = self._spectral(wav, condition, batch)
-            return Losses(nll + weight * spectral, nll.detach(), spectral.detach(), output)
+            pitch = self._pitch(condition, batch)
+            total = nll + weight * spectral + pitch_weight * pitch
+            return Losses(total, nll.detach(), spectral.detach(), output, pitch.detach())
         heard = wav if self.perturbation is None else self.perturbation(wav)
         output = self.model.bottleneck(self.model.encoder(heard))
         z_q = jitter(output.z_q, self.jitter_probability)
@@ -125,17 +132,40 @@ class Objective(nn.Module):
             nll, cost = self._bound(wav, output.draws, batch, crop)
         elif crop:
             nll = cost = _mean(*self._nll(wav, conditioner(z_q, batch.speaker), batch, crop))
-        spectral = wav.new_zeros(())
+        spectral = pitch = wav.new_zeros(())
+        # with cepstra for codes to learn from, spectrum and pitch teach only what comes after them
+        told = z_q if self.cepstral is None else z_q.detach()
+        if weight or self.model.decoder.pitch is not None:
+            condition = conditioner(told, batch.speaker)
+            pitch = self._pitch(condition, batch)
         if weight:
-            # with cepstra for codes to learn from, the spectrum teaches only what comes after them
-            told = z_q if self.cepstral is None else z_q.detach()
-            spectral = self._spectral(wav, conditioner(told, batch.speaker), batch)
+            spectral = self._spectral(wav, condition, batch)
             if self.cepstral is not None:
                 spectral = spectral + self.cepstral(z_q, batch.speaker, wav, self._mask(batch))
-        total = cost + weight * spectral + output.loss
+        total = cost + weight * spectral + pitch_weight * pitch + output.loss
         if output.kl is not None and (output.draws is None or not crop):
             total = total + output.kl / self.model.hop
-        return Losses(total, nll.detach(), spectral.detach(), output)
+        return Losses(total, nll.detach(), spectral.detach(), output, pitch.detach())
+
+    def _pitch(self, condition: Tensor, batch: Batch) -> Tensor:
+        """Error of the contour that the decoder predicts from conditions; 0 of one without pitch."""
+        pitch = self.model.decoder.pitch
+        if pitch is None:
+            return condition.new_zeros(())
+        found = pitch.predict(condition)
+        return pitch_loss(pitch, found, batch.contour, batch.speaker, self._mask(batch))
+
+    def _voiced(self, condition: Tensor, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Condition with a contour, worn for training, and its lags; rows as in `condition`."""
+        pitch = self.model.decoder.pitch
+        if pitch is None:
+            return condition, None
+        draws = len(condition) // len(batch.contour)
+        with torch.no_grad():
+            speaker = batch.speaker.repeat(draws)
+            predicted = pitch.contour(pitch.predict(condition), speaker)
+            contour = worn(batch.contour.repeat(draws, 1), predicted)
+        return self.model.decoder.voiced(condition, contour)
 
     def _spectral(self, wav: Tensor, condition: Tensor, batch: Batch) -> Tensor:
         """Error of the spectrum that the head predicts from what conditions the WaveNet; 0 without a head."""
@@ -192,7 +222,13 @@ class Objective(nn.Module):
         )
         first = int(torch.randint(self.scored_every, ())) if self.scored_every > 1 else 0
         kept = slice(first, None, self.scored_every)
-        logits = decoder.wavenet(previous[rows, samples], condition[rows, frames], kept)
+        condition, lag = self._voiced(condition, batch)
+        logits = decoder.wavenet(
+            previous[rows, samples],
+            condition[rows, frames],
+            kept,
+            None if lag is None else lag[rows, frames],
+        )
         samples = samples[:, kept]
         losses = F.cross_entropy(
             logits.flatten(0, 1).float(), levels[rows, samples].flatten(), reduction="none"
