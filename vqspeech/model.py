@@ -17,15 +17,19 @@ from torch.nn import functional as F
 
 from vqspeech.architecture import BOTTLENECKS, DISCRETE, ModelConfig, check_config
 from vqspeech.audio import mulaw_decode
-from vqspeech.errors import VqspeechError
+from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.nn.bottleneck import Bottleneck, DiscreteBottleneck
 from vqspeech.nn.decoder import Decoder
 from vqspeech.nn.encoder import Encoder
+from vqspeech.pitch import Voice, look_up, move, smooth, track
 from vqspeech.postfilter import PostFilter
 from vqspeech.sampling import DEFAULT, Sampling, draw, sample
 
 BLOCK_SAMPLES = 320_000
 """Samples encoded at a time; bounds the memory that a long recording takes."""
+
+PITCH = ("source", "predicted")
+"""Where the pitch contour of a conversion comes from, the default first."""
 
 SCORED_SAMPLES = 8_000
 """Samples whose likelihood is computed at a time; more would fall out of cache, less would repeat more context."""
@@ -427,6 +431,52 @@ class Autoencoder(nn.Module):
         condition, lag = self.decoder.voiced(plain, f0)
         return Conditioning(plain[0], condition[0], None if lag is None else lag[0])
 
+    @torch.inference_mode()
+    def contour(
+        self,
+        told: Tensor,
+        speaker: str,
+        source: np.ndarray | None = None,
+        semitones: float = 0.0,
+    ) -> Tensor:
+        """Make the pitch contour of a decoding, for `condition` and all that decodes.
+
+        Parameters
+        ----------
+        told : Tensor
+            Codes, int64, (frames,), or latents, float, (dim, frames).
+        speaker : str
+            Whose voice.
+        source : ndarray, optional
+            Contour of the recording that the codes are of, from `vqspeech.pitch.track`: it is smoothed and moved to
+            the speaker's mean and deviation. Without it the contour is predicted from codes and speaker.
+        semitones : float
+            Added to either.
+
+        Returns
+        -------
+        Tensor
+            float32, (condition frames,), F0 in Hz, 0 where unvoiced, on the CPU.
+
+        Raises
+        ------
+        VqspeechError
+            The decoder takes no pitch, or what `condition` raises.
+        """
+        pitch = self.decoder.pitch
+        if pitch is None:
+            raise VqspeechError("the model takes no pitch: its decoder was trained without")
+        index = self.speaker_index(speaker)
+        hop = self.decoder.condition_hop
+        if source is not None:
+            voice = Voice(*pitch.voices[index].tolist())
+            frames = told.shape[-1] * (self.hop // hop)
+            moved = move(smooth(source), voice, semitones)
+            return torch.from_numpy(look_up(moved, 0, frames, hop, self.sample_rate))
+        plain = self.condition(told, speaker).plain[None]
+        predicted = pitch.contour(pitch.predict(plain), torch.tensor([index], device=self.device))
+        return predicted[0].cpu() * 2 ** (semitones / 12)
+
     def _checked_contour(self, contour: Tensor | np.ndarray, frames: int) -> Tensor:
         given = torch.as_tensor(contour).to(self.device, torch.float32)
         if given.shape != (frames,):
@@ -507,6 +557,7 @@ class Autoencoder(nn.Module):
         *,
         seed: int = 0,
         sampling: Sampling = DEFAULT,
+        contour: Tensor | np.ndarray | None = None,
     ) -> Iterator[Tensor]:
         """Decode one code sequence and hand out the recording as it is made; see `decode_blocks`.
 
@@ -515,7 +566,9 @@ class Autoencoder(nn.Module):
         iterator of Tensor
             float32 in [-1, 1], on the CPU, at least one sample each. Joined, they are what `decode` returns.
         """
-        blocks = self.decode_blocks([codes], [speaker], [samples], seeds=[seed], sampling=sampling)
+        blocks = self.decode_blocks(
+            [codes], [speaker], [samples], seeds=[seed], sampling=sampling, contours=[contour]
+        )
         return (block for (block,) in blocks if len(block))
 
     def decode(
@@ -526,6 +579,7 @@ class Autoencoder(nn.Module):
         *,
         seed: int = 0,
         sampling: Sampling = DEFAULT,
+        contour: Tensor | np.ndarray | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
         """Decode one code sequence; see `decode_batch`.
@@ -536,7 +590,13 @@ class Autoencoder(nn.Module):
             float32 in [-1, 1], (samples,), on the CPU.
         """
         return self.decode_batch(
-            [codes], [speaker], [samples], seeds=[seed], sampling=sampling, progress=progress
+            [codes],
+            [speaker],
+            [samples],
+            seeds=[seed],
+            sampling=sampling,
+            contours=[contour],
+            progress=progress,
         )[0]
 
     def convert(
@@ -544,19 +604,56 @@ class Autoencoder(nn.Module):
         wav: Tensor | np.ndarray,
         speaker: str,
         *,
+        pitch: str = "source",
+        semitones: float = 0.0,
         seed: int = 0,
         sampling: Sampling = DEFAULT,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
         """Say a recording (samples,) again in the voice of `speaker`, at the same length.
 
+        Parameters
+        ----------
+        wav : Tensor or ndarray
+            float, (samples,), at least one sample.
+        speaker : str
+            Whose voice.
+        pitch : str
+            Contour of a decoder that takes pitch: ``source``, the recording's, moved to the speaker's mean and
+            deviation, or ``predicted``, from codes and speaker.
+        semitones : float
+            Added to the contour; other than 0, the decoder must take pitch.
+        seed, sampling, progress
+            See `decode_batch`.
+
         Returns
         -------
         Tensor
             float32 in [-1, 1], (samples,), on the CPU.
+
+        Raises
+        ------
+        ConfigurationError
+            `pitch` is neither of the two.
+        VqspeechError
+            See `contour` and `decode_blocks`.
         """
+        if pitch not in PITCH:
+            raise ConfigurationError(f"pitch {pitch!r}: choose one of {', '.join(PITCH)}")
+        told, contour = self.tell(wav), None
+        if self.decoder.pitch is not None or semitones:
+            tracked = None
+            if pitch == "source" and self.decoder.pitch is not None:
+                tracked = track(torch.as_tensor(wav).numpy(), self.sample_rate)
+            contour = self.contour(told, speaker, tracked, semitones)
         return self.decode(
-            self.tell(wav), speaker, len(wav), seed=seed, sampling=sampling, progress=progress
+            told,
+            speaker,
+            len(wav),
+            seed=seed,
+            sampling=sampling,
+            contour=contour,
+            progress=progress,
         )
 
     @torch.inference_mode()
