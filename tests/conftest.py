@@ -122,6 +122,29 @@ def tiny_of_kind(tiny_config: ModelConfig) -> Callable[[str], Autoencoder]:
 
 
 @pytest.fixture(scope="session")
+def voiced_model_file(tiny_config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the model file of a tiny model whose decoder takes pitch, with random weights for that too."""
+    decoder = {**tiny_config.decoder, "pitch": True, "spectral_channels": 8}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Autoencoder(replace(tiny_config, decoder=decoder), ["p225", "p226", "p227"])
+        assert model.decoder.pitch is not None
+        assert model.decoder.wavenet.taps is not None
+        torch.nn.init.normal_(model.decoder.wavenet.taps)
+        torch.nn.init.normal_(model.decoder.pitch.columns.weight)
+        model.decoder.pitch.voices.copy_(torch.tensor([[7.6, 0.2], [6.8, 0.25], [7.0, 0.1]]))
+    path = tmp_path_factory.mktemp("model") / "voiced.safetensors"
+    save_model(model, path, training={"steps": 0})
+    return path
+
+
+@pytest.fixture(scope="session")
+def voiced_model(voiced_model_file: Path) -> Autoencoder:
+    """Return the tiny model that takes pitch; no test may change it."""
+    return load_model(voiced_model_file)
+
+
+@pytest.fixture(scope="session")
 def continuous_model_file(
     tiny_of_kind: Callable[[str], Autoencoder], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

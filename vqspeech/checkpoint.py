@@ -54,7 +54,7 @@ class Kind:
     whole: tuple[str, ...]
 
 
-MODEL = Kind("model", "vqspeech-model", 1, ModelConfig, ("bottleneck.",))
+MODEL = Kind("model", "vqspeech-model", 1, ModelConfig, ("bottleneck.", "decoder.pitch.voices"))
 PRIOR = Kind("prior", "vqspeech-prior", 1, PriorConfig, ("unigram",))
 
 

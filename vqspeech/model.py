@@ -8,6 +8,7 @@ continuous bottleneck has none, its latents, float32, (dim, frames). Wherever co
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,18 +17,40 @@ from torch.nn import functional as F
 
 from vqspeech.architecture import BOTTLENECKS, DISCRETE, ModelConfig, check_config
 from vqspeech.audio import mulaw_decode
-from vqspeech.errors import VqspeechError
+from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.nn.bottleneck import Bottleneck, DiscreteBottleneck
 from vqspeech.nn.decoder import Decoder
 from vqspeech.nn.encoder import Encoder
+from vqspeech.pitch import Voice, look_up, move, smooth, track
 from vqspeech.postfilter import PostFilter
 from vqspeech.sampling import DEFAULT, Sampling, draw, sample
 
 BLOCK_SAMPLES = 320_000
 """Samples encoded at a time; bounds the memory that a long recording takes."""
 
+PITCH = ("source", "predicted")
+"""Where the pitch contour of a conversion comes from, the default first."""
+
 SCORED_SAMPLES = 8_000
 """Samples whose likelihood is computed at a time; more would fall out of cache, less would repeat more context."""
+
+
+class Conditioning(NamedTuple):
+    """What conditions the WaveNet on a recording.
+
+    Attributes
+    ----------
+    plain : Tensor
+        (frames, condition_channels), of codes and speaker alone: what the decoder's heads take.
+    condition : Tensor
+        (frames, condition_channels), with the pitch contour in it: what the WaveNet takes.
+    lag : Tensor or None
+        int64, (frames,), samples of a pitch period, 0 where there is none; None of a decoder without pitch.
+    """
+
+    plain: Tensor
+    condition: Tensor
+    lag: Tensor | None
 
 
 class Autoencoder(nn.Module):
@@ -276,6 +299,7 @@ class Autoencoder(nn.Module):
         *,
         seeds: Sequence[int],
         sampling: Sampling = DEFAULT,
+        contours: Sequence[Tensor | np.ndarray | None] | None = None,
     ) -> Iterator[list[Tensor]]:
         """Decode several code sequences, of any lengths, together, and hand out blocks as they are made.
 
@@ -293,6 +317,8 @@ class Autoencoder(nn.Module):
             Seed of each.
         sampling : Sampling
             How levels are drawn, and by what.
+        contours : sequence of Tensor, ndarray or None, optional
+            Pitch contour of each, see `condition`; None for the one that the decoder predicts.
 
         Returns
         -------
@@ -307,14 +333,15 @@ class Autoencoder(nn.Module):
         VqspeechError
             Unknown speaker, or codes or lengths that cannot belong to this model.
         """
-        conditions, lengths = self._conditions(codes, speakers, samples)
+        conditions, lengths = self._conditions(codes, speakers, samples, contours)
         blocks = draw(
             self.decoder.wavenet,
-            conditions,
+            [of.condition for of in conditions],
             self.decoder.condition_hop,
             lengths,
             seeds=seeds,
             sampling=sampling,
+            lags=_lags(conditions),
         )
         sounds = self._sounds(conditions, lengths, sampling)
         return ([sound(row) for sound, row in zip(sounds, rows, strict=True)] for rows in blocks)
@@ -327,13 +354,14 @@ class Autoencoder(nn.Module):
         *,
         seeds: Sequence[int],
         sampling: Sampling = DEFAULT,
+        contours: Sequence[Tensor | np.ndarray | None] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Tensor]:
         """Decode several code sequences, of any lengths, together.
 
         Parameters
         ----------
-        codes, speakers, samples, seeds, sampling
+        codes, speakers, samples, seeds, sampling, contours
             See `decode_blocks`.
         progress : callable, optional
             Called with samples done and samples in all, now and then.
@@ -348,21 +376,24 @@ class Autoencoder(nn.Module):
         VqspeechError
             See `decode_blocks`.
         """
-        conditions, lengths = self._conditions(codes, speakers, samples)
+        conditions, lengths = self._conditions(codes, speakers, samples, contours)
         levels = sample(
             self.decoder.wavenet,
-            conditions,
+            [of.condition for of in conditions],
             self.decoder.condition_hop,
             lengths,
             seeds=seeds,
             sampling=sampling,
+            lags=_lags(conditions),
             progress=progress,
         )
         sounds = self._sounds(conditions, lengths, sampling)
         return [sound(row) for sound, row in zip(sounds, levels, strict=True)]
 
     @torch.inference_mode()
-    def condition(self, told: Tensor, speaker: str) -> Tensor:
+    def condition(
+        self, told: Tensor, speaker: str, contour: Tensor | np.ndarray | None = None
+    ) -> Conditioning:
         """Compute what conditions the WaveNet.
 
         Parameters
@@ -371,31 +402,103 @@ class Autoencoder(nn.Module):
             Codes, int64, (frames,), in [0, codebook_size); or latents, float, (dim, frames).
         speaker : str
             Whose voice.
+        contour : Tensor or ndarray, optional
+            Float, (condition frames,), F0 in Hz, 0 where unvoiced. Without one a decoder with pitch predicts it from
+            codes and speaker; a decoder without pitch does not look at it.
 
         Returns
         -------
-        Tensor
-            (frames * hop / condition_hop, condition_channels), on the device of the model.
+        Conditioning
+            For frames * hop / condition_hop condition frames, on the device of the model.
 
         Raises
         ------
         VqspeechError
-            The model does not know the speaker, or has no codes and is given some.
+            The model does not know the speaker, or has no codes and is given some, or the contour has another length
+            or holds what is no frequency.
         """
         index = torch.tensor([self.speaker_index(speaker)], device=self.device)
         batch = told[None].to(self.device)
         z_q = batch if batch.is_floating_point() else self.quantizer.dequantize(batch)
-        return self.decoder.conditioner(z_q, index)[0]
+        plain = self.decoder.conditioner(z_q, index)
+        pitch = self.decoder.pitch
+        if pitch is None:
+            return Conditioning(plain[0], plain[0], None)
+        if contour is None:
+            f0 = pitch.contour(pitch.predict(plain), index)
+        else:
+            f0 = self._checked_contour(contour, plain.shape[1])[None]
+        condition, lag = self.decoder.voiced(plain, f0)
+        return Conditioning(plain[0], condition[0], None if lag is None else lag[0])
+
+    @torch.inference_mode()
+    def contour(
+        self,
+        told: Tensor,
+        speaker: str,
+        source: np.ndarray | None = None,
+        semitones: float = 0.0,
+    ) -> Tensor:
+        """Make the pitch contour of a decoding, for `condition` and all that decodes.
+
+        Parameters
+        ----------
+        told : Tensor
+            Codes, int64, (frames,), or latents, float, (dim, frames).
+        speaker : str
+            Whose voice.
+        source : ndarray, optional
+            Contour of the recording that the codes are of, from `vqspeech.pitch.track`: it is smoothed and moved to
+            the speaker's mean and deviation. Without it the contour is predicted from codes and speaker.
+        semitones : float
+            Added to either.
+
+        Returns
+        -------
+        Tensor
+            float32, (condition frames,), F0 in Hz, 0 where unvoiced, on the CPU.
+
+        Raises
+        ------
+        VqspeechError
+            The decoder takes no pitch, or what `condition` raises.
+        """
+        pitch = self.decoder.pitch
+        if pitch is None:
+            raise VqspeechError("the model takes no pitch: its decoder was trained without")
+        index = self.speaker_index(speaker)
+        hop = self.decoder.condition_hop
+        if source is not None:
+            voice = Voice(*pitch.voices[index].tolist())
+            frames = told.shape[-1] * (self.hop // hop)
+            moved = move(smooth(source), voice, semitones)
+            return torch.from_numpy(look_up(moved, 0, frames, hop, self.sample_rate))
+        plain = self.condition(told, speaker).plain[None]
+        predicted = pitch.contour(pitch.predict(plain), torch.tensor([index], device=self.device))
+        return predicted[0].cpu() * 2 ** (semitones / 12)
+
+    def _checked_contour(self, contour: Tensor | np.ndarray, frames: int) -> Tensor:
+        given = torch.as_tensor(contour).to(self.device, torch.float32)
+        if given.shape != (frames,):
+            raise VqspeechError(
+                f"a pitch contour of shape {tuple(given.shape)}: expected ({frames},), a value for every"
+                f" {self.decoder.condition_hop} samples"
+            )
+        if not (torch.isfinite(given).all() and (given >= 0).all()):
+            raise VqspeechError("a pitch contour holds values that are no frequencies in Hz")
+        return given
 
     def _conditions(
         self,
         codes: Sequence[Tensor | np.ndarray],
         speakers: Sequence[str],
         samples: Sequence[int | None],
-    ) -> tuple[list[Tensor], list[int]]:
-        """Check what is to be decoded; the condition (frames, channels) and the length of each."""
+        contours: Sequence[Tensor | np.ndarray | None] | None = None,
+    ) -> tuple[list[Conditioning], list[int]]:
+        """Check what is to be decoded; the conditioning and the length of each."""
         conditions, lengths = [], []
-        for sequence, speaker, length in zip(codes, speakers, samples, strict=True):
+        given = [None] * len(codes) if contours is None else contours
+        for sequence, speaker, length, contour in zip(codes, speakers, samples, given, strict=True):
             row = torch.as_tensor(sequence)
             if row.is_floating_point() and row.ndim == 2:
                 row = row.float()
@@ -408,12 +511,12 @@ class Autoencoder(nn.Module):
                 raise VqspeechError(
                     f"{length} samples asked of {frames} codes of {self.hop} samples each"
                 )
-            conditions.append(self.condition(row, speaker))
+            conditions.append(self.condition(row, speaker, contour))
             lengths.append(frames * self.hop if length is None else length)
         return conditions, lengths
 
     def _sounds(
-        self, conditions: Sequence[Tensor], lengths: Sequence[int], sampling: Sampling
+        self, conditions: Sequence[Conditioning], lengths: Sequence[int], sampling: Sampling
     ) -> list[Callable[[Tensor], Tensor]]:
         """For each stream, what makes sound of its levels, block by block: the same bits in whatever blocks."""
         values = mulaw_decode(torch.arange(self.config.levels), self.config.levels)
@@ -421,9 +524,9 @@ class Autoencoder(nn.Module):
         if head is None or not sampling.post_filter:
             return [values.__getitem__ for _ in conditions]
 
-        def sound(condition: Tensor, samples: int) -> Callable[[Tensor], Tensor]:
+        def sound(condition: Conditioning, samples: int) -> Callable[[Tensor], Tensor]:
             with torch.inference_mode():
-                predicted = head(condition[None])[0]
+                predicted = head(condition.plain[None])[0]
             post_filter = PostFilter(head, predicted, samples, sampling.post_filter)
             return lambda levels: post_filter(values[levels])
 
@@ -454,6 +557,7 @@ class Autoencoder(nn.Module):
         *,
         seed: int = 0,
         sampling: Sampling = DEFAULT,
+        contour: Tensor | np.ndarray | None = None,
     ) -> Iterator[Tensor]:
         """Decode one code sequence and hand out the recording as it is made; see `decode_blocks`.
 
@@ -462,7 +566,9 @@ class Autoencoder(nn.Module):
         iterator of Tensor
             float32 in [-1, 1], on the CPU, at least one sample each. Joined, they are what `decode` returns.
         """
-        blocks = self.decode_blocks([codes], [speaker], [samples], seeds=[seed], sampling=sampling)
+        blocks = self.decode_blocks(
+            [codes], [speaker], [samples], seeds=[seed], sampling=sampling, contours=[contour]
+        )
         return (block for (block,) in blocks if len(block))
 
     def decode(
@@ -473,6 +579,7 @@ class Autoencoder(nn.Module):
         *,
         seed: int = 0,
         sampling: Sampling = DEFAULT,
+        contour: Tensor | np.ndarray | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
         """Decode one code sequence; see `decode_batch`.
@@ -483,7 +590,13 @@ class Autoencoder(nn.Module):
             float32 in [-1, 1], (samples,), on the CPU.
         """
         return self.decode_batch(
-            [codes], [speaker], [samples], seeds=[seed], sampling=sampling, progress=progress
+            [codes],
+            [speaker],
+            [samples],
+            seeds=[seed],
+            sampling=sampling,
+            contours=[contour],
+            progress=progress,
         )[0]
 
     def convert(
@@ -491,23 +604,66 @@ class Autoencoder(nn.Module):
         wav: Tensor | np.ndarray,
         speaker: str,
         *,
+        pitch: str = "source",
+        semitones: float = 0.0,
         seed: int = 0,
         sampling: Sampling = DEFAULT,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
         """Say a recording (samples,) again in the voice of `speaker`, at the same length.
 
+        Parameters
+        ----------
+        wav : Tensor or ndarray
+            float, (samples,), at least one sample.
+        speaker : str
+            Whose voice.
+        pitch : str
+            Contour of a decoder that takes pitch: ``source``, the recording's, moved to the speaker's mean and
+            deviation, or ``predicted``, from codes and speaker.
+        semitones : float
+            Added to the contour; other than 0, the decoder must take pitch.
+        seed, sampling, progress
+            See `decode_batch`.
+
         Returns
         -------
         Tensor
             float32 in [-1, 1], (samples,), on the CPU.
+
+        Raises
+        ------
+        ConfigurationError
+            `pitch` is neither of the two.
+        VqspeechError
+            See `contour` and `decode_blocks`.
         """
+        if pitch not in PITCH:
+            raise ConfigurationError(f"pitch {pitch!r}: choose one of {', '.join(PITCH)}")
+        told, contour = self.tell(wav), None
+        if self.decoder.pitch is not None or semitones:
+            tracked = None
+            if pitch == "source" and self.decoder.pitch is not None:
+                tracked = track(torch.as_tensor(wav).numpy(), self.sample_rate)
+            contour = self.contour(told, speaker, tracked, semitones)
         return self.decode(
-            self.tell(wav), speaker, len(wav), seed=seed, sampling=sampling, progress=progress
+            told,
+            speaker,
+            len(wav),
+            seed=seed,
+            sampling=sampling,
+            contour=contour,
+            progress=progress,
         )
 
     @torch.inference_mode()
-    def nll(self, levels: Tensor, told: Tensor, speaker: str) -> Tensor:
+    def nll(
+        self,
+        levels: Tensor,
+        told: Tensor,
+        speaker: str,
+        contour: Tensor | np.ndarray | None = None,
+    ) -> Tensor:
         """Negative log-likelihood of a recording under what is told of it, exact, in windows of bounded memory.
 
         Parameters
@@ -518,6 +674,8 @@ class Autoencoder(nn.Module):
             Codes, int64, (frames,), or latents, float32, (dim, frames); frames = ceil(samples / hop).
         speaker : str
             Name of the speaker.
+        contour : Tensor or ndarray, optional
+            Pitch contour, see `condition`.
 
         Returns
         -------
@@ -525,11 +683,13 @@ class Autoencoder(nn.Module):
             float32, (samples,): -log p of each level given those before it, in nats, on the CPU.
         """
         net, target = self.decoder.wavenet, levels[None].to(self.device)
+        _, condition, lag = self.condition(told, speaker, contour)
         windows = net.windows(
             net.previous(target),
-            self.condition(told, speaker)[None],
+            condition[None],
             self.decoder.condition_hop,
             SCORED_SAMPLES,
+            None if lag is None else lag[None],
         )
         losses, start = [], 0
         for logits in windows:
@@ -538,3 +698,8 @@ class Autoencoder(nn.Module):
             losses.append(F.cross_entropy(logits[0].float(), wanted, reduction="none"))
             start = stop
         return torch.cat(losses).cpu()
+
+
+def _lags(conditions: Sequence[Conditioning]) -> list[Tensor] | None:
+    lags = [of.lag for of in conditions if of.lag is not None]
+    return lags or None

@@ -13,11 +13,13 @@ from vqspeech.nn.wavenet import WaveNet
 LEVELS, HOP = 16, 5
 
 
-def make(dilations: list[int], seed: int = 0) -> WaveNet:
-    """Return a small net whose biases are not zero either."""
+def make(dilations: list[int], seed: int = 0, taps: bool = False) -> WaveNet:
+    """Return a small net whose biases, and pitch taps if there are any, are not zero either."""
     torch.manual_seed(seed)
-    net = WaveNet(LEVELS, dilations, 6, 8, 10, 4)
+    net = WaveNet(LEVELS, dilations, 6, 8, 10, 4, pitch_taps=taps)
     torch.nn.init.normal_(net.residual_bias)
+    if net.taps is not None:
+        torch.nn.init.normal_(net.taps)
     return net
 
 
@@ -171,3 +173,79 @@ def test_some_logits_are_those_of_all(places: slice) -> None:
     again(previous, condition)[:, kept].square().sum().backward()
     assert again.gate_weight.grad is not None
     assert torch.allclose(grad, 2 * again.gate_weight.grad, atol=1e-4)
+
+
+def embedded(net: WaveNet, levels: list[int], lags: list[int]) -> Tensor:
+    """The first x of one item by its definition: level and lag of each sample, one at a time."""
+    assert net.taps is not None
+    hop = len(levels) // len(lags)
+    rows = []
+    for t in range(len(levels)):
+        lag = lags[t // hop]
+        x = net.embedding.weight[levels[t - 1] if t else net.silence]
+        for tap in range(3):
+            s = t - lag + tap - 1
+            x = x + net.taps[tap, levels[s] if lag >= 2 and s >= 0 else LEVELS]
+        rows.append(x)
+    return torch.stack(rows)
+
+
+@given(lags=st.lists(st.integers(0, 40), min_size=1, max_size=7), hop=st.integers(1, 6))
+def test_pitch_taps_are_the_levels_around_one_period_ago(lags: list[int], hop: int) -> None:
+    """Of every frame's lag, unvoiced or longer than the past too; a lag of 1, which is too short, counts as none."""
+    net = make([1, 2], taps=True)
+    levels = torch.randint(LEVELS, (2, len(lags) * hop))
+    lag = torch.tensor([lags, lags[::-1]])
+    found = net.embed(net.previous(levels), lag)
+    for row, item, its in zip(found, levels.tolist(), lag.tolist(), strict=True):
+        torch.testing.assert_close(row, embedded(net, item, its), rtol=1e-6, atol=1e-6)
+
+
+@given(st.data())
+def test_pitch_taps_are_causal(data: st.DataObject) -> None:
+    """Logits up to time t are the same bits whatever follows, for the shortest lag too."""
+    net = make([1, 2, 4], taps=True)
+    levels, condition = draw(6)
+    lag = torch.tensor([data.draw(st.lists(st.integers(0, 12), min_size=6, max_size=6))] * 2)
+    time = data.draw(st.integers(0, levels.shape[1] - 1))
+    changed = levels.clone()
+    changed[:, time:] = (changed[:, time:] + 1) % LEVELS
+    one, other = (net(net.previous(x), condition, lag=lag) for x in (levels, changed))
+    assert torch.equal(one[:, : time + 1], other[:, : time + 1])
+
+
+def test_taps_that_have_not_learned_change_no_bit() -> None:
+    """With the weights of a net without them, whatever the lag, logits are that net's own."""
+    plain, tapped = make([1, 2, 4]), WaveNet(LEVELS, [1, 2, 4], 6, 8, 10, 4, pitch_taps=True)
+    missing, unexpected = tapped.load_state_dict(plain.state_dict(), strict=False)
+    assert (missing, unexpected) == (["taps"], [])
+    levels, condition = draw(4)
+    lag = torch.tensor([[0, 3, 7, 2]] * 2)
+    logits = tapped(tapped.previous(levels), condition, lag=lag)
+    assert torch.equal(logits, plain(plain.previous(levels), condition))
+    logits.square().sum().backward()
+    assert tapped.taps is not None
+    assert tapped.taps.grad is not None
+    assert tapped.taps.grad[:, :LEVELS].abs().sum() > 0
+    assert "taps" not in plain.state_dict()
+
+
+@pytest.mark.parametrize("hop", [1, 3, HOP])
+def test_windows_are_the_whole_pass_with_taps_too(hop: int) -> None:
+    """Windows overlap by receptive field and longest lag: joined, their logits are those of one pass."""
+    net = make([1, 2, 4], taps=True)
+    levels, condition = draw(20, hop=hop)
+    lag = torch.randint(0, 30, (2, 20))
+    previous = net.previous(levels)
+    joined = torch.cat(list(net.windows(previous, condition, hop, 2 * hop, lag)), 1)
+    torch.testing.assert_close(joined, net(previous, condition, lag=lag), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("taps", [False, True])
+def test_a_lag_goes_with_taps_and_with_nothing_else(taps: bool) -> None:
+    """Taps without a lag, or a lag without taps, is an error and not a guess."""
+    net = make([1], taps=taps)
+    levels, condition = draw(1)
+    lag = None if taps else torch.zeros(2, 1, dtype=torch.int64)
+    with pytest.raises(ValueError, match="lag"):
+        net(net.previous(levels), condition, lag=lag)

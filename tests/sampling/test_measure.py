@@ -43,12 +43,17 @@ class Fake:
             left = [max(0, n - BLOCK_SAMPLES) for n in left]
 
     def logits(
-        self, wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor, mode: str
+        self,
+        wavenet: WaveNet,
+        condition: Tensor,
+        hop: int,
+        previous: Tensor,
+        mode: str,
+        lag: Tensor | None = None,
     ) -> Tensor:
         self.asked.append(mode)
-        return torch.cat(list(measure.parallel_logits(wavenet, condition, hop, previous))) + (
-            self.offset if mode == "rough" else 0
-        )
+        found = torch.cat(list(measure.parallel_logits(wavenet, condition, hop, previous, lag)))
+        return found + (self.offset if mode == "rough" else 0)
 
 
 def make_subject(levels: int = 4) -> Subject:

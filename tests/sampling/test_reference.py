@@ -23,11 +23,15 @@ draw = partial(sampling.draw, sampling=REFERENCE)
 sample = partial(sampling.sample, sampling=REFERENCE)
 
 
-def make(dilations: list[int], levels: int = LEVELS, spread: float = 4.0) -> WaveNet:
+def make(
+    dilations: list[int], levels: int = LEVELS, spread: float = 4.0, taps: bool = False
+) -> WaveNet:
     """Return a small net with clear preferences, so that neighbours in time and condition matter."""
     torch.manual_seed(0)
-    net = WaveNet(levels, dilations, 6, 8, 10, 4).eval()
+    net = WaveNet(levels, dilations, 6, 8, 10, 4, pitch_taps=taps).eval()
     torch.nn.init.normal_(net.residual_bias)
+    if net.taps is not None:
+        torch.nn.init.normal_(net.taps)
     with torch.no_grad():
         net.output.weight.mul_(spread)
     return net
@@ -68,6 +72,68 @@ def test_cached_steps_give_the_logits_of_the_parallel_pass(
     torch.testing.assert_close(
         torch.stack(steps, 1), net(previous, condition), rtol=1e-5, atol=2e-5
     )
+
+
+LAGS = st.one_of(st.just(0), st.integers(2, 60))
+
+
+@torch.inference_mode()
+@given(
+    dilations=st.lists(st.integers(1, 20), min_size=1, max_size=4),
+    hop=st.integers(1, 7),
+    lags=st.lists(LAGS, min_size=1, max_size=12),
+)
+def test_steps_with_pitch_taps_give_the_logits_of_the_parallel_pass(
+    dilations: list[int], hop: int, lags: list[int]
+) -> None:
+    """With a period for each frame, none where unvoiced, some longer than the past, to the same 2e-5."""
+    net = make(dilations, taps=True)
+    (condition,) = conditions(len(lags))
+    levels = torch.randint(LEVELS, (1, len(lags) * hop))
+    previous, lag = net.previous(levels), torch.tensor(lags)
+    found = reference.logits(net, condition, hop, previous[0], "fp32", lag)
+    expected = net(previous, condition[None], lag=lag[None])[0]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
+
+
+@torch.inference_mode()
+@given(
+    lags=st.lists(st.lists(LAGS, min_size=1, max_size=9), min_size=1, max_size=4),
+    hop=st.integers(1, 7),
+    block=st.integers(1, 20),
+)
+def test_draws_with_pitch_taps_are_those_of_the_parallel_pass(
+    lags: list[list[int]], hop: int, block: int
+) -> None:
+    """Streams of unequal lengths together, in blocks of any size: each draw follows from its own past and lags."""
+    net = make([1, 3, 9], taps=True).double()
+    given_conditions = [condition.double() for condition in conditions(*map(len, lags))]
+    samples = [len(row) * hop for row in lags]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference, "BLOCK_SAMPLES", block)
+        found = sample(
+            net,
+            given_conditions,
+            hop,
+            samples,
+            seeds=range(len(lags)),
+            lags=[torch.tensor(row) for row in lags],
+        )
+    for seed, (drawn, condition, row) in enumerate(zip(found, given_conditions, lags, strict=True)):
+        logits = net(net.previous(drawn[None]), condition[None], lag=torch.tensor([row]))[0]
+        assert torch.equal(choose(logits, uniforms(len(drawn), seed), 1.0), drawn)
+
+
+def test_lags_go_with_pitch_taps_frame_by_frame(net: WaveNet) -> None:
+    """A net with taps needs lags, one without takes none, and there is one for each frame."""
+    lag = torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(ValueError, match="no pitch taps was given a lag"):
+        draw(net, conditions(2), 4, [8], seeds=[0], lags=[lag])
+    tapped = make([1], taps=True)
+    with pytest.raises(ValueError, match="pitch taps was given no lag"):
+        draw(tapped, conditions(2), 4, [8], seeds=[0])
+    with pytest.raises(ValueError, match="as many lags"):
+        draw(tapped, conditions(2), 4, [8], seeds=[0], lags=[lag[:1]])
 
 
 @torch.inference_mode()

@@ -66,6 +66,7 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
             "balance": 0.0,
             "workers": 0,
             "resident": "auto",
+            "pitch": "auto",
         },
         "optimizer": {
             "steps": 8,

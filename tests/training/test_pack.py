@@ -68,7 +68,7 @@ def test_a_pack_is_for_codes_that_stay(
 ) -> None:
     """There is no sound in it to encode."""
     steps = decoder["spectral"] | {"steps": 4}
-    with pytest.raises(ConfigurationError, match="a pack has codes and no sound; it needs init"):
+    with pytest.raises(ConfigurationError, match="a pack has codes and no sound for an encoder"):
         _trained(decoder | {"spectral": steps} | change, pack, tmp_path / "run")
 
 

@@ -142,9 +142,8 @@ def model_subject(model: "Autoencoder", speaker: str) -> "Subject":
     else:
         told = torch.randn(model.config.dim, 256, generator=generator)
     decoder = model.decoder
-    return Subject(
-        decoder.wavenet, model.condition(told, speaker), decoder.condition_hop, model.sample_rate
-    )
+    _, condition, lag = model.condition(told, speaker)
+    return Subject(decoder.wavenet, condition, decoder.condition_hop, model.sample_rate, lag)
 
 
 def speech_passage(model: "Autoencoder", path: Path, speaker: str, seconds: float) -> "Passage":
@@ -176,7 +175,8 @@ def speech_passage(model: "Autoencoder", path: Path, speaker: str, seconds: floa
     start = (len(head) - samples) // 2
     wav = head[start : start + samples]
     levels = mulaw_encode(torch.from_numpy(wav), model.config.levels)
-    return Passage(model.condition(model.tell(wav), speaker), levels)
+    _, condition, lag = model.condition(model.tell(wav), speaker)
+    return Passage(condition, levels, lag)
 
 
 def _head(path: Path, sample_rate: int, seconds: float) -> "np.ndarray":

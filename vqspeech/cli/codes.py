@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vqspeech.cli.files import Failures, Source, check_folder, check_outputs, find_sources, inside
 from vqspeech.cli.options import (
@@ -68,9 +68,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_prior_argument(parser, ", with which .vqc files are written and read")
 
 
+class Heard(NamedTuple):
+    """What is read of a recording.
+
+    Attributes
+    ----------
+    told : Tensor
+        Codes, int64, (frames,), or, of a model without codes, latents, (dim, frames).
+    samples : int
+        Its length at the model's rate.
+    contour : ndarray or None
+        Its pitch contour, see `vqspeech.pitch`, where it was tracked.
+    """
+
+    told: "torch.Tensor"
+    samples: int
+    contour: "np.ndarray | None"
+
+
 def tell_file(
-    model: "Autoencoder", path: Path, progress: "Progress | None" = None
-) -> "tuple[torch.Tensor, int]":
+    model: "Autoencoder",
+    path: Path,
+    progress: "Progress | None" = None,
+    *,
+    tracked: bool = False,
+) -> Heard:
     """Read one sound file in constant memory for the decoder.
 
     Parameters
@@ -81,13 +103,8 @@ def tell_file(
         Any file that `vqspeech.audio` reads.
     progress : Progress, optional
         Told the samples read, at the model's rate.
-
-    Returns
-    -------
-    told : Tensor
-        What the decoder is told of it: codes, int64, (frames,), or, of a model without codes, latents, (dim, frames).
-    samples : int
-        Its length at the model's rate.
+    tracked : bool
+        Whether to track its pitch.
 
     Raises
     ------
@@ -97,24 +114,28 @@ def tell_file(
     import torch
 
     from vqspeech import audio
+    from vqspeech.pitch import Tracker
 
     samples = 0
+    tracker = Tracker(model.sample_rate) if tracked else None
 
     def counted(blocks: "Iterable[np.ndarray]") -> "Iterator[np.ndarray]":
         nonlocal samples
         for block in blocks:
             samples += len(block)
+            if tracker is not None:
+                tracker.add(block)
             if progress is not None:
                 progress.update(len(block))
             yield block
 
     parts = list(model.tell_blocks(counted(audio.read_blocks(path, model.sample_rate))))
-    return torch.cat(parts, -1), samples
+    return Heard(torch.cat(parts, -1), samples, None if tracker is None else tracker.finish())
 
 
 def tell_all(
-    model: "Autoencoder", sources: list[Source], failures: Failures
-) -> "Iterator[tuple[Source, torch.Tensor, int]]":
+    model: "Autoencoder", sources: list[Source], failures: Failures, *, tracked: bool = False
+) -> "Iterator[tuple[Source, Heard]]":
     """Apply `tell_file` to `sources` in turn with progress; one that cannot be read goes to `failures`."""
     from vqspeech import audio
     from vqspeech.progress import Progress
@@ -132,11 +153,11 @@ def tell_all(
     with Progress(total, "samples", "encoding") as progress:
         for source in readable:
             try:
-                told, samples = tell_file(model, source.path, progress)
+                heard = tell_file(model, source.path, progress, tracked=tracked)
             except VqspeechError as error:
                 failures.add(error)
             else:
-                yield source, told, samples
+                yield source, heard
 
 
 def read_all(
@@ -218,7 +239,7 @@ def run(args: argparse.Namespace) -> None:
             prior = look(args.prior, model, name)
         encoded = (
             (source, CodesRecord.of(model, codes.tolist(), samples, str(source.path), name))
-            for source, codes, samples in tell_all(model, sounds, failures)
+            for source, (codes, samples, _) in tell_all(model, sounds, failures)
         )
         records = chain(records, encoded)
     if args.format == "vqc":

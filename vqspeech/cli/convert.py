@@ -6,8 +6,10 @@ from pathlib import Path
 from vqspeech.cli.files import Failures, Source, find_sources, sound_outputs
 from vqspeech.cli.options import (
     add_model_arguments,
+    add_pitch_shift_argument,
     add_sampling_arguments,
     add_speaker_argument,
+    check_pitch,
     open_model,
     sampling_of,
 )
@@ -33,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " standard output as it is made (default: SOURCE-SPEAKER.wav in this folder)",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
+    parser.add_argument(
+        "--pitch",
+        choices=("source", "predicted"),
+        help="the melody of a model that takes pitch: the recording's, moved to the height and range of the speaker, or"
+        " the one that its codes suggest (default: source)",
+    )
+    add_pitch_shift_argument(parser)
     add_sampling_arguments(parser)
     add_model_arguments(parser)
 
@@ -43,12 +52,13 @@ def run(args: argparse.Namespace) -> None:
     Raises
     ------
     ConfigurationError
-        When the outputs have no place, or exist, or the engine cannot run.
+        When the outputs have no place, or exist, the engine cannot run, or the model takes no pitch.
     VqspeechError
         When the model does not know a speaker; after all other files are done, when some could not be read.
     """
     sources = find_sources(args.src)
     model = open_model(args)
+    check_pitch(args, model)
 
     from vqspeech.cli.codes import tell_all
     from vqspeech.cli.render import Job, engine_note, render, speakers_named
@@ -64,10 +74,14 @@ def run(args: argparse.Namespace) -> None:
         for i, source in enumerate(sources)
     }
     failures = Failures(len(sources))
-    jobs = [
-        Job(told, speaker, samples, path, args.seed)
-        for source, told, samples in tell_all(model, sources, failures)
-        for speaker, path in zip(speakers, places[source], strict=True)
-    ]
+    voiced = model.decoder.pitch is not None
+    tracked = voiced and args.pitch != "predicted"
+    jobs = []
+    for source, heard in tell_all(model, sources, failures, tracked=tracked):
+        for speaker, path in zip(speakers, places[source], strict=True):
+            contour = None
+            if voiced:
+                contour = model.contour(heard.told, speaker, heard.contour, args.pitch_shift)
+            jobs.append(Job(heard.told, speaker, heard.samples, path, args.seed, contour))
     render(model, jobs, sampling, note)
     failures.finish("converted")

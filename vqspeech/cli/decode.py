@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from vqspeech.cli.files import sound_outputs
 from vqspeech.cli.options import (
     add_model_arguments,
+    add_pitch_shift_argument,
     add_prior_argument,
     add_sampling_arguments,
     add_speaker_argument,
     check_codes,
+    check_pitch,
     coding_progress,
     model_name,
     open_model,
@@ -42,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " (default: RECORDING-SPEAKER.wav in this folder)",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
+    add_pitch_shift_argument(parser)
     add_sampling_arguments(parser)
     add_model_arguments(parser)
     add_prior_argument(parser, ", with which .vqc files were written")
@@ -74,6 +77,7 @@ def run(args: argparse.Namespace) -> None:
     records = [record for name in args.codes for record in _read(name, find_prior)]
     model = open_model(args)
     check_codes(model, model_name(args))
+    check_pitch(args, model)
     for record in records:
         record.require_fit(model)
 
@@ -88,8 +92,10 @@ def run(args: argparse.Namespace) -> None:
     sampling = sampling_of(args)
     note = engine_note(model, sampling)
     pairs = [(record, speaker) for record in records for speaker in speakers]
-    jobs = [
-        Job(torch.tensor(record.codes), speaker, record.samples, path, args.seed)
-        for (record, speaker), path in zip(pairs, outputs, strict=True)
-    ]
+    jobs = []
+    for (record, speaker), path in zip(pairs, outputs, strict=True):
+        codes, contour = torch.tensor(record.codes), None
+        if args.pitch_shift:
+            contour = model.contour(codes, speaker, semitones=args.pitch_shift)
+        jobs.append(Job(codes, speaker, record.samples, path, args.seed, contour))
     render(model, jobs, sampling, note)

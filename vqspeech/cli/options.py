@@ -55,6 +55,35 @@ def add_speaker_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_pitch_shift_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--pitch-shift``."""
+    parser.add_argument(
+        "--pitch-shift",
+        type=number(lambda value: abs(value) <= 24, "from -24 to 24"),
+        default=0.0,
+        metavar="SEMITONES",
+        help="raise or lower the voice, of a model that takes pitch (default: 0)",
+    )
+
+
+def check_pitch(args: argparse.Namespace, model: "Autoencoder") -> None:
+    """Refuse options of pitch for a model whose decoder takes none.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is such an option.
+    """
+    if model.decoder.pitch is not None:
+        return
+    given = [f"--pitch {args.pitch}"] if getattr(args, "pitch", None) else []
+    given += [f"--pitch-shift {args.pitch_shift:g}"] if args.pitch_shift else []
+    if given:
+        raise ConfigurationError(
+            f"{given[0]}: {model_name(args)} takes no pitch; vqspeech info says which models do"
+        )
+
+
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--seed`` and what `sampling_of` reads."""
     add_seed_argument(parser)

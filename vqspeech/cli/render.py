@@ -43,6 +43,8 @@ class Job:
         The file, or `STANDARD_OUTPUT`.
     seed : int
         Of its draws, so that a recording sounds the same whatever it is made together with.
+    contour : Tensor or None
+        Pitch contour, see `Autoencoder.condition`; None for the predicted one, or of a model without pitch.
     """
 
     told: "torch.Tensor"
@@ -50,6 +52,7 @@ class Job:
     samples: int
     path: Path
     seed: int
+    contour: "torch.Tensor | None" = None
 
 
 def speakers_named(values: Sequence[str], model: "Autoencoder") -> list[str]:
@@ -81,12 +84,14 @@ def engine_note(model: "Autoencoder", sampling: "Sampling") -> str:
         When there is no such engine or mode, or the engine cannot run here.
     """
     from vqspeech.sampling import ENGINES, resolve
+    from vqspeech.sampling.engine import why_not
 
-    name, mode = resolve(ENGINES, sampling, model.device)
+    taps = model.decoder.pitch is not None
+    name, mode = resolve(ENGINES, sampling, model.device, taps)
     note = f"decoding with engine {name}, mode {mode}"
     if sampling.engine == "auto":
         faster = list(ENGINES)[: list(ENGINES).index(name)]
-        reasons = ((other, ENGINES[other].missing(model.device)) for other in faster)
+        reasons = ((other, why_not(ENGINES[other], model.device, taps)) for other in faster)
         # where the model is was the person's choice and is no news
         missing = [f"{o}: {r}" for o, r in reasons if r and not r.startswith("the model is on")]
         note += "".join(f"; {reason}" for reason in missing)
@@ -149,6 +154,7 @@ def _render_files(
         [job.samples for job in jobs],
         seeds=[job.seed for job in jobs],
         sampling=sampling,
+        contours=[job.contour for job in jobs],
     ):
         for i, (job, block) in enumerate(zip(jobs, blocks, strict=True)):
             if len(block) == 0:
@@ -169,7 +175,12 @@ def _render_stream(model: "Autoencoder", job: Job, sampling: "Sampling", bar: "P
 
     def blocks() -> "Iterator[np.ndarray]":
         for block in model.stream(
-            job.told, job.speaker, job.samples, seed=job.seed, sampling=sampling
+            job.told,
+            job.speaker,
+            job.samples,
+            seed=job.seed,
+            sampling=sampling,
+            contour=job.contour,
         ):
             yield block.numpy()
             bar.update(len(block))

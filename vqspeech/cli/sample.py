@@ -97,7 +97,7 @@ def prompt_codes(model: "Autoencoder", path: Path) -> "torch.Tensor":
     """
     from vqspeech.cli.codes import tell_file
 
-    codes, samples = tell_file(model, path)
+    codes, samples, _ = tell_file(model, path)
     kept = (samples - model.encoder.context[1]) // model.hop
     return codes[:kept] if kept > 0 else codes
 

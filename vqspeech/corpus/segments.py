@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vqspeech.corpus.coded import CodedCorpus
+from vqspeech.corpus.pitchtracks import PitchTracks
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
 
@@ -31,12 +32,15 @@ class Batch(NamedTuple):
         int64, (batch,): samples that are recording.
     crop : Tensor
         int64, (batch,): frame at which the part for the WaveNet starts.
+    contour : Tensor
+        float32, (batch, condition frames), Hz, 0 where unvoiced: pitch contours; (batch, 0) where there are none.
     """
 
     pcm: Tensor
     speaker: Tensor
     valid: Tensor
     crop: Tensor
+    contour: Tensor
 
 
 class CodedBatch(NamedTuple):
@@ -48,7 +52,7 @@ class CodedBatch(NamedTuple):
         uint8, (batch, samples); the level of silence after the end of a short recording.
     codes : Tensor
         int64, (batch, frames); 0 after the end.
-    speaker, valid, crop : Tensor
+    speaker, valid, crop, contour : Tensor
         See `Batch`.
     """
 
@@ -57,6 +61,7 @@ class CodedBatch(NamedTuple):
     speaker: Tensor
     valid: Tensor
     crop: Tensor
+    contour: Tensor
 
 
 class Places(NamedTuple):
@@ -121,12 +126,15 @@ class _Plan:
         seed: int,
         rank: int,
         speakers: Sequence[str],
+        pitch: tuple[PitchTracks, int] | None,
         *,
         aligned: bool,
     ) -> None:
         self.phases, self.hop, self.seed, self.rank = phases, hop, seed, rank
-        self.aligned = aligned
-        self.kept: list[Any] = [u for u in corpus.utterances if u.split == "train"]
+        self.aligned, self.pitch = aligned, pitch
+        utterances: Sequence[Any] = corpus.utterances
+        self._indices = [i for i, u in enumerate(utterances) if u.split == "train"]
+        self.kept = [utterances[i] for i in self._indices]
         if not self.kept:
             raise CorpusError(f"{corpus.path}: no utterances to train on")
         self._lengths = np.array([u.samples for u in self.kept])
@@ -173,6 +181,16 @@ class _Plan:
         crop = draw.integers(crop_room + 1)
         return Places(chosen, starts, self._speakers[chosen], valid, crop)
 
+    def contours(self, places: Places, segment: int) -> np.ndarray:
+        """Return the pitch contours of segments, as a batch has them."""
+        if self.pitch is None:
+            return np.zeros((len(places.start), 0), np.float32)
+        tracks, hop = self.pitch
+        rows = zip(places.utterance.tolist(), places.start.tolist(), strict=True)
+        return np.stack(
+            [tracks.cut(self._indices[i], start, segment // hop, hop) for i, start in rows]
+        )
+
 
 class Segments(Dataset[Batch]):
     """Batches of sound of the training split, by step.
@@ -191,6 +209,8 @@ class Segments(Dataset[Batch]):
         Number of this worker.
     speakers : sequence of str, optional
         Names by the index that a batch gives them; the store's own without.
+    pitch : tuple of PitchTracks and int, optional
+        Contours of the recordings, and samples of a frame of those that a batch gets.
 
     Raises
     ------
@@ -206,10 +226,11 @@ class Segments(Dataset[Batch]):
         seed: int,
         rank: int = 0,
         speakers: Sequence[str] | None = None,
+        pitch: tuple[PitchTracks, int] | None = None,
     ) -> None:
         self.store = store
         names = speakers or store.speakers
-        self.plan = _Plan(store, phases, hop, seed, rank, names, aligned=False)
+        self.plan = _Plan(store, phases, hop, seed, rank, names, pitch, aligned=False)
 
     def __len__(self) -> int:
         """Return the number of steps of all phases."""
@@ -217,14 +238,15 @@ class Segments(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, on the CPU."""
-        places = self.plan.places(step)
-        pcm = np.zeros((len(places.start), self.plan.phase(step).segment), np.int16)
+        places, segment = self.plan.places(step), self.plan.phase(step).segment
+        pcm = np.zeros((len(places.start), segment), np.int16)
         for row, (place, start, valid) in enumerate(
             zip(places.utterance, places.start, places.valid, strict=True)
         ):
             begin = self.plan.kept[place].offset + start
             pcm[row, :valid] = self.store.audio[begin : begin + valid]
-        return Batch(*map(torch.from_numpy, (pcm, *places[2:])))
+        contour = self.plan.contours(places, segment)
+        return Batch(*map(torch.from_numpy, (pcm, *places[2:], contour)))
 
     def resident(self, device: torch.device) -> "Resident":
         """Return the same batches, gathered on a device."""
@@ -244,7 +266,7 @@ class CodedSegments(Dataset[CodedBatch]):
     ----------
     corpus : CodedCorpus
         The recordings.
-    phases, seed, rank, speakers
+    phases, seed, rank, speakers, pitch
         See `Segments`.
 
     Raises
@@ -260,10 +282,11 @@ class CodedSegments(Dataset[CodedBatch]):
         seed: int,
         rank: int = 0,
         speakers: Sequence[str] | None = None,
+        pitch: tuple[PitchTracks, int] | None = None,
     ) -> None:
         self.corpus = corpus
         names = speakers or corpus.speakers
-        self.plan = _Plan(corpus, phases, corpus.hop, seed, rank, names, aligned=True)
+        self.plan = _Plan(corpus, phases, corpus.hop, seed, rank, names, pitch, aligned=True)
 
     def __len__(self) -> int:
         """Return the number of steps of all phases."""
@@ -282,7 +305,8 @@ class CodedSegments(Dataset[CodedBatch]):
             frames = -(valid // -hop)
             levels[row, :valid] = self.corpus.levels(begin, begin + valid)
             codes[row, :frames] = self.corpus.codes[first : first + frames]
-        return CodedBatch(*map(torch.from_numpy, (levels, codes, *places[2:])))
+        contour = self.plan.contours(places, segment)
+        return CodedBatch(*map(torch.from_numpy, (levels, codes, *places[2:], contour)))
 
     def resident(self, device: torch.device) -> "Resident":
         """Return the same batches, gathered on a device."""
@@ -346,16 +370,21 @@ class Resident:
         begin = self._offsets[places.utterance] + places.start
         first = self._frames[places.utterance] + places.start // hop
         # one copy to the device for all that decides the batch
-        rows = torch.from_numpy(np.stack([begin, first, *places[2:]]))
-        if self.device.type == "cuda":
-            rows = rows.pin_memory().to(self.device, non_blocking=True)
-        start, frame, speaker, valid, crop = rows
+        start, frame, speaker, valid, crop = self._moved(np.stack([begin, first, *places[2:]]))
+        contour = self._moved(self.plan.contours(places, segment))
         sound = _gather(self._sound, start, valid, segment, self.silence)
         if self._codes is None:
-            return Batch(sound, speaker, valid, crop)
+            return Batch(sound, speaker, valid, crop, contour)
         frames = torch.div(valid + hop - 1, hop, rounding_mode="floor")
         codes = _gather(self._codes, frame, frames, segment // hop, 0).long()
-        return CodedBatch(sound, codes, speaker, valid, crop)
+        return CodedBatch(sound, codes, speaker, valid, crop, contour)
+
+    def _moved(self, array: np.ndarray) -> Tensor:
+        """A small array on the device, without waiting for it."""
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
 
 def _gather(flat: Tensor, start: Tensor, valid: Tensor, length: int, filler: int) -> Tensor:

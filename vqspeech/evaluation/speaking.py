@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vqspeech.audio import mulaw_decode, mulaw_encode
 from vqspeech.evaluation.trials import Plan
+from vqspeech.pitch import track
 from vqspeech.progress import Progress
 
 if TYPE_CHECKING:
@@ -39,7 +40,12 @@ class Spoken:
 
 
 def speak(
-    model: "Autoencoder", store: "PackedStore", plan: Plan, sampling: "Sampling", seed: int
+    model: "Autoencoder",
+    store: "PackedStore",
+    plan: Plan,
+    sampling: "Sampling",
+    seed: int,
+    pitch: str = "source",
 ) -> Spoken:
     """Make every recording of a plan.
 
@@ -55,6 +61,8 @@ def speak(
         How levels are drawn.
     seed : int
         Of every recording, as ``vqspeech convert`` does it.
+    pitch : str
+        Contour of a model that takes pitch: ``source`` or ``predicted``, see `Autoencoder.convert`.
 
     Returns
     -------
@@ -66,6 +74,8 @@ def speak(
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     started = time.monotonic()
     told: dict[int, torch.Tensor] = {}
+    tracks: dict[int, NDArray[np.float32]] = {}
+    voiced = model.decoder.pitch is not None
     with Progress(sum(lengths), "samples", "speaking") as bar:
         for start in range(0, len(order), LOCKSTEP):
             places = order[start : start + LOCKSTEP]
@@ -73,6 +83,12 @@ def speak(
                 index = plan.trials[place].index
                 if index not in told:
                     told[index] = model.tell(store.wav(index))
+                    if voiced and pitch == "source":
+                        tracks[index] = track(store.wav(index), store.sample_rate)
+            contours = None
+            if voiced:
+                asked = ((plan.trials[place].index, plan.trials[place].target) for place in places)
+                contours = [model.contour(told[i], who, tracks.get(i)) for i, who in asked]
             before = bar.done
             wavs = model.decode_batch(
                 [told[plan.trials[place].index] for place in places],
@@ -80,6 +96,7 @@ def speak(
                 [lengths[place] for place in places],
                 seeds=[seed] * len(places),
                 sampling=sampling,
+                contours=contours,
                 progress=lambda done, _, before=before: bar.update(before + done - bar.done),  # type: ignore[misc]
             )
             made |= {place: wav.numpy() for place, wav in zip(places, wavs, strict=True)}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vqspeech.nn.pitch import Pitch, lags
 from vqspeech.nn.spectral import SpectralHead
 from vqspeech.nn.wavenet import WaveNet
 
@@ -89,6 +90,8 @@ class Decoder(nn.Module):
         See `Conditioner`; `upsample` divides `hop`.
     spectral_channels : int
         Channels of a spectral head that stays with the decoder, for the post-filter; 0 for none.
+    pitch : bool
+        Whether F0 and voicing condition the WaveNet too, and it takes the levels one period ago.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Decoder(nn.Module):
         context: int = 2,
         upsample: int = 1,
         spectral_channels: int = 0,
+        pitch: bool = False,
     ) -> None:
         super().__init__()
         if upsample < 1 or hop % upsample:
@@ -123,7 +127,10 @@ class Decoder(nn.Module):
             gate_channels,
             skip_channels,
             condition_channels,
+            pitch_taps=pitch,
         )
+        self.sample_rate = sample_rate
+        self.pitch = Pitch(condition_channels, speakers) if pitch else None
         self.spectral = (
             SpectralHead(
                 condition_channels, self.condition_hop, sample_rate, channels=spectral_channels
@@ -131,3 +138,24 @@ class Decoder(nn.Module):
             if spectral_channels
             else None
         )
+
+    def voiced(self, condition: Tensor, contour: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Add a pitch contour to a condition.
+
+        Parameters
+        ----------
+        condition : Tensor
+            (batch, frames, channels), from the conditioner.
+        contour : Tensor or None
+            float32, (batch, frames), F0 in Hz, 0 where unvoiced; not looked at by a decoder without pitch.
+
+        Returns
+        -------
+        condition : Tensor
+            What the WaveNet takes, of the same shape.
+        lag : Tensor or None
+            int64, (batch, frames), samples of a period; None of a decoder without pitch.
+        """
+        if self.pitch is None or contour is None:
+            return condition, None
+        return condition + self.pitch(contour), lags(contour, self.sample_rate)

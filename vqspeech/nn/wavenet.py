@@ -14,6 +14,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+TAPS = 3
+"""Levels around one period ago that a WaveNet with pitch taps takes."""
+
+SHORTEST_LAG = 2
+"""Samples of the shortest period: the newest of its taps is the newest level there is."""
+
 
 class _Gate(torch.autograd.Function):
     """tanh(a) * sigmoid(b) of pre-activations plus a condition that is constant over a frame.
@@ -63,9 +69,9 @@ def _gate(pre: Tensor, condition: Tensor) -> Tensor:
 class WaveNet(nn.Module):
     """Autoregressive model of levels, conditioned on vectors that are constant over a frame.
 
-    Per layer, with past input x[t - dilation] and current input x[t]: pre = [x[t-d], x[t]] W + condition;
-    gate = tanh(pre_1) * sigmoid(pre_2); x <- x + gate R + r. After the last layer, all gates side by side give
-    the skip sum, followed by relu, linear, relu, linear.
+    x is an embedding of the newest level at first. Per layer, with past input x[t - dilation] and current input x[t]:
+    pre = [x[t-d], x[t]] W + condition; gate = tanh(pre_1) * sigmoid(pre_2); x <- x + gate R + r. After the last layer,
+    all gates side by side give the skip sum, followed by relu, linear, relu, linear.
 
     Parameters
     ----------
@@ -81,11 +87,16 @@ class WaveNet(nn.Module):
         Channels of the skip sum and of the layer after it.
     condition_channels : int
         Channels of the condition handed in.
+    pitch_taps : bool
+        Whether x takes the levels one pitch period ago beside the newest, as long-term prediction does in CELP.
 
     Attributes
     ----------
     receptive_field : int
-        Levels, the newest included, that a distribution depends on.
+        Levels, the newest included, that a distribution depends on; with pitch taps a period and one level more.
+    taps : Parameter or None
+        (3, levels + 1, residual_channels), zero at first: embeddings of the levels at t - T - 1, t - T and t - T + 1,
+        for T the lag; the last row stands for a sample before the first, and for all of an unvoiced frame.
     silence : int
         Level that stands in for the one before the first.
     """
@@ -98,6 +109,8 @@ class WaveNet(nn.Module):
         gate_channels: int,
         skip_channels: int,
         condition_channels: int,
+        *,
+        pitch_taps: bool = False,
     ) -> None:
         super().__init__()
         if min(dilations, default=0) < 1:
@@ -119,6 +132,8 @@ class WaveNet(nn.Module):
         self.output = nn.Linear(skip_channels, levels)
         nn.init.normal_(self.gate_weight, std=(2 * residual_channels) ** -0.5)
         nn.init.normal_(self.residual_weight, std=0.5 * half**-0.5)
+        taps = torch.zeros(TAPS, levels + 1, residual_channels) if pitch_taps else None
+        self.taps = None if taps is None else nn.Parameter(taps)
 
         if not self.embedding.weight.is_meta:
             self._start_smooth()
@@ -150,7 +165,58 @@ class WaveNet(nn.Module):
         """
         return self.condition(condition).unflatten(-1, (len(self.dilations), -1))
 
-    def forward(self, previous: Tensor, condition: Tensor, kept: Tensor | None = None) -> Tensor:
+    def embed(self, previous: Tensor, lag: Tensor | None = None) -> Tensor:
+        """Compute the input of the first layer.
+
+        Parameters
+        ----------
+        previous, lag
+            See `forward`.
+
+        Returns
+        -------
+        Tensor
+            (batch, time, residual_channels).
+
+        Raises
+        ------
+        ValueError
+            There are pitch taps and no lag, or a lag and no pitch taps.
+        """
+        self.check_lag(lag)
+        x = self.embedding(previous)
+        if self.taps is None or lag is None:
+            return x
+        time = previous.shape[1]
+        lag = lag[:, :, None].expand(-1, -1, time // lag.shape[1]).flatten(1)
+        # previous[s] is the level of sample s - 1, and previous[0] that of none
+        oldest = torch.arange(time, device=lag.device) - lag
+        for tap, table in enumerate(self.taps):
+            place = oldest + tap
+            there = (lag >= SHORTEST_LAG) & (place > 0)
+            level = previous.gather(1, torch.where(there, place, 0))
+            x = x + F.embedding(torch.where(there, level, self.levels), table)
+        return x
+
+    def check_lag(self, lag: Tensor | None) -> None:
+        """Refuse a lag where there are no pitch taps, and none where there are.
+
+        Raises
+        ------
+        ValueError
+            As said.
+        """
+        if (self.taps is None) != (lag is None):
+            has = "no pitch taps" if self.taps is None else "pitch taps"
+            raise ValueError(f"a WaveNet with {has} was given {'no' if lag is None else 'a'} lag")
+
+    def forward(
+        self,
+        previous: Tensor,
+        condition: Tensor,
+        kept: Tensor | None = None,
+        lag: Tensor | None = None,
+    ) -> Tensor:
         """Logits of every sample at once, or of some of them.
 
         Parameters
@@ -162,16 +228,24 @@ class WaveNet(nn.Module):
         kept : Tensor, optional
             int64, (samples,): those whose logits are wanted, all by default; the layers after the skip sum, half of the
             arithmetic, are left out for the others.
+        lag : Tensor, optional
+            int64, (batch, frames): samples of a pitch period in each frame, at least `SHORTEST_LAG`; anything below
+            counts as none, as in an unvoiced frame. With pitch taps alone, and needed there.
 
         Returns
         -------
         Tensor
             (batch, time, levels), or as many of `time` as are kept: logits of sample t, from levels before t and the
             conditions.
+
+        Raises
+        ------
+        ValueError
+            See `embed`.
         """
         time = previous.shape[1]
         conditions = self.project(condition)
-        x = self.embedding(previous)
+        x = self.embed(previous, lag)
         gates = []
         for layer, dilation in enumerate(self.dilations):
             past = F.pad(x, (0, 0, min(dilation, time), 0))[:, :time]
@@ -187,7 +261,12 @@ class WaveNet(nn.Module):
         return self.output(F.relu(self.hidden(F.relu(skip))))
 
     def windows(
-        self, previous: Tensor, condition: Tensor, hop: int, samples: int
+        self,
+        previous: Tensor,
+        condition: Tensor,
+        hop: int,
+        samples: int,
+        lag: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """Logits as `forward` gives them, in windows that bound the memory, with the receptive field as overlap.
 
@@ -201,6 +280,8 @@ class WaveNet(nn.Module):
             Samples a condition frame.
         samples : int
             About how many a window has: whole frames, at least one.
+        lag : Tensor, optional
+            int64, (batch, frames), as `forward` takes it.
 
         Yields
         ------
@@ -210,9 +291,14 @@ class WaveNet(nn.Module):
         time = previous.shape[1]
         frames = -(-time // hop)
         padded = F.pad(previous, (0, frames * hop - time), value=self.silence)
-        lead = -(-self.receptive_field // hop)
+        longest = 0 if lag is None or not lag.numel() else int(lag.max()) + 1
+        lead = -(-(self.receptive_field + longest) // hop)
         window = max(1, samples // hop)
         for start in range(0, frames, window):
             first, last = max(0, start - lead), min(start + window, frames)
-            logits = self(padded[:, first * hop : last * hop], condition[:, first:last])
+            logits = self(
+                padded[:, first * hop : last * hop],
+                condition[:, first:last],
+                lag=None if lag is None else lag[:, first:last],
+            )
             yield logits[:, (start - first) * hop : min(last * hop, time) - first * hop]

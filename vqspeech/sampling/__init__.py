@@ -51,6 +51,7 @@ def draw(
     *,
     seeds: Sequence[int],
     sampling: Sampling = DEFAULT,
+    lags: Sequence[Tensor] | None = None,
 ) -> Iterator[list[Tensor]]:
     """Draw several streams of levels together, in blocks as they are made.
 
@@ -70,6 +71,9 @@ def draw(
         Seed of each stream.
     sampling : Sampling
         How levels are drawn, and by what.
+    lags : sequence of Tensor, optional
+        For each stream, int64, (frames,): samples of a pitch period, 0 where there is none. For a WaveNet with pitch
+        taps, and needed there.
 
     Returns
     -------
@@ -82,7 +86,8 @@ def draw(
     ConfigurationError
         There is no such engine or mode, or the engine cannot run here.
     ValueError
-        Numbers of conditions, lengths and seeds differ, or a condition does not cover its stream.
+        Numbers of conditions, lengths, seeds and lags differ, or a condition does not cover its stream, or lags are
+        given to a WaveNet without pitch taps, or none to one with them.
     """
     if not len(conditions) == len(samples) == len(seeds):
         raise ValueError("as many conditions as lengths and seeds are needed")
@@ -90,12 +95,19 @@ def draw(
         if length > hop * len(condition):
             raise ValueError(f"{length} samples asked of {len(condition)} frames of {hop} samples")
     device = wavenet.gate_weight.device
-    name, mode = resolve(ENGINES, sampling, device)
+    name, mode = resolve(ENGINES, sampling, device, wavenet.taps is not None)
+    periods: list[Tensor | None] = [None] * len(samples)
+    if lags is not None:
+        periods = [lag.to(device) for lag in lags]
+        if [len(lag) for lag in lags] != [len(condition) for condition in conditions]:
+            raise ValueError("as many lags as frames of each condition are needed")
     if not samples:
         return iter(())
+    for lag in periods:
+        wavenet.check_lag(lag)
     streams = [
-        Stream(condition.to(device), uniforms(length, seed))
-        for condition, length, seed in zip(conditions, samples, seeds, strict=True)
+        Stream(condition.to(device), uniforms(length, seed), lag)
+        for condition, length, seed, lag in zip(conditions, samples, seeds, periods, strict=True)
     ]
     return ENGINES[name].draw(wavenet, streams, hop, replace(sampling, engine=name, mode=mode))
 
@@ -108,13 +120,14 @@ def sample(
     *,
     seeds: Sequence[int],
     sampling: Sampling = DEFAULT,
+    lags: Sequence[Tensor] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Tensor]:
     """Draw several streams of levels whole: the blocks of `draw`, joined.
 
     Parameters
     ----------
-    wavenet, conditions, hop, samples, seeds, sampling
+    wavenet, conditions, hop, samples, seeds, sampling, lags
         See `draw`.
     progress : callable, optional
         Called with samples done and samples in all, after every block.
@@ -131,7 +144,9 @@ def sample(
     """
     parts: list[list[Tensor]] = [[torch.empty(0, dtype=torch.int64)] for _ in samples]
     done, total = 0, sum(samples)
-    for blocks in draw(wavenet, conditions, hop, samples, seeds=seeds, sampling=sampling):
+    for blocks in draw(
+        wavenet, conditions, hop, samples, seeds=seeds, sampling=sampling, lags=lags
+    ):
         for part, block in zip(parts, blocks, strict=True):
             if len(block):
                 part.append(block)

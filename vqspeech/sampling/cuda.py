@@ -30,6 +30,9 @@ from vqspeech.sampling.graph import Block, Graph
 MODES = ("bf16", "fp32", "graph")
 """Arithmetics: the kernel with weights in bfloat16, the kernel in float32, a captured graph in float32."""
 
+TAPS = False
+"""Whether it does pitch taps."""
+
 PART = 64
 """Channels of the hidden layer that the kernel works on at a time."""
 
@@ -282,7 +285,14 @@ def draw(
 
 
 @torch.inference_mode()
-def logits(wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor, mode: str) -> Tensor:
+def logits(
+    wavenet: WaveNet,
+    condition: Tensor,
+    hop: int,
+    previous: Tensor,
+    mode: str,
+    lag: Tensor | None = None,
+) -> Tensor:
     """Logits as `draw` finds them for a stream alone; see `vqspeech.sampling.engine.Engine.logits`."""
     runner = _runner(wavenet, 1, Sampling(mode=mode))
     previous = previous.to(condition.device)[None]

@@ -86,10 +86,14 @@ class Stream:
         (frames, condition_channels), on the device of the model.
     uniforms : Tensor
         float32, (samples,), in [0, 1), on the CPU: the numbers that decide each draw.
+    lag : Tensor or None
+        int64, (frames,), beside the condition: samples of a pitch period, for a WaveNet with pitch taps and for no
+        other.
     """
 
     condition: Tensor
     uniforms: Tensor
+    lag: Tensor | None = None
 
 
 def uniforms(samples: int, seed: int) -> Tensor:
@@ -137,7 +141,13 @@ class Engine(Protocol):
         """
 
     def logits(
-        self, wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor, mode: str
+        self,
+        wavenet: WaveNet,
+        condition: Tensor,
+        hop: int,
+        previous: Tensor,
+        mode: str,
+        lag: Tensor | None = None,
     ) -> Tensor:
         """Logits of one stream whose levels are given; what `draw` draws from.
 
@@ -153,6 +163,8 @@ class Engine(Protocol):
             int64, (time,): the level before each sample; at most ``hop * frames``.
         mode : str
             One of ``MODES``.
+        lag : Tensor, optional
+            int64, (frames,), for a WaveNet with pitch taps.
 
         Returns
         -------
@@ -161,8 +173,16 @@ class Engine(Protocol):
         """
 
 
+def why_not(engine: Engine, device: torch.device, taps: bool = False) -> str | None:
+    """Why an engine cannot run a model that is on `device`, with pitch taps or without; None when it can."""
+    reason = engine.missing(device)
+    if reason is None and taps and not getattr(engine, "TAPS", True):
+        return "it does not do pitch taps yet"
+    return reason
+
+
 def resolve(
-    engines: Mapping[str, Engine], sampling: Sampling, device: torch.device
+    engines: Mapping[str, Engine], sampling: Sampling, device: torch.device, taps: bool = False
 ) -> tuple[str, str]:
     """Decide which engine runs and in which mode.
 
@@ -174,6 +194,8 @@ def resolve(
         What is asked.
     device : torch.device
         Where the model is.
+    taps : bool
+        Whether the WaveNet has pitch taps.
 
     Returns
     -------
@@ -187,7 +209,7 @@ def resolve(
     """
     name = sampling.engine
     if name == "auto":
-        able = [name for name, engine in engines.items() if engine.missing(device) is None]
+        able = [name for name, engine in engines.items() if why_not(engine, device, taps) is None]
         having = [name for name in able if sampling.mode in ("auto", *engines[name].MODES)]
         name = (having or able)[0]
     if name not in engines:
@@ -195,7 +217,7 @@ def resolve(
             f"engine {name!r}: there is no such engine, choose one of auto, {', '.join(engines)}"
         )
     engine = engines[name]
-    reason = engine.missing(device)
+    reason = why_not(engine, device, taps)
     if reason is not None:
         raise ConfigurationError(f"engine {name}: {reason}; choose another, or auto")
     mode = engine.MODES[0] if sampling.mode == "auto" else sampling.mode

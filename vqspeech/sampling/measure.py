@@ -77,17 +77,27 @@ class Subject:
         Samples a condition frame.
     sample_rate : int
         Hz.
+    lag : Tensor or None
+        int64, (frames,), beside the condition, of a WaveNet with pitch taps.
     """
 
     wavenet: WaveNet
     condition: Tensor
     hop: int
     sample_rate: int
+    lag: Tensor | None = None
 
     def cover(self, samples: int) -> Tensor:
         """The condition of as many frames as hold `samples` samples, (frames, condition_channels)."""
+        return self.condition[self._frames(samples)]
+
+    def cover_lag(self, samples: int) -> Tensor | None:
+        """The lag of as many frames, (frames,)."""
+        return None if self.lag is None else self.lag[self._frames(samples)]
+
+    def _frames(self, samples: int) -> Tensor:
         frames = torch.arange(-(-samples // self.hop)) % len(self.condition)
-        return self.condition[frames.to(self.condition.device)]
+        return frames.to(self.condition.device)
 
 
 class Passage(NamedTuple):
@@ -99,10 +109,13 @@ class Passage(NamedTuple):
         (frames, condition_channels), on the device of the model.
     levels : Tensor
         int64, (samples,): at least one and at most ``hop * frames``.
+    lag : Tensor or None
+        int64, (frames,), of a WaveNet with pitch taps.
     """
 
     condition: Tensor
     levels: Tensor
+    lag: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -254,10 +267,12 @@ def speed(subject: Subject, case: Case, samples: int) -> float:
     """
     sampling = Sampling(engine=case.engine, mode=case.mode, threads=case.threads)
     conditions = [subject.cover(samples)] * case.streams
+    lag = subject.cover_lag(samples)
+    lags = None if lag is None else [lag] * case.streams
     lengths, seeds = [samples] * case.streams, range(case.streams)
     times, drawn = [time.perf_counter()], [0]
     for blocks in draw(
-        subject.wavenet, conditions, subject.hop, lengths, seeds=seeds, sampling=sampling
+        subject.wavenet, conditions, subject.hop, lengths, seeds=seeds, sampling=sampling, lags=lags
     ):
         times.append(time.perf_counter())
         drawn.append(sum(map(len, blocks)))
@@ -318,7 +333,7 @@ def speeds(
 
 @torch.inference_mode()
 def parallel_logits(
-    wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor
+    wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor, lag: Tensor | None = None
 ) -> Iterator[Tensor]:
     """Logits of the parallel pass, in windows with the receptive field as overlap.
 
@@ -332,6 +347,8 @@ def parallel_logits(
         Samples a condition frame.
     previous : Tensor
         int64, (samples,): the level before each sample; at most ``hop * frames``.
+    lag : Tensor, optional
+        int64, (frames,), for a WaveNet with pitch taps.
 
     Yields
     ------
@@ -339,7 +356,8 @@ def parallel_logits(
         (time, levels): those that follow, about `WINDOW_SAMPLES`, on the CPU.
     """
     batch = previous[None].to(condition.device)
-    for logits in wavenet.windows(batch, condition[None], hop, WINDOW_SAMPLES):
+    lags = None if lag is None else lag[None]
+    for logits in wavenet.windows(batch, condition[None], hop, WINDOW_SAMPLES, lags):
         yield logits[0].cpu()
 
 
@@ -362,11 +380,11 @@ def accuracy(
         At least one.
     """
     largest, kl, delta, samples = torch.zeros((), dtype=torch.float64), 0.0, 0.0, 0
-    for condition, levels in passages:
+    for condition, levels, lag in passages:
         previous = wavenet.previous(levels[None])[0]
-        found = engine.logits(wavenet, condition, hop, previous, mode)
+        found = engine.logits(wavenet, condition, hop, previous, mode, lag)
         start = 0
-        for expected in parallel_logits(wavenet, condition, hop, previous):
+        for expected in parallel_logits(wavenet, condition, hop, previous, lag):
             stop = start + len(expected)
             ours, target = found[start:stop].double(), levels[start:stop, None].cpu()
             expected = expected.double()
@@ -383,8 +401,16 @@ def accuracy(
 def own_passage(subject: Subject, samples: int) -> Passage:
     """Let the model draw what it is to be measured on, by the fastest engine here and always the same."""
     condition = subject.cover(samples)
-    (levels,) = sample(subject.wavenet, [condition], subject.hop, [samples], seeds=[0])
-    return Passage(condition, levels)
+    lag = subject.cover_lag(samples)
+    (levels,) = sample(
+        subject.wavenet,
+        [condition],
+        subject.hop,
+        [samples],
+        seeds=[0],
+        lags=None if lag is None else [lag],
+    )
+    return Passage(condition, levels, lag)
 
 
 def measure(

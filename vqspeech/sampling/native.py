@@ -24,6 +24,9 @@ else:
 MODES = ("bf16", "fp32", "int8")
 """Weights as bf16 (activations and sums in fp32), all in fp32, or weights of 8 and activations of 16 bits."""
 
+TAPS = False
+"""Whether it does pitch taps."""
+
 
 def missing(device: torch.device) -> str | None:
     """Why the engine cannot run, whatever device the model is on; None when it can."""
@@ -102,7 +105,13 @@ def draw(
 
 
 def logits(
-    wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor, mode: str, threads: int = 1
+    wavenet: WaveNet,
+    condition: Tensor,
+    hop: int,
+    previous: Tensor,
+    mode: str,
+    lag: Tensor | None = None,
+    threads: int = 1,
 ) -> Tensor:
     """Logits of one stream whose levels are given; see `vqspeech.sampling.engine.Engine`."""
     sampler = _native.Sampler(pack(wavenet, mode), hop, threads, -1.0, 1.0)

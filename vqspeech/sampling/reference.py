@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from vqspeech.nn.wavenet import WaveNet
+from vqspeech.nn.wavenet import SHORTEST_LAG, WaveNet
 from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream
 
 MODES = ("fp32",)
@@ -29,13 +29,17 @@ class Cache:
         The model.
     streams : int
         Streams that advance together.
+    longest : int
+        Samples of the longest pitch period, 0 without pitch taps: so far back are levels kept.
     """
 
-    def __init__(self, wavenet: WaveNet, streams: int) -> None:
+    def __init__(self, wavenet: WaveNet, streams: int, longest: int = 0) -> None:
         self.wavenet = wavenet
         channels = wavenet.embedding.embedding_dim
         weight = wavenet.gate_weight
         self.past = [weight.new_zeros(d, streams, channels) for d in wavenet.dilations]
+        # that of step s is in slot s % len
+        self.levels = torch.zeros(longest + 1, streams, dtype=torch.int64, device=weight.device)
         self.gates = weight.new_empty(streams, wavenet.skip.in_features)
         self.slices = self.gates.chunk(len(wavenet.dilations), 1)
         self.past_weights = weight[:, :channels].contiguous().unbind()
@@ -48,10 +52,23 @@ class Cache:
     def keep(self, streams: int) -> None:
         """Drop all streams but the first `streams`."""
         self.past = [past[:, :streams].contiguous() for past in self.past]
+        self.levels = self.levels[:, :streams].contiguous()
         self.gates = self.gates[:streams].contiguous()
         self.slices = self.gates.chunk(len(self.past), 1)
 
-    def step(self, previous: Tensor, conditions: list[Tensor]) -> Tensor:
+    def _taps(self, previous: Tensor, lag: Tensor, table: Tensor) -> list[Tensor]:
+        """Embeddings of the levels one period ago, (streams, channels) each; see `WaveNet.embed`."""
+        slots = len(self.levels)
+        self.levels[self.time % slots] = previous
+        found = []
+        for tap, rows in enumerate(table):
+            place = self.time - lag + tap
+            there = (lag >= SHORTEST_LAG) & (place > 0)
+            level = self.levels.gather(0, torch.where(there, place % slots, 0)[None])[0]
+            found.append(F.embedding(torch.where(there, level, self.wavenet.levels), rows))
+        return found
+
+    def step(self, previous: Tensor, conditions: list[Tensor], lag: Tensor | None = None) -> Tensor:
         """Advance by one sample.
 
         Parameters
@@ -60,6 +77,8 @@ class Cache:
             int64, (streams,): the level before this sample.
         conditions : list of Tensor
             For each layer, (streams, gate_channels).
+        lag : Tensor, optional
+            int64, (streams,): samples of a pitch period, at most `longest`; for a WaveNet with pitch taps.
 
         Returns
         -------
@@ -68,6 +87,9 @@ class Cache:
         """
         net = self.wavenet
         x = F.embedding(previous, net.embedding.weight)
+        if net.taps is not None and lag is not None:
+            for tap in self._taps(previous, lag, net.taps):
+                x = x + tap
         last = len(self.past) - 1
         for layer, ring in enumerate(self.past):
             slot = ring[self.time % len(ring)]
@@ -164,7 +186,7 @@ class Lockstep:
     ) -> None:
         self.wavenet, self.streams, self.hop, self.sampling = wavenet, streams, hop, sampling
         self.lengths = [len(stream.uniforms) for stream in streams]
-        self.cache = Cache(wavenet, len(streams))
+        self.cache = Cache(wavenet, len(streams), max(_longest(s.lag) for s in streams))
         device = wavenet.gate_weight.device
         self.previous = torch.full((len(streams),), wavenet.silence, device=device)
 
@@ -190,6 +212,8 @@ class Lockstep:
         first, last = start // self.hop, -(-stop // self.hop)
         frames = pad_sequence([stream.condition[first:last] for stream in begun])
         projected = self.wavenet.project(frames).transpose(1, 2).contiguous()
+        lags = [stream.lag[first:last] for stream in begun if stream.lag is not None]
+        lag = pad_sequence(lags) if lags else None
         drawn = torch.zeros(stop - start, len(begun), dtype=torch.int64, device=device)
         layers: list[Tensor] = []
         for time in range(start, stop):
@@ -202,13 +226,18 @@ class Lockstep:
                 layers = [layer[:active] for layer in layers]
             if not layers or time % self.hop == 0:
                 layers = list(projected[time // self.hop - first, :, :active].unbind())
-            logits = self.cache.step(self.previous, layers)
+            periods = None if lag is None else lag[time // self.hop - first, :active]
+            logits = self.cache.step(self.previous, layers, periods)
             self.previous = choose(
                 logits, numbers[time - start, :active], self.sampling.warmth, self.sampling.top_p
             )
             drawn[time - start, :active] = self.previous
         ends = [len(stream.uniforms) - start for stream in begun]
         return [row[:end].clone() for row, end in zip(drawn.T.cpu(), ends, strict=True)]
+
+
+def _longest(lag: Tensor | None) -> int:
+    return 0 if lag is None or not lag.numel() else int(lag.max())
 
 
 @torch.inference_mode()
@@ -233,14 +262,22 @@ def draw(
 
 
 @torch.inference_mode()
-def logits(wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor, mode: str) -> Tensor:
+def logits(
+    wavenet: WaveNet,
+    condition: Tensor,
+    hop: int,
+    previous: Tensor,
+    mode: str,
+    lag: Tensor | None = None,
+) -> Tensor:
     """Logits from cached steps, those that `draw` takes; see `vqspeech.sampling.engine.Engine.logits`."""
-    cache = Cache(wavenet, 1)
+    cache = Cache(wavenet, 1, _longest(lag))
     previous = previous.to(condition.device)
     found = torch.empty(len(previous), wavenet.levels)
     with one_thread():
         projected = wavenet.project(condition)
         for time in range(len(previous)):
             layers = list(projected[time // hop, :, None].unbind())
-            found[time] = cache.step(previous[time : time + 1], layers)[0]
+            period = None if lag is None else lag[time // hop][None]
+            found[time] = cache.step(previous[time : time + 1], layers, period)[0]
     return found

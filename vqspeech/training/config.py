@@ -60,6 +60,8 @@ class DataConfig:
     resident : str
         Whether all training data lies on the device, where batches are gathered: ``yes``, ``no``, or ``auto``, on a GPU
         with room for it.
+    pitch : str
+        File of the store's pitch tracks, for a decoder with pitch; ``auto`` for the store's own, made when needed.
     """
 
     store: str
@@ -71,6 +73,7 @@ class DataConfig:
     balance: float
     workers: int
     resident: str
+    pitch: str
 
 
 @dataclass(frozen=True)

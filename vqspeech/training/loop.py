@@ -20,8 +20,9 @@ from vqspeech.atomic import write_atomically
 from vqspeech.checkpoint import read_header, save_model
 from vqspeech.corpus.coded import CodedCorpus, CodedStore, require_codebook
 from vqspeech.corpus.codestore import extract_codes
-from vqspeech.corpus.pack import INDEX as PACK
+from vqspeech.corpus.pack import INDEX as PACK_INDEX
 from vqspeech.corpus.pack import Pack
+from vqspeech.corpus.pitchtracks import PitchTracks, open_tracks
 from vqspeech.corpus.segments import CodedSegments, Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
@@ -75,7 +76,9 @@ def train(config: TrainConfig) -> Path | None:
         raise ConfigurationError(f"{state_file}: there is a run already; use resume=auto")
     corpus = open_corpus(config)
     fabric = launch(config.run)
-    state = start(config, corpus.speakers, fabric.device)
+    tracks = pitch_tracks(config, corpus, fabric)
+    voices = None if tracks is None else tracks.voices()
+    state = start(config, corpus.speakers, fabric.device, voices)
     model, spoken = state.objective.model, averaged(state)
     if not isinstance(corpus, PackedStore):
         require_codebook(corpus, model.codebook_id)
@@ -103,7 +106,7 @@ def train(config: TrainConfig) -> Path | None:
         run.total_steps = steps
         warm, joint = _stretches(config, state, clock, run.now_s)
         if state.joined < 0 and config.spectral.steps:
-            data = _batches(config, corpus, state, fabric)
+            data = _batches(config, corpus, tracks, state, fabric)
             for batch in run.steps(data, warm, config.data.workers):
                 _step(config, state, run, differentiated, batch, 0)
                 run.judge(lambda _: None)
@@ -114,7 +117,7 @@ def train(config: TrainConfig) -> Path | None:
             # the warm start ends: what its conditioner learned is in the model even if nothing follows
             state.average.module.load_state_dict(model.decoder.state_dict())
         corpus = _with_codes(config, corpus, model, fabric)
-        data = _batches(config, corpus, state, fabric)
+        data = _batches(config, corpus, tracks, state, fabric)
         for batch in run.steps(data, joint, config.data.workers):
             _step(config, state, run, differentiated, batch, config.data.crop)
             run.judge(_validation(config, state, spoken, corpus, clock, run))
@@ -135,20 +138,15 @@ def open_corpus(config: TrainConfig) -> Corpus:
         It cannot be used with these settings.
     """
     path = Path(config.data.store)
-    corpus: Corpus
-    if (path / PACK).is_file():
-        if config.learn == "all" or not config.init:
-            raise ConfigurationError(
-                f"{path}: a pack has codes and no sound; it needs init, the model of its codes, and learn=decoder or"
-                " learn=speakers"
-            )
-        corpus = Pack(path)
-    else:
-        corpus = PackedStore(path)
+    corpus: Corpus = Pack(path) if (path / PACK_INDEX).is_file() else PackedStore(path)
     if corpus.sample_rate != config.model.sample_rate:
         raise ConfigurationError(
             f"{corpus.path}: recordings at {corpus.sample_rate} Hz, the model's sample_rate is"
             f" {config.model.sample_rate}"
+        )
+    if isinstance(corpus, Pack) and not (config.init and config.learn != "all"):
+        raise ConfigurationError(
+            f"{path}: a pack has codes and no sound for an encoder; give init=MODEL and learn=decoder or learn=speakers"
         )
     if not scorable(corpus, "valid", corpus.speakers):
         raise CorpusError(
@@ -156,6 +154,17 @@ def open_corpus(config: TrainConfig) -> Corpus:
             " judged; prepare a corpus with validation utterances"
         )
     return corpus
+
+
+def pitch_tracks(config: TrainConfig, corpus: Corpus, fabric: Fabric) -> PitchTracks | None:
+    """Contours of the recordings where the model takes pitch: read, or made by the first worker of each machine."""
+    takes = config.model.decoder.get("pitch", False)
+    if config.init:
+        takes = takes or read_header(config.init)["config"]["decoder"].get("pitch", False)
+    if not takes:
+        return None
+    with fabric.rank_zero_first(local=True):
+        return open_tracks(corpus, config.data.pitch)
 
 
 def _with_codes(config: TrainConfig, corpus: Corpus, model: Autoencoder, fabric: Fabric) -> Corpus:
@@ -168,13 +177,16 @@ def _with_codes(config: TrainConfig, corpus: Corpus, model: Autoencoder, fabric:
     return CodedStore(corpus, coded, model.config.levels)
 
 
-def _batches(config: TrainConfig, corpus: Corpus, state: State, fabric: Fabric) -> Steps:
+def _batches(
+    config: TrainConfig, corpus: Corpus, tracks: PitchTracks | None, state: State, fabric: Fabric
+) -> Steps:
     model, seed, rank = state.objective.model, config.run.seed, fabric.global_rank
+    pitch = None if tracks is None else (tracks, model.decoder.condition_hop)
     segments: Segments | CodedSegments
     if isinstance(corpus, PackedStore):
-        segments = Segments(corpus, config.phases(), model.hop, seed, rank, model.speakers)
+        segments = Segments(corpus, config.phases(), model.hop, seed, rank, model.speakers, pitch)
     else:
-        segments = CodedSegments(corpus, config.phases(), seed, rank, model.speakers)
+        segments = CodedSegments(corpus, config.phases(), seed, rank, model.speakers, pitch)
     return placed(segments, config.data.resident, fabric.device)
 
 
@@ -247,6 +259,7 @@ def _scalars(state: State, losses: Losses) -> dict[str, float | Tensor]:
     return {
         "train/nats_per_sample": losses.nll,
         "train/spectral": losses.spectral,
+        "train/pitch": losses.pitch,
         **of_kind,
         "train/learning_rate": state.optimizers[0].param_groups[0]["lr"],
     }

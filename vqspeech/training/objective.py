@@ -19,6 +19,7 @@ from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.jitter import jitter
 from vqspeech.nn.spectral import SpectralHead, SpectralLoss
 from vqspeech.nn.vimco import multi_sample
+from vqspeech.training.contour import WEIGHT, pitch_loss, worn
 from vqspeech.training.perturb import Perturbation
 
 
@@ -35,12 +36,15 @@ class Losses(NamedTuple):
         Error of the spectral head, and of the cepstral head beside it; 0 without one.
     output : BottleneckOutput or None
         For the update of the bottleneck; None where codes were given.
+    pitch : Tensor
+        Error of the head that predicts the pitch contour; 0 of a decoder without pitch.
     """
 
     total: Tensor
     nll: Tensor
     spectral: Tensor
     output: BottleneckOutput | None
+    pitch: Tensor
 
 
 class Objective(nn.Module):
@@ -116,8 +120,8 @@ class Objective(nn.Module):
             return self._decoder_alone(wav, levels, output.z_q, batch, crop, output)
         conditioner = self.model.decoder.conditioner
         weight = self.spectral_weight if crop else 1.0
-        heard = wav if self.perturbation is None else self.perturbation(wav)
-        output = self.model.bottleneck(self.model.encoder(heard))
+        perturbed = wav if self.perturbation is None else self.perturbation(wav)
+        output = self.model.bottleneck(self.model.encoder(perturbed))
         z_q = jitter(output.z_q, self.jitter_probability)
         nll = cost = wav.new_zeros(())
         if crop and output.draws is not None:
@@ -125,17 +129,20 @@ class Objective(nn.Module):
         elif crop:
             condition = conditioner(z_q, batch.speaker)
             nll = cost = _mean(*self._nll(levels, condition, batch, crop))
-        spectral = wav.new_zeros(())
+        spectral = pitch = wav.new_zeros(())
+        if weight or self.model.decoder.pitch is not None:
+            # with cepstra for codes to learn from, spectrum and pitch teach only what comes after them
+            latents = z_q if self.cepstral is None else z_q.detach()
+            condition = conditioner(latents, batch.speaker)
+            pitch = self._pitch(condition, batch)
         if weight:
-            # with cepstra for codes to learn from, the spectrum teaches only what comes after them
-            told = z_q if self.cepstral is None else z_q.detach()
-            spectral = self._spectral(wav, conditioner(told, batch.speaker), batch)
+            spectral = self._spectral(wav, condition, batch)
             if self.cepstral is not None:
                 spectral = spectral + self.cepstral(z_q, batch.speaker, wav, self._mask(batch))
-        total = cost + weight * spectral + output.loss
+        total = cost + weight * spectral + (WEIGHT if crop else 1.0) * pitch + output.loss
         if output.kl is not None and (output.draws is None or not crop):
             total = total + output.kl / self.model.hop
-        return Losses(total, nll.detach(), spectral.detach(), output)
+        return Losses(total, nll.detach(), spectral.detach(), output, pitch.detach())
 
     def _decoder_alone(
         self,
@@ -154,7 +161,9 @@ class Objective(nn.Module):
             nll = _mean(*self._nll(levels, condition, batch, crop))
         if weight:
             spectral = self._spectral(wav, condition, batch)
-        return Losses(nll + weight * spectral, nll.detach(), spectral.detach(), output)
+        pitch = self._pitch(condition, batch)
+        total = nll + weight * spectral + (WEIGHT if crop else 1.0) * pitch
+        return Losses(total, nll.detach(), spectral.detach(), output, pitch.detach())
 
     def _spectral(self, wav: Tensor, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
         """Error of the spectrum that the head predicts from what conditions the WaveNet; 0 without a head."""
@@ -162,6 +171,26 @@ class Objective(nn.Module):
         if head is None or self.spectral_loss is None:
             return wav.new_zeros(())
         return self.spectral_loss(head(condition), wav, self._mask(batch))
+
+    def _pitch(self, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
+        """Error of the contour that the decoder predicts from conditions; 0 of one without pitch."""
+        pitch = self.model.decoder.pitch
+        if pitch is None:
+            return condition.new_zeros(())
+        found = pitch.predict(condition)
+        return pitch_loss(pitch, found, batch.contour, batch.speaker, self._mask(batch))
+
+    def _voiced(self, condition: Tensor, batch: Batch | CodedBatch) -> tuple[Tensor, Tensor | None]:
+        """Condition with a contour, worn for training, and its lags; rows as in `condition`."""
+        pitch = self.model.decoder.pitch
+        if pitch is None:
+            return condition, None
+        draws = len(condition) // len(batch.contour)
+        with torch.no_grad():
+            speaker = batch.speaker.repeat(draws)
+            predicted = pitch.contour(pitch.predict(condition), speaker)
+            contour = worn(batch.contour.repeat(draws, 1), predicted)
+        return self.model.decoder.voiced(condition, contour)
 
     def _mask(self, batch: Batch | CodedBatch) -> Tensor:
         """Which frames have recording in them: bool, (batch, frames)."""
@@ -211,7 +240,13 @@ class Objective(nn.Module):
             crop // decoder.condition_hop, device=levels.device
         )
         kept = self._scored(crop, levels.device)
-        logits = decoder.wavenet(previous[rows, samples], condition[rows, frames], kept)
+        condition, lag = self._voiced(condition, batch)
+        logits = decoder.wavenet(
+            previous[rows, samples],
+            condition[rows, frames],
+            kept,
+            None if lag is None else lag[rows, frames],
+        )
         samples = samples if kept is None else samples.index_select(1, kept)
         losses = F.cross_entropy(
             logits.flatten(0, 1).float(), levels[rows, samples].flatten(), reduction="none"

@@ -1,6 +1,7 @@
 """The state before the first step: a new model, or one that goes on from a model file, and its optimizers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from vqspeech.model import Autoencoder
 from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.decoder import Decoder
 from vqspeech.nn.spectral import SpectralHead
+from vqspeech.pitch import Voice
 from vqspeech.training.config import TrainConfig
 from vqspeech.training.muon import Muon
 from vqspeech.training.objective import Objective
@@ -25,7 +27,12 @@ FRAMES_PER_CODE = 32
 """Encoder outputs a code that the codebook is started from."""
 
 
-def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.device) -> State:
+def start(
+    config: TrainConfig,
+    store_speakers: Sequence[str],
+    device: torch.device,
+    voices: Mapping[str, Voice] | None = None,
+) -> State:
     """Make the state before the first step.
 
     Parameters
@@ -36,6 +43,8 @@ def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.devi
         Who speaks in the store.
     device : torch.device
         Where the weights go.
+    voices : mapping from str to Voice, optional
+        Mean and deviation of log-F0 by speaker, for a decoder with pitch.
 
     Raises
     ------
@@ -45,6 +54,8 @@ def start(config: TrainConfig, store_speakers: Sequence[str], device: torch.devi
     torch.manual_seed(config.run.seed)
     known = config.init != ""
     model = _known(config, store_speakers) if known else Autoencoder(config.model, store_speakers)
+    if model.decoder.pitch is not None:
+        set_voices(model, voices or {})
     if config.wavenet:
         lend_wavenet(config.wavenet, model)
     if config.learn == "speakers":
@@ -87,7 +98,28 @@ def _known(config: TrainConfig, store_speakers: Sequence[str]) -> Autoencoder:
             f"{config.init}: works at {model.sample_rate} Hz, model.sample_rate is"
             f" {config.model.sample_rate}; give that one"
         )
+    if config.model.decoder.get("pitch") and model.decoder.pitch is None:
+        model = with_pitch(model)
     return with_speakers(model, store_speakers).train()
+
+
+def with_pitch(model: Autoencoder) -> Autoencoder:
+    """Return a model whose decoder takes pitch beside what it had, and at first gives the same logits to the bit."""
+    decoder = {**model.config.decoder, "pitch": True}
+    voiced = Autoencoder(replace(model.config, decoder=decoder), model.speakers)
+    voiced.load_state_dict(model.state_dict(), strict=False)
+    return voiced
+
+
+@torch.no_grad()
+def set_voices(model: Autoencoder, voices: Mapping[str, Voice]) -> None:
+    """Write down at which mean and deviation of log-F0 speakers speak; of others the model keeps what it has."""
+    pitch = model.decoder.pitch
+    if pitch is None:
+        return
+    for name, voice in voices.items():
+        if name in model.speakers:
+            pitch.voices[model.speakers.index(name)] = torch.tensor(voice)
 
 
 @torch.no_grad()
@@ -113,6 +145,12 @@ def lend_wavenet(name: str, model: Autoencoder) -> None:
         )
     lent, own = other.decoder.wavenet.state_dict(), model.decoder.wavenet.state_dict()
     lent["condition.weight"] = torch.zeros_like(own["condition.weight"])
+    if "taps" in own:
+        lent.setdefault("taps", torch.zeros_like(own["taps"]))
+    elif "taps" in lent:
+        raise ConfigurationError(
+            f"wavenet: {name} takes pitch, and the model does not; give model.decoder.pitch=true"
+        )
     for key, tensor in own.items():
         found = tuple(lent[key].shape) if key in lent else None
         if found != tuple(tensor.shape):
@@ -142,6 +180,10 @@ def with_speakers(model: Autoencoder, names: Sequence[str]) -> Autoencoder:
     table = weights["decoder.conditioner.speaker.weight"]
     rows = table.mean(0).expand(len(new), -1)
     weights["decoder.conditioner.speaker.weight"] = torch.cat([table, rows])
+    if model.decoder.pitch is not None:
+        known = weights["decoder.pitch.voices"]
+        mean = known.mean(0).expand(len(new), -1)
+        weights["decoder.pitch.voices"] = torch.cat([known, mean])
     larger.load_state_dict(weights)
     return larger
 
