@@ -101,6 +101,7 @@ def main(argv: list[str] | None = None) -> int:
             print(args.out / "state.pt")
             return 0
         changes = parsed(args.changes)
+        args.pack = args.pack.absolute()
         if args.command == "section":
             return run_section(args.section, args.pack, args.out, tiny=args.tiny, changes=changes)
         if args.command == "check":

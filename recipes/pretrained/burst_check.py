@@ -26,6 +26,8 @@ from vqspeech.errors import VqspeechError
 
 Results = Iterator[tuple[str, Any]]
 
+SCRIPT = (str(Path(__file__).with_name("burst.py")),)
+
 LIMITS_S = {"machine": 25.0, "training": 95.0, "sampler": 45.0, "tests": 60.0}
 """Longest time of each section; what one leaves is for those after it."""
 
@@ -73,8 +75,8 @@ def _section(
         return {"ended": "no time was left"}
     with tempfile.TemporaryDirectory(prefix="vqspeech-check-") as folder:
         results, log = Path(folder) / "results.jsonl", Path(folder) / "log"
-        command = [sys.executable, str(Path(__file__).with_name("burst.py")), "section"]
-        command += ["--section", name, "--pack", str(pack), "--out", folder]
+        command = [sys.executable, *SCRIPT, "section", "--section", name]
+        command += ["--pack", str(pack), "--out", folder]
         command += [*(["--tiny"] if tiny else []), *changes]
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -7,11 +7,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "recipes/pretrained")]
+
+from vqspeech.errors import VqspeechError  # noqa: E402
 
 
 def _hang(*_: object, **__: object) -> NoReturn:
@@ -51,6 +54,25 @@ def train(fault: str, config: str) -> int:
     return __main__.main()
 
 
+def _crash(*_: object) -> Iterator[tuple[str, Any]]:
+    yield "python", "3"
+    os.abort()
+
+
+def _find_and_hang(*_: object) -> Iterator[tuple[str, Any]]:
+    yield "samples_per_s eager 7", 11.0
+    _hang()
+
+
+def _refuse(*_: object) -> Iterator[tuple[str, Any]]:
+    yield "cores", 1
+    raise VqspeechError("no kernel")
+
+
+def _succeed(*_: object) -> Iterator[tuple[str, Any]]:
+    yield "summary", "none"
+
+
 def main(fault: str, arguments: list[str]) -> int:
     """Run the burst, or its child, with a fault."""
     if arguments[0] == "child":
@@ -58,6 +80,10 @@ def main(fault: str, arguments: list[str]) -> int:
     import burst
     import burst_train
 
+    if fault == "sections":
+        burst.SECTIONS.update(
+            machine=_crash, training=_find_and_hang, sampler=_refuse, tests=_succeed
+        )
     burst_train.CHILD = (str(Path(__file__)), fault, "child")
     return burst.main(arguments)
 
