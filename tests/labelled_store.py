@@ -46,26 +46,47 @@ class ReadingModel:
         return np.rint(wav[:: self.hop] * 32768).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class Sound:
+    """One utterance as the samples that a store holds."""
+
+    speaker: str
+    split: str
+    samples: np.ndarray
+    labels: str = ""
+    start_s: float = 0.0
+
+
 def write_store(folder: Path, utterances: Sequence[Spoken], rate: int = RATE) -> Path:
     """Write the four files of a packed store, and the label files beside it."""
     folder.mkdir(parents=True)
-    rows, audio, offset = [], [], 0
+    sounds = []
     for number, spoken in enumerate(utterances):
-        samples = np.repeat(np.asarray(spoken.codes, dtype="<i2"), HOP)
         labels = ""
         if spoken.lab is not None:
             labels = f"u{number}.lab"
             (folder / labels).write_text(spoken.lab, encoding="utf-8")
+        samples = np.repeat(np.asarray(spoken.codes, dtype="<i2"), HOP)
+        sounds.append(Sound("s1", spoken.split, samples, labels, spoken.start_s))
+    return write_sounds(folder, sounds, rate)
+
+
+def write_sounds(folder: Path, sounds: Sequence[Sound], rate: int = RATE) -> Path:
+    """Write the files of a packed store of given samples."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, offset = [], 0
+    for number, sound in enumerate(sounds):
+        count = len(sound.samples)
         row = (
-            *("made", "s1", f"u{number}", f"u{number}.wav", rate, len(samples) / rate),
-            *(spoken.split, labels, "", offset, len(samples), spoken.start_s),
+            *("made", sound.speaker, f"u{number}", f"u{number}.wav", rate, count / rate),
+            *(sound.split, sound.labels, "", offset, count, sound.start_s),
         )
         rows.append("\t".join(str(value) for value in row))
-        audio.append(samples)
-        offset += len(samples)
+        offset += count
     manifest = ("\n".join(["\t".join(COLUMNS.split()), *rows]) + "\n").encode()
     (folder / "manifest.tsv").write_bytes(manifest)
-    (folder / "audio.i16").write_bytes(np.concatenate(audio).tobytes())
+    audio = np.concatenate([sound.samples for sound in sounds]).astype("<i2")
+    (folder / "audio.i16").write_bytes(audio.tobytes())
     index = {
         "format": "vqspeech-store",
         "version": 1,

@@ -1,6 +1,7 @@
-"""Files that are whole or not there: written beside their place, then moved."""
+"""Files and folders that are whole or not there: written beside their place, then moved."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -31,3 +32,31 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_folder_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Fill a folder beside its place and move it there when it is complete; what is in that place goes then.
+
+    Parameters
+    ----------
+    path : Path
+        Where the folder shall be.
+    write : callable
+        Writes into the empty folder handed to it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    new, old = beside / "new", beside / "old"
+    try:
+        new.mkdir()
+        write(new)
+        if os.path.lexists(path):
+            path.rename(old)
+        try:
+            new.rename(path)
+        except OSError:
+            if os.path.lexists(old):
+                old.rename(path)
+            raise
+    finally:
+        shutil.rmtree(beside)

@@ -19,13 +19,16 @@ class Counted:
     """A store in memory whose sample n has the value n + 1, so that a batch says where it was cut."""
 
     rows: list[tuple[str, str, int]]
+    path: str = "counted"
 
     @cached_property
     def utterances(self) -> list[SimpleNamespace]:
         ends = np.cumsum([samples for *_, samples in self.rows])
         return [
-            SimpleNamespace(speaker=speaker, samples=samples, offset=int(end) - samples)
-            for (speaker, _, samples), end in zip(self.rows, ends, strict=True)
+            SimpleNamespace(
+                speaker=speaker, split=split, samples=samples, offset=int(end) - samples
+            )
+            for (speaker, split, samples), end in zip(self.rows, ends, strict=True)
         ]
 
     @property
@@ -35,9 +38,6 @@ class Counted:
     @cached_property
     def audio(self) -> np.ndarray:
         return np.arange(1, 1 + sum(samples for *_, samples in self.rows), dtype=np.int16)
-
-    def indices(self, split: str) -> np.ndarray:
-        return np.array([i for i, row in enumerate(self.rows) if row[1] == split], np.int64)
 
 
 STORE = Counted(
@@ -103,8 +103,8 @@ def test_phases_follow_one_another() -> None:
     """Steps up to the end of a phase have its shape; the next one starts there and has no end."""
     segments = _segments()
     assert len(segments) == 25
-    assert [segments.phase(step) for step in (0, 4)] == [WARM, WARM]
-    assert [segments.phase(step) for step in (5, 24, 25, 1000)] == [JOINT] * 4
+    assert [segments.plan.phase(step) for step in (0, 4)] == [WARM, WARM]
+    assert [segments.plan.phase(step) for step in (5, 24, 25, 1000)] == [JOINT] * 4
     assert segments[4].pcm.shape == (3, 24)
     assert segments[5].pcm.shape == (2, 32)
 

@@ -65,6 +65,7 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
             "history_noise": 2.0,
             "balance": 0.0,
             "workers": 0,
+            "resident": "auto",
             "pitch": "auto",
         },
         "optimizer": {
@@ -104,10 +105,12 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
             "listen_s": 0.0,
             "accelerator": "cpu",
             "precision": "32-true",
-            "strategy": "auto",
             "devices": 1,
+            "nodes": 1,
             "threads": 1,
             "compile": False,
+            "compile_s": 300,
+            "deadline_s": 0.0,
         },
     }
 

@@ -43,7 +43,7 @@ def test_two_ranks_see_different_data_and_end_with_one_model(
     for part in ("objective", "average"):
         for key, tensor in one[part].items():
             assert torch.equal(tensor, two[part][key]), f"{part}.{key}"
-    assert one["samples"] == two["samples"] == steps * 2 * 2 * 640
+    assert one["samples"] == two["samples"] == settings["optimizer"]["steps"] * 2 * 2 * 320
 
     model = load_model(tmp_path / "run" / "model.safetensors")
     codebook = one["objective"]["model.bottleneck.codebook"]

@@ -69,10 +69,10 @@ def test_a_stopped_run_goes_on_to_the_bit(
     assert train(from_mapping(straight)) is not None
     step = loop._step
 
-    def stop_at_seven(fabric: Any, objective: Any, *rest: Any) -> Any:
-        if rest[-1].step == 6:
+    def stop_at_seven(config: Any, *rest: Any) -> Any:
+        if rest[0].step == 6:
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(fabric, objective, *rest)
+        return step(config, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_step", stop_at_seven)

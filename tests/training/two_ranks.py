@@ -22,9 +22,9 @@ def remember_state(*args: Any) -> Any:
     return states[-1]
 
 
-def remember_batch(fabric: Any, objective: Any, optimizers: Any, batch: Any, *rest: Any) -> Any:
-    batches.append(batch.pcm.clone())
-    return step(fabric, objective, optimizers, batch, *rest)
+def remember_batch(*args: Any) -> Any:
+    batches.append(args[4].pcm.clone())
+    return step(*args)
 
 
 def remember_revivals(*args: Any) -> Any:

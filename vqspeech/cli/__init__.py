@@ -20,6 +20,7 @@ from vqspeech.pretrained import DEFAULT
 VERBS = (
     "prepare",
     "align",
+    "pack",
     "train",
     "codes",
     "decode",

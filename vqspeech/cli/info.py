@@ -1,9 +1,10 @@
-"""``vqspeech info``: what a model is, from its header and its weights; which ones are shipped, and their cards."""
+"""``vqspeech info``: what a model or a pack is; which models are shipped, and their cards."""
 
 import argparse
 import json
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from vqspeech import pretrained
@@ -11,7 +12,9 @@ from vqspeech.cli.options import MODEL_HELP, MODEL_METAVAR, MODEL_VARIABLE, mode
 
 _LONG = 16
 
-HELP = "what a model is: architecture, rates, speakers, training, scores; its card"
+HELP = (
+    "what a model is: architecture, rates, speakers, training, scores; its card; what a pack holds"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name",
         nargs="?",
         metavar=MODEL_METAVAR,
-        help=f"{MODEL_HELP} (default: the variable {MODEL_VARIABLE}, else {pretrained.DEFAULT})",
+        help=f"{MODEL_HELP}, or a pack, which is read and checked (default: the variable {MODEL_VARIABLE}, else"
+        f" {pretrained.DEFAULT})",
     )
     parser.add_argument("--model", metavar=MODEL_METAVAR, help="the same, as for the other verbs")
     shown = parser.add_mutually_exclusive_group()
@@ -130,16 +134,24 @@ def _shipped() -> Iterator[str]:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print what the model that `args` name is, its card, or which models are shipped.
+    """Print what the model or the pack that `args` name is, the card, or which models are shipped.
 
     Raises
     ------
+    CorpusError
+        When a pack is not whole.
     ModelFileError
         When there is no such model, the file is not one, or it has no card.
     """
+    from vqspeech.corpus.pack import INDEX as PACK_INDEX
+
     name = args.name or model_name(args)
     if args.list:
         print("\n".join(_shipped()))
+    elif (Path(name) / PACK_INDEX).is_file():
+        from vqspeech.corpus.pack import Pack
+
+        print(Pack(Path(name)).summary())
     elif args.card:
         print(pretrained.card(name), end="")
     elif args.json:

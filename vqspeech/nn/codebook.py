@@ -62,12 +62,12 @@ def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Te
         float32, (codebook_size, dim).
     """
     rows = vectors.float()
-    counts = torch.bincount(codes, minlength=codebook_size).float()
+    # the last column counts, so that workers need one all-reduce for both
+    rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
     sums = rows.new_zeros(codebook_size, rows.shape[1]).index_add_(0, codes, rows)
     if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(counts)
         dist.all_reduce(sums)
-    return counts, sums
+    return sums[:, -1], sums[:, :-1]
 
 
 def k_means(vectors: Tensor, codebook_size: int, seed: int, iterations: int = 10) -> Tensor:

@@ -56,6 +56,16 @@ class _Gate(torch.autograd.Function):
         return grad_pre, grad_pre.view(batch, ctx.frames, -1, width).sum(2)
 
 
+def _gate(pre: Tensor, condition: Tensor) -> Tensor:
+    """`_Gate` in plain operations where a compiler fuses them, forward and backward."""
+    if not torch.compiler.is_compiling():
+        return _Gate.apply(pre, condition)
+    batch, frames, width = condition.shape
+    active = pre.view(batch, frames, -1, width) + condition[:, :, None]
+    filtered, gate = active.view(batch, -1, width).chunk(2, -1)
+    return filtered.tanh() * gate.sigmoid()
+
+
 class WaveNet(nn.Module):
     """Autoregressive model of levels, conditioned on vectors that are constant over a frame.
 
@@ -204,7 +214,7 @@ class WaveNet(nn.Module):
         self,
         previous: Tensor,
         condition: Tensor,
-        kept: slice = slice(None),
+        kept: Tensor | None = None,
         lag: Tensor | None = None,
     ) -> Tensor:
         """Logits of every sample at once, or of some of them.
@@ -215,9 +225,9 @@ class WaveNet(nn.Module):
             int64, (batch, time): the level before each sample.
         condition : Tensor
             (batch, frames, condition_channels); `time` is a multiple of `frames`.
-        kept : slice
-            Samples whose logits are wanted; the layers after the skip sum, half of the arithmetic, are left out for the
-            others.
+        kept : Tensor, optional
+            int64, (samples,): those whose logits are wanted, all by default; the layers after the skip sum, half of the
+            arithmetic, are left out for the others.
         lag : Tensor, optional
             int64, (batch, frames): samples of a pitch period in each frame, at least `SHORTEST_LAG`; anything below
             counts as none, as in an unvoiced frame. With pitch taps alone, and needed there.
@@ -240,8 +250,8 @@ class WaveNet(nn.Module):
         for layer, dilation in enumerate(self.dilations):
             past = F.pad(x, (0, 0, min(dilation, time), 0))[:, :time]
             pre = torch.cat([past, x], -1) @ self.gate_weight[layer]
-            gate = _Gate.apply(pre, conditions[:, :, layer].to(pre.dtype))
-            gates.append(gate[:, kept])
+            gate = _gate(pre, conditions[:, :, layer].to(pre.dtype))
+            gates.append(gate if kept is None else gate.index_select(1, kept))
             if layer < len(self.dilations) - 1:
                 bias = self.residual_bias[layer]
                 x = x + torch.addmm(bias, gate.flatten(0, 1), self.residual_weight[layer]).view_as(

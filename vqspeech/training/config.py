@@ -14,15 +14,24 @@ from vqspeech.model import Autoencoder
 
 POSITIVE = (
     *("batch", "segment", "crop", "scored_every", "channels", "shifts"),
-    *("validate_every", "log_every", "devices", "threads"),
+    *("validate_every", "log_every", "devices", "nodes", "threads", "compile_s"),
 )
 """Settings that are at least 1; all other numbers are at least 0."""
+
+SHORTEST_S = 20
+"""Shortest deadline of a run."""
 
 TARGETS = ("mel", "cepstra")
 """What a spectral head may predict."""
 
 LEARN = ("all", "decoder", "speakers")
 """What may learn."""
+
+PRECISIONS = ("32-true", "bf16-mixed")
+"""Arithmetics of training: float32, or bfloat16 where that is safe."""
+
+RESIDENT = ("auto", "yes", "no")
+"""Where training data may lie."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +41,12 @@ class DataConfig:
     Attributes
     ----------
     store : str
-        Folder that ``vqspeech prepare`` made.
-    batch, segment, crop : int
-        Segments a step and worker, samples a segment, samples of it that the WaveNet learns from.
+        Folder that ``vqspeech prepare`` or ``vqspeech pack`` made; a pack serves where codes are fixed from the start.
+    batch : int or str
+        Segments a step and worker; ``auto`` for the fewest that come within a tenth of the best speed on this device,
+        found by a few seconds of trials.
+    segment, crop : int
+        Samples a segment, samples of it that the WaveNet learns from.
     scored_every : int
         Of these, one in so many has its likelihood taken. Neighbours teach nearly the same, and without them a step
         takes two thirds of the time.
@@ -45,18 +57,22 @@ class DataConfig:
         How far the WaveNet hears speakers equally often; 0 as they come, 1 equally.
     workers : int
         Loader processes; 0 loads in the training process.
+    resident : str
+        Whether all training data lies on the device, where batches are gathered: ``yes``, ``no``, or ``auto``, on a GPU
+        with room for it.
     pitch : str
-        File of the store's pitch tracks, for a decoder with pitch; ``auto`` for the store's own, made when needed.
+        File of pitch tracks, for a decoder that takes pitch; ``auto`` for the one beside the store, made when needed.
     """
 
     store: str
-    batch: int
+    batch: int | str
     segment: int
     crop: int
     scored_every: int
     history_noise: float
     balance: float
     workers: int
+    resident: str
     pitch: str
 
 
@@ -69,7 +85,9 @@ class OptimizerConfig:
     steps : int
         Steps of joint training, after the warm start.
     learning_rate : float
-        Highest rate of the decoder, reached after `warmup` steps; then it falls as a cosine to a hundredth of it.
+        Highest rate of the decoder for one worker, reached after `warmup` steps; then it falls as a cosine to 0. N
+        workers, with N times the batch, have the square root of N times the rate (Malladi et al. 2022, for Adam, arXiv
+        2205.10287).
     encoder_learning_rate : float
         The same for encoder, codebook and spectral head. After a warm start they need less than a new decoder.
     muon_learning_rate : float
@@ -79,7 +97,7 @@ class OptimizerConfig:
     betas : list of float
         Adam's two decays.
     clip : float
-        Largest norm of the gradient.
+        Largest norm of the gradient, over all that learns.
     average : float
         Decay of the running average of the decoder's weights, used for evaluation and export.
     """
@@ -160,12 +178,20 @@ class RunConfig:
         Seconds of held-out speech in a validation while training; the last one takes the whole split.
     listen_s : float
         Seconds of speech decoded for TensorBoard at each validation; 0 for none.
-    accelerator, precision, strategy : str
-        As Lightning Fabric takes them.
-    devices, threads : int
-        Workers, and CPU threads of each.
+    accelerator : str
+        As Lightning Fabric takes it.
+    precision : str
+        One of `PRECISIONS`.
+    devices, nodes, threads : int
+        Workers a machine, machines, and CPU threads of a worker.
     compile : bool
-        Compile the model; worth it on a GPU only.
+        Compile the training step; worth it on a GPU only. Where that fails, training goes on without.
+    compile_s : int
+        Seconds that compilation may take.
+    deadline_s : float
+        Seconds after the start of the process at which all is done, scores and files included; 0 for none. The learning
+        rate then follows time instead of steps, warm start and joint training sharing it in the ratio of their steps; a
+        run that is resumed has the clock of its new process.
     """
 
     dir: str
@@ -177,10 +203,12 @@ class RunConfig:
     listen_s: float
     accelerator: str
     precision: str
-    strategy: str
     devices: int
+    nodes: int
     threads: int
     compile: bool
+    compile_s: int
+    deadline_s: float
 
 
 @dataclass(frozen=True)
@@ -219,15 +247,13 @@ class TrainConfig:
     perturb: PerturbConfig
     run: RunConfig
 
-    def codes_learn(self, step: int) -> bool:
-        """Whether encoder and codebook learn in a step."""
-        return self.learn == "all" or (not self.init and step < self.spectral.steps)
-
     def phases(self) -> list[Phase]:
         """The stretches of training: the warm start, if any, and joint training."""
         warm = Phase(self.spectral.steps, self.spectral.batch, self.spectral.segment, 0)
         data = self.data
-        joint = Phase(self.optimizer.steps, data.batch, data.segment, data.crop, data.balance)
+        # while the number is open it does not matter
+        batch = data.batch if isinstance(data.batch, int) else 1
+        joint = Phase(self.optimizer.steps, batch, data.segment, data.crop, data.balance)
         return [warm, joint] if warm.steps else [joint]
 
 
@@ -301,6 +327,13 @@ def out_of_range(config: Any, groups: Sequence[str]) -> list[str]:
                 wrong.append(f"{group}.{name}: {value!r} is less than {least}")
     if len(config.optimizer.betas) != 2 or not all(0 <= b < 1 for b in config.optimizer.betas):
         wrong.append(f"optimizer.betas: {config.optimizer.betas} are not two numbers in [0, 1)")
+    run: RunConfig = config.run
+    if run.precision not in PRECISIONS:
+        wrong.append(f"run.precision: {run.precision!r} is not one of {', '.join(PRECISIONS)}")
+    if 0 < run.deadline_s < SHORTEST_S:
+        wrong.append(
+            f"run.deadline_s: {run.deadline_s:g} is less than {SHORTEST_S}, too short to load and score"
+        )
     if config.resume not in ("auto", "never"):
         wrong.append(f"resume: {config.resume!r} is neither auto nor never")
     return wrong
@@ -320,6 +353,10 @@ def _out_of_range(config: TrainConfig) -> list[str]:
         "perturb.share": config.perturb.share,
     }
     wrong += not_shares(shares)
+    if not isinstance(config.data.batch, int) and config.data.batch != "auto":
+        wrong.append(f"data.batch: {config.data.batch!r} is neither a number nor auto")
+    if config.data.resident not in RESIDENT:
+        wrong.append(f"data.resident: {config.data.resident!r} is not one of {', '.join(RESIDENT)}")
     if config.init and config.wavenet:
         wrong.append("wavenet: the model of init has one; give one of the two")
     if config.spectral.target not in TARGETS:

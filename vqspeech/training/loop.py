@@ -1,4 +1,4 @@
-"""The training loop, from a configuration to a model file.
+"""The training of an autoencoder, from a configuration to a model file.
 
 Read it from `train` down. Steps, not epochs; the data and the jitter of a step follow from (seed, step), so a run
 that was stopped goes on as if it had not been.
@@ -6,7 +6,7 @@ that was stopped goes on as if it had not been.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,39 @@ from torch.utils.tensorboard import SummaryWriter
 
 from vqspeech.atomic import write_atomically
 from vqspeech.checkpoint import read_header, save_model
-from vqspeech.corpus.pitchtracks import PitchTracks, open_tracks
-from vqspeech.corpus.segments import Batch, Segments
+from vqspeech.corpus.coded import CodedCorpus, CodedStore
+from vqspeech.corpus.codestore import extract_codes
+from vqspeech.corpus.pitchtracks import BatchContours, PitchTracks, open_tracks
+from vqspeech.corpus.segments import CodedSegments, Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
 from vqspeech.model import Autoencoder
+from vqspeech.training.compiled import Differentiated
 from vqspeech.training.config import TrainConfig
 from vqspeech.training.objective import Losses
-from vqspeech.training.process import Stepped, Task, is_finished, launch, run_steps, seed_of_step
-from vqspeech.training.schedule import learning_rate
+from vqspeech.training.probe import fitting_batch
+from vqspeech.training.process import (
+    Run,
+    Steps,
+    Stretch,
+    is_finished,
+    launch,
+    placed,
+    seed_of_step,
+)
+from vqspeech.training.schedule import Clock
 from vqspeech.training.start import averaged, set_rates, start, start_codebook
-from vqspeech.training.state import State, load_state, save_state
+from vqspeech.training.state import State, resume
 from vqspeech.training.validate import HeldOut, held_out, scorable
+
+Corpus = PackedStore | CodedCorpus
 
 
 def train(config: TrainConfig) -> Path | None:
     """Train a model, or go on training it, and write its model file.
 
     Writes into ``config.run.dir``: ``config.json``, ``state.pt``, ``model.safetensors``, ``metrics.json`` when training
-    is complete, and TensorBoard events.
+    is complete, ``curve.jsonl``, and TensorBoard events.
 
     Parameters
     ----------
@@ -53,195 +67,246 @@ def train(config: TrainConfig) -> Path | None:
     VqspeechError
         Settings, store or state are not usable, or the loss has stopped being finite.
     """
+    clock = Clock(config.run.deadline_s)
     folder = Path(config.run.dir)
     state_file, model_file = folder / "state.pt", folder / "model.safetensors"
     if config.resume == "never" and state_file.exists():
         raise ConfigurationError(f"{state_file}: there is a run already; use resume=auto")
-    store = PackedStore(Path(config.data.store))
-    if store.sample_rate != config.model.sample_rate:
-        raise ConfigurationError(
-            f"{store.path}: recordings at {store.sample_rate} Hz, the model's sample_rate is"
-            f" {config.model.sample_rate}"
-        )
-    if not scorable(store, "valid", store.speakers):
-        raise CorpusError(
-            f"{store.path}: no speaker of split 'train' is in split 'valid', by which training is"
-            " judged; prepare a corpus with validation utterances"
-        )
-    fabric = launch(config.run, _strategy(config))
-    tracks = pitch_tracks(config, store, fabric)
+    corpus = open_corpus(config)
+    fabric = launch(config.run)
+    tracks = _tracks(config, corpus, fabric)
     voices = None if tracks is None else tracks.voices()
-    state = start(config, store.speakers, fabric.device, voices)
+    state = start(config, corpus.speakers, fabric.device, voices)
     model, spoken = state.objective.model, averaged(state)
     config = replace(config, model=model.config)
-    segments = Segments(
-        store,
-        config.phases(),
-        model.hop,
-        config.run.seed,
-        fabric.global_rank,
-        model.speakers,
-        None if tracks is None else (tracks, model.decoder.condition_hop),
+    resumed = resume(fabric, state, state_file)
+    steps = config.spectral.steps + config.optimizer.steps
+    finished = resumed and not clock.deadline_s and is_finished(state, steps, model_file)
+    if fabric.broadcast(finished):
+        return model_file
+    differentiated = Differentiated(
+        state.objective, fabric.autocast, config.run.compile, config.run.compile_s
     )
-    if state_file.exists():
-        load_state(state, state_file)
-        if is_finished(state, len(segments), model_file):
-            return model_file
-    elif not config.init:
-        start_codebook(config, store, model)
+    config = _with_batch(config, state, fabric)
     if fabric.is_global_zero:
         settings = json.dumps(asdict(config), indent=1, default=dict)
         write_atomically(folder / "config.json", lambda file: file.write_text(settings))
+    if not (resumed or config.init) and isinstance(corpus, PackedStore):
+        start_codebook(config, corpus, model)
 
-    objective, *optimizers = fabric.setup(state.objective, *state.optimizers)
-    if config.run.compile:
-        objective.compile()
-    joint = config.spectral.steps
-
-    def take(batch: Batch) -> Stepped:
-        into, steps = state.step, joint
-        if state.step >= joint:
-            into, steps = state.step - joint, config.optimizer.steps
-        share = learning_rate(into, steps, 1.0, config.optimizer.warmup)
-        set_rates(optimizers, config, state.step >= joint, share)
-        losses, norm = _step(fabric, objective, optimizers, batch, config, state)
-        return Stepped(losses.total, norm, batch.pcm.numel(), losses)
-
-    def move(stepped: Stepped) -> None:
-        for optimizer in optimizers:
-            optimizer.step()
-        if config.codes_learn(state.step):
-            model.bottleneck.update(stepped.told.output)
-        if state.step >= joint:
-            state.average.update_parameters(model.decoder)
-        elif state.step == joint - 1:
-            # the warm start ends: what its conditioner learned is in the model even if nothing follows
-            state.average.module.load_state_dict(model.decoder.state_dict())
-
-    def note(stepped: Stepped, rate: float) -> str:
-        losses: Losses = stepped.told
-        return (
-            f"nll {float(losses.nll):.3f}, spectral {float(losses.spectral):.3f},"
-            f" {rate / model.sample_rate:.3g} x real time"
-        )
-
-    def validate(writer: SummaryWriter) -> None:
-        _validate(config, state, spoken, store, writer)
+    def export() -> None:
         _export(config, state, spoken, model_file, {})
 
-    task = Task(
-        data=segments,
-        workers=config.data.workers,
-        unit="samples",
-        take=take,
-        move=move,
-        note=note,
-        scalars=lambda stepped, rate: _scalars(state, stepped, rate),
-        validate=validate,
-        # before the WaveNet has learned anything its likelihood says nothing
-        validate_after=joint,
-    )
-    if not run_steps(fabric, config.run, state, task):
-        return None
-    if fabric.is_global_zero:
-        _finish(config, state, spoken, store, state_file, model_file)
+    unit, clip = "samples", config.optimizer.clip
+    with Run(fabric, config.run, state, unit, clip, export, clock) as run:
+        run.total_steps = steps
+        warm, joint = _stretches(config, state, clock, run.now_s)
+        if state.joined < 0 and config.spectral.steps:
+            data = _batches(config, corpus, tracks, state, fabric)
+            for batch in run.steps(data, warm, config.data.workers):
+                _step(config, state, run, differentiated, batch, 0)
+                run.judge(lambda _: None)
+        if run.was_stopped():
+            return None
+        if state.joined < 0:
+            state.joined = state.step
+            # the warm start ends: what its conditioner learned is in the model even if nothing follows
+            state.average.module.load_state_dict(model.decoder.state_dict())
+        corpus = _with_codes(config, corpus, model, fabric)
+        data = _batches(config, corpus, tracks, state, fabric)
+        for batch in run.steps(data, joint, config.data.workers):
+            _step(config, state, run, differentiated, batch, config.data.crop)
+            run.judge(_validation(config, state, spoken, corpus, clock, run))
+        if run.was_stopped():
+            return None
+        run.save()
+        _finish(config, state, spoken, corpus, clock, fabric, model_file)
     fabric.barrier()
     return model_file
 
 
-def pitch_tracks(config: TrainConfig, store: PackedStore, fabric: Fabric) -> PitchTracks | None:
-    """Contours of the store where the model takes pitch: read, or made by the first worker."""
+def open_corpus(config: TrainConfig) -> Corpus:
+    """Open what ``data.store`` names, a store or a pack.
+
+    Raises
+    ------
+    CorpusError, ConfigurationError
+        It cannot be used with these settings.
+    """
+    path = Path(config.data.store)
+    corpus: Corpus = PackedStore(path)
+    if corpus.sample_rate != config.model.sample_rate:
+        raise ConfigurationError(
+            f"{corpus.path}: recordings at {corpus.sample_rate} Hz, the model's sample_rate is"
+            f" {config.model.sample_rate}"
+        )
+    if not scorable(corpus, "valid", corpus.speakers):
+        raise CorpusError(
+            f"{corpus.path}: no speaker of split 'train' is in split 'valid', by which training is"
+            " judged; prepare a corpus with validation utterances"
+        )
+    return corpus
+
+
+def _with_codes(config: TrainConfig, corpus: Corpus, model: Autoencoder, fabric: Fabric) -> Corpus:
+    """Add its codes to a store, extracted once, where they no longer change."""
+    fixed = config.learn != "all" and model.discrete and model.config.levels <= 256
+    if not fixed or not isinstance(corpus, PackedStore):
+        return corpus
+    with fabric.rank_zero_first(local=True):
+        coded = extract_codes(model, corpus, Path(config.run.dir) / "codes")
+    return CodedStore(corpus, coded, model.config.levels)
+
+
+def _tracks(config: TrainConfig, corpus: Corpus, fabric: Fabric) -> PitchTracks | None:
+    """Contours of the corpus where the model takes pitch: read, or made by the first worker."""
     takes = config.model.decoder.get("pitch", False)
     if config.init:
         takes = takes or read_header(config.init)["config"]["decoder"].get("pitch", False)
     if not takes:
         return None
-    with fabric.rank_zero_first():
-        return open_tracks(store, config.data.pitch)
+    with fabric.rank_zero_first(local=True):
+        return open_tracks(corpus, config.data.pitch)
 
 
-def _strategy(config: TrainConfig) -> str:
-    if config.run.strategy == "auto" and config.run.devices > 1:
-        # the warm start leaves the WaveNet without a gradient
-        return "ddp_find_unused_parameters_true"
-    return config.run.strategy
+def _batches(
+    config: TrainConfig, corpus: Corpus, tracks: PitchTracks | None, state: State, fabric: Fabric
+) -> Steps:
+    model, seed, rank = state.objective.model, config.run.seed, fabric.global_rank
+    names, contours = model.speakers, None
+    if tracks is not None:
+        contours = BatchContours(tracks, model.decoder.condition_hop)
+    segments: Segments | CodedSegments
+    if isinstance(corpus, PackedStore):
+        segments = Segments(corpus, config.phases(), model.hop, seed, rank, names, contours)
+    else:
+        segments = CodedSegments(corpus, config.phases(), seed, rank, names, contours)
+    return placed(segments, config.data.resident, fabric.device)
+
+
+def _with_batch(config: TrainConfig, state: State, fabric: Fabric) -> TrainConfig:
+    """Choose the batch where that is left to training; a run that is resumed keeps it."""
+    if config.data.batch != "auto":
+        return config
+    if not state.batch:
+        found = fitting_batch(config, state, fabric) if fabric.is_global_zero else 0
+        state.batch = fabric.broadcast(found)
+    return replace(config, data=replace(config.data, batch=state.batch))
+
+
+def _stretches(
+    config: TrainConfig, state: State, clock: Clock, now_s: float
+) -> tuple[Stretch, Stretch]:
+    """Warm start and joint training: by steps, or in the same ratio by time."""
+    of, warm_steps = config.optimizer, config.spectral.steps
+    begun = max(state.joined, 0) if state.joined >= 0 else warm_steps
+    last = begun + of.steps
+    ends_s = clock.training_ends_s
+    share = 0.0 if state.joined >= 0 else warm_steps / max(1, warm_steps + of.steps)
+    joins_s = now_s + share * (ends_s - now_s) if clock.deadline_s else 0.0
+    return (
+        Stretch(0, warm_steps, now_s, joins_s, of.warmup / max(1, warm_steps)),
+        Stretch(begun, last, joins_s, ends_s, of.warmup / max(1, of.steps)),
+    )
 
 
 def _step(
-    fabric: Fabric,
-    objective: Any,
-    optimizers: Sequence[Any],
-    batch: Batch,
     config: TrainConfig,
     state: State,
-) -> tuple[Losses, Tensor]:
-    """Loss and gradient of a batch; the weights are not moved yet."""
-    # jitter and perturbation draw from torch's generator
-    seed_of_step(config.run, fabric, state.step)
-    crop = 0 if state.step < config.spectral.steps else config.data.crop
-    for optimizer in optimizers:
-        optimizer.zero_grad()
-    losses = objective(batch, crop, config.codes_learn(state.step))
-    fabric.backward(losses.total)
-    norm = fabric.clip_gradients(
-        objective, optimizers[0], max_norm=config.optimizer.clip, error_if_nonfinite=False
+    run: Run,
+    differentiated: Differentiated,
+    batch: Any,
+    crop: int,
+) -> None:
+    """Learn from a batch; without a crop the WaveNet is left out."""
+    model, step = state.objective.model, state.step
+    codes_learn = config.learn == "all" or not (crop or config.init)
+    rate = run.learning_rate() * run.fabric.world_size**0.5
+    set_rates(state.optimizers, config, crop > 0, rate)
+    losses: Losses = differentiated(
+        lambda: seed_of_step(config.run, run.fabric, step), batch, crop, codes_learn
     )
-    return losses, torch.as_tensor(norm)
+    moved = run.apply(losses.total, state.optimizers, wait=codes_learn)
+    state.samples += len(batch.speaker) * crop * run.fabric.world_size
+    if moved and codes_learn:
+        model.bottleneck.update(losses.output)
+    if moved and crop:
+        state.average.update_parameters(model.decoder)
+    run.report(
+        len(batch.speaker) * (crop or batch[0].shape[1]),
+        lambda: f"nll {float(losses.nll):.3f}, spectral {float(losses.spectral):.3f}",
+        lambda: _scalars(state, losses),
+    )
 
 
-def _scalars(state: State, stepped: Stepped, rate: float) -> dict[str, float | Tensor]:
-    losses: Losses = stepped.told
+def _scalars(state: State, losses: Losses) -> dict[str, float | Tensor]:
     output = losses.output
     of_kind: dict[str, Tensor] = {}
-    if output.codes is not None:
-        shares = torch.bincount(output.codes.flatten()).float() / output.codes.numel()
-        shares = shares[shares > 0]
-        of_kind["train/batch_perplexity"] = torch.exp(-(shares * shares.log()).sum())
-    if output.kl is not None:
-        of_kind["train/kl_nats_per_frame"] = output.kl.detach()
+    if output is not None:
+        of_kind["train/bottleneck"] = output.loss.detach()
+        if output.codes is not None:
+            shares = torch.bincount(output.codes.flatten()).float() / output.codes.numel()
+            shares = shares[shares > 0]
+            of_kind["train/batch_perplexity"] = torch.exp(-(shares * shares.log()).sum())
+        if output.kl is not None:
+            of_kind["train/kl_nats_per_frame"] = output.kl.detach()
     return {
         "train/nats_per_sample": losses.nll,
         "train/spectral": losses.spectral,
         "train/pitch": losses.pitch,
-        "train/bottleneck": output.loss.detach(),
         **of_kind,
-        "train/gradient_norm": stepped.norm,
         "train/learning_rate": state.optimizers[0].param_groups[0]["lr"],
-        "train/samples_per_s": rate,
-        "train/skipped_steps": state.skipped,
     }
 
 
-def _validate(
+def _validation(
     config: TrainConfig,
     state: State,
-    averaged: Autoencoder,
-    store: PackedStore,
-    writer: SummaryWriter | None,
-) -> None:
-    scores = held_out(averaged, store, "valid", config.run.validate_s)
-    entry = {k: v for k, v in asdict(scores).items() if k != "split"}
-    state.curve.append({"step": state.step, "training_s": round(state.seconds, 1), **entry})
-    print(f"step {state.step}: {describe(scores)}", flush=True)
-    if writer is None:
+    spoken: Autoencoder,
+    corpus: Corpus,
+    clock: Clock,
+    run: Run,
+) -> Callable[[SummaryWriter | None], None]:
+    """Return what judges the averaged model on the validation split."""
+
+    def validate(writer: SummaryWriter | None) -> None:
+        scores = held_out(
+            spoken, corpus, "valid", config.run.validate_s, time_s=clock.scoring_left_s
+        )
+        entry = {k: v for k, v in asdict(scores).items() if k != "split"}
+        state.curve.append({"step": state.step, "training_s": round(state.seconds, 1), **entry})
+        run.log({f"valid_{name}": value for name, value in entry.items()})
+        run.fabric.print(f"step {state.step}: {describe(scores)}", flush=True)
+        if writer is None:
+            return
+        for name, value in entry.items():
+            if value is not None:
+                writer.add_scalar(f"valid/{name}", value, state.step)
+        if config.run.listen_s:
+            _listen(config, spoken, writer, state.step)
+
+    return validate
+
+
+def _listen(config: TrainConfig, spoken: Autoencoder, writer: SummaryWriter, step: int) -> None:
+    """Let TensorBoard play a recording of the validation split and its reconstruction."""
+    store = open_corpus(config)
+    if not isinstance(store, PackedStore):
+        # a pack has no sound but its levels, and no encoder shall run
         return
-    for name, value in entry.items():
-        if value is not None:
-            writer.add_scalar(f"valid/{name}", value, state.step)
-    if config.run.listen_s:
-        chosen = scorable(store, "valid", averaged.speakers)[0]
-        wav = store.wav(chosen)[: int(config.run.listen_s * store.sample_rate)]
-        heard = averaged.convert(wav, store.utterances[chosen].speaker)
-        for name, sound in (("original", torch.from_numpy(wav)), ("reconstructed", heard)):
-            writer.add_audio(f"valid/{name}", sound[None], state.step, store.sample_rate)
+    chosen = scorable(store, "valid", spoken.speakers)[0]
+    wav = store.wav(chosen)[: int(config.run.listen_s * store.sample_rate)]
+    heard = spoken.convert(wav, store.utterances[chosen].speaker)
+    for name, sound in (("original", torch.from_numpy(wav)), ("reconstructed", heard)):
+        writer.add_audio(f"valid/{name}", sound[None], step, store.sample_rate)
 
 
 def describe(scores: HeldOut) -> str:
     """One line of figures, each with its baseline."""
-    told = "latents" if scores.codebook_size is None else "codes"
+    latents = "latents" if scores.codebook_size is None else "codes"
     text = (
         f"{scores.split}: {scores.bits_per_sample:.3f} bits/sample ({scores.nats_per_sample:.3f} nats;"
-        f" {told} shuffled {scores.shuffled_bits:.3f}, unigram {scores.unigram_bits:.3f},"
+        f" {latents} shuffled {scores.shuffled_bits:.3f}, unigram {scores.unigram_bits:.3f},"
         f" uniform {scores.uniform_bits:.0f})"
     )
     if scores.codebook_size is not None:
@@ -254,37 +319,47 @@ def describe(scores: HeldOut) -> str:
 def _export(
     config: TrainConfig,
     state: State,
-    averaged: Autoencoder,
+    spoken: Autoencoder,
     model_file: Path,
     scores: dict[str, Any],
 ) -> None:
+    run = config.run
     training = {
         "steps": state.step,
         "skipped_steps": state.skipped,
         "samples_seen": state.samples,
+        "samples_seen_before": _samples_before(config),
         "seconds": round(state.seconds, 1),
-        "hardware": f"{config.run.devices} x {averaged.device.type}, {config.run.threads} threads",
+        "hardware": f"{run.devices * run.nodes} x {spoken.device.type}, {run.threads} threads",
         "config": asdict(config),
         "curve": state.curve,
     }
-    save_model(averaged, model_file, json.loads(json.dumps(training, default=dict)), scores)
+    save_model(spoken, model_file, json.loads(json.dumps(training, default=dict)), scores)
+
+
+def _samples_before(config: TrainConfig) -> int:
+    """Samples that the WaveNet had learned from in the model that this one goes on from."""
+    if not config.init:
+        return 0
+    before = read_header(config.init)["training"]
+    return int(before.get("samples_seen", 0)) + int(before.get("samples_seen_before", 0))
 
 
 def _finish(
     config: TrainConfig,
     state: State,
-    averaged: Autoencoder,
-    store: PackedStore,
-    state_file: Path,
+    spoken: Autoencoder,
+    corpus: Corpus,
+    clock: Clock,
+    fabric: Fabric,
     model_file: Path,
 ) -> None:
     """Score the finished model on the test split, once, and write what is left to write."""
-    save_state(state, state_file)
-    # scoring takes minutes: what has been trained is there before
-    _export(config, state, averaged, model_file, {})
-    split = "test" if scorable(store, "test", averaged.speakers) else "valid"
-    scores = held_out(averaged, store, split, math.inf)
-    print(describe(scores), flush=True)
-    _export(config, state, averaged, model_file, {"held_out": asdict(scores)})
+    split = "test" if scorable(corpus, "test", spoken.speakers) else "valid"
+    scores = held_out(spoken, corpus, split, math.inf, time_s=clock.scoring_left_s)
+    fabric.print(describe(scores), flush=True)
+    if not fabric.is_global_zero:
+        return
+    _export(config, state, spoken, model_file, {"held_out": asdict(scores)})
     metrics = json.dumps({**asdict(scores), "steps": state.step, "curve": state.curve}, indent=1)
     write_atomically(model_file.with_name("metrics.json"), lambda file: file.write_text(metrics))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqspeech.audio import mulaw_encode
-from vqspeech.corpus.segments import Batch
+from vqspeech.audio import mulaw_decode, mulaw_encode
+from vqspeech.corpus.segments import Batch, CodedBatch
 from vqspeech.model import Autoencoder
 from vqspeech.nn.bottleneck import BottleneckOutput, Draws
 from vqspeech.nn.cepstral import CepstralHead
@@ -34,8 +34,8 @@ class Losses(NamedTuple):
         Nats a sample, the mean over draws if there are several; 0 while the WaveNet is left out.
     spectral : Tensor
         Error of the spectral head, and of the cepstral head beside it; 0 without one.
-    output : BottleneckOutput
-        For the update of the bottleneck.
+    output : BottleneckOutput or None
+        For the update of the bottleneck; None where codes were given.
     pitch : Tensor
         Error of the head that predicts the pitch contour; 0 of a decoder without pitch.
     """
@@ -43,7 +43,7 @@ class Losses(NamedTuple):
     total: Tensor
     nll: Tensor
     spectral: Tensor
-    output: BottleneckOutput
+    output: BottleneckOutput | None
     pitch: Tensor
 
 
@@ -96,58 +96,81 @@ class Objective(nn.Module):
         self.spectral_loss = None if head is None else SpectralLoss(head.log_mel())
         self.cepstral = cepstral
 
-    def forward(self, batch: Batch, crop: int, codes_learn: bool = True) -> Losses:
+    def forward(self, batch: Batch | CodedBatch, crop: int, codes_learn: bool = True) -> Losses:
         """Loss of a batch.
 
         Parameters
         ----------
-        batch : Batch
-            Segments.
+        batch : Batch or CodedBatch
+            Segments; where their codes are given no encoder runs.
         crop : int
             Samples a segment that the WaveNet learns from; 0 leaves it out.
         codes_learn : bool
             Whether encoder and codebook get a gradient. If not, nothing is perturbed or jittered either.
         """
+        if isinstance(batch, CodedBatch):
+            wav = mulaw_decode(batch.levels, self.model.config.levels)
+            z_q = self.model.quantizer.dequantize(batch.codes) * self._mask(batch)[:, None]
+            return self._decoder_alone(wav, batch.levels.long(), z_q, batch, crop, None)
         wav = batch.pcm.float() / 32768
-        conditioner = self.model.decoder.conditioner
-        weight = self.spectral_weight if crop else 1.0
-        pitch_weight = WEIGHT if crop else 1.0
+        levels = mulaw_encode(wav, self.model.config.levels)
         if not codes_learn:
             with torch.no_grad():
                 output = self.model.bottleneck(self.model.encoder(wav))
-            condition = conditioner(output.z_q, batch.speaker)
-            nll = spectral = wav.new_zeros(())
-            if crop:
-                nll = _mean(*self._nll(wav, condition, batch, crop))
-            if weight:
-                spectral = self._spectral(wav, condition, batch)
-            pitch = self._pitch(condition, batch)
-            total = nll + weight * spectral + pitch_weight * pitch
-            return Losses(total, nll.detach(), spectral.detach(), output, pitch.detach())
+            return self._decoder_alone(wav, levels, output.z_q, batch, crop, output)
+        conditioner = self.model.decoder.conditioner
+        weight = self.spectral_weight if crop else 1.0
         heard = wav if self.perturbation is None else self.perturbation(wav)
         output = self.model.bottleneck(self.model.encoder(heard))
         z_q = jitter(output.z_q, self.jitter_probability)
         nll = cost = wav.new_zeros(())
         if crop and output.draws is not None:
-            nll, cost = self._bound(wav, output.draws, batch, crop)
+            nll, cost = self._bound(levels, output.draws, batch, crop)
         elif crop:
-            nll = cost = _mean(*self._nll(wav, conditioner(z_q, batch.speaker), batch, crop))
+            condition = conditioner(z_q, batch.speaker)
+            nll = cost = _mean(*self._nll(levels, condition, batch, crop))
         spectral = pitch = wav.new_zeros(())
-        # with cepstra for codes to learn from, spectrum and pitch teach only what comes after them
-        told = z_q if self.cepstral is None else z_q.detach()
         if weight or self.model.decoder.pitch is not None:
+            # with cepstra for codes to learn from, spectrum and pitch teach only what comes after them
+            told = z_q if self.cepstral is None else z_q.detach()
             condition = conditioner(told, batch.speaker)
             pitch = self._pitch(condition, batch)
         if weight:
             spectral = self._spectral(wav, condition, batch)
             if self.cepstral is not None:
                 spectral = spectral + self.cepstral(z_q, batch.speaker, wav, self._mask(batch))
-        total = cost + weight * spectral + pitch_weight * pitch + output.loss
+        total = cost + weight * spectral + self._pitch_weight(crop) * pitch + output.loss
         if output.kl is not None and (output.draws is None or not crop):
             total = total + output.kl / self.model.hop
         return Losses(total, nll.detach(), spectral.detach(), output, pitch.detach())
 
-    def _pitch(self, condition: Tensor, batch: Batch) -> Tensor:
+    def _decoder_alone(
+        self,
+        wav: Tensor,
+        levels: Tensor,
+        z_q: Tensor,
+        batch: Batch | CodedBatch,
+        crop: int,
+        output: BottleneckOutput | None,
+    ) -> Losses:
+        """Loss of a batch whose latents stay as they are."""
+        condition = self.model.decoder.conditioner(z_q, batch.speaker)
+        weight = self.spectral_weight if crop else 1.0
+        nll = spectral = wav.new_zeros(())
+        if crop:
+            nll = _mean(*self._nll(levels, condition, batch, crop))
+        if weight:
+            spectral = self._spectral(wav, condition, batch)
+        pitch = self._pitch(condition, batch)
+        total = nll + weight * spectral + self._pitch_weight(crop) * pitch
+        return Losses(total, nll.detach(), spectral.detach(), output, pitch.detach())
+
+    @staticmethod
+    def _pitch_weight(crop: int) -> float:
+        """Of the pitch head's loss, beside the likelihood and without it."""
+        return WEIGHT if crop else 1.0
+
+    def _pitch(self, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
         """Error of the contour that the decoder predicts from conditions; 0 of one without pitch."""
         pitch = self.model.decoder.pitch
         if pitch is None:
@@ -155,7 +178,7 @@ class Objective(nn.Module):
         found = pitch.predict(condition)
         return pitch_loss(pitch, found, batch.contour, batch.speaker, self._mask(batch))
 
-    def _voiced(self, condition: Tensor, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def _voiced(self, condition: Tensor, batch: Batch | CodedBatch) -> tuple[Tensor, Tensor | None]:
         """Condition with a contour, worn for training, and its lags; rows as in `condition`."""
         pitch = self.model.decoder.pitch
         if pitch is None:
@@ -167,32 +190,34 @@ class Objective(nn.Module):
             contour = worn(batch.contour.repeat(draws, 1), predicted)
         return self.model.decoder.voiced(condition, contour)
 
-    def _spectral(self, wav: Tensor, condition: Tensor, batch: Batch) -> Tensor:
+    def _spectral(self, wav: Tensor, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
         """Error of the spectrum that the head predicts from what conditions the WaveNet; 0 without a head."""
         head = self.model.decoder.spectral or self.head
         if head is None or self.spectral_loss is None:
             return wav.new_zeros(())
         return self.spectral_loss(head(condition), wav, self._mask(batch))
 
-    def _mask(self, batch: Batch) -> Tensor:
+    def _mask(self, batch: Batch | CodedBatch) -> Tensor:
         """Which frames have recording in them: bool, (batch, frames)."""
-        starts = torch.arange(0, batch.pcm.shape[1], self.model.hop, device=batch.pcm.device)
+        starts = torch.arange(0, batch[0].shape[1], self.model.hop, device=batch[0].device)
         return starts < batch.valid[:, None]
 
-    def _bound(self, wav: Tensor, draws: Draws, batch: Batch, crop: int) -> tuple[Tensor, Tensor]:
+    def _bound(
+        self, levels: Tensor, draws: Draws, batch: Batch, crop: int
+    ) -> tuple[Tensor, Tensor]:
         """Likelihood of several draws, the mean of them, and the loss that weighs them, both in nats a sample."""
         count, hop = len(draws.z), self.model.hop
         # one jitter for all draws of a recording: they shall differ by what is drawn alone
         side_by_side = draws.z.transpose(0, 1).flatten(1, 2)
         z = jitter(side_by_side, self.jitter_probability).unflatten(1, (count, -1)).transpose(0, 1)
         condition = self.model.decoder.conditioner(z.flatten(0, 1), batch.speaker.repeat(count))
-        losses, inside = self._nll(wav, condition, batch, crop)
+        losses, inside = self._nll(levels, condition, batch, crop)
 
         # of each sample whose likelihood is taken, its neighbours that are left out count as much
-        samples = inside[: len(wav)].sum() * self.scored_every
+        samples = inside[: len(levels)].sum() * self.scored_every
         whole = (losses * inside).sum(1).view(count, -1) * self.scored_every
         reach = len(self.model.decoder.conditioner.context) + (self.jitter_probability > 0)
-        frames = torch.arange(z.shape[-1], device=wav.device)
+        frames = torch.arange(z.shape[-1], device=levels.device)
         recorded = -(batch.valid // -hop)
         last = torch.minimum(batch.crop + crop // hop, recorded)
         heard = frames >= batch.crop[:, None] - reach
@@ -201,39 +226,41 @@ class Objective(nn.Module):
         return _mean(losses, inside), bound.loss.sum() / samples
 
     def _nll(
-        self, wav: Tensor, condition: Tensor, batch: Batch, crop: int
+        self, levels: Tensor, condition: Tensor, batch: Batch | CodedBatch, crop: int
     ) -> tuple[Tensor, Tensor]:
         """-log p of the samples of each crop, (rows, samples), and 1 for each that is recording, else 0.
 
         `condition` has a row a recording, or as many times that as there are draws; all draws of one hear one past.
         """
         decoder, hop = self.model.decoder, self.model.hop
-        draws = len(condition) // len(wav)
+        draws = len(condition) // len(levels)
         valid, begin = batch.valid.repeat(draws), batch.crop.repeat(draws)
         parts = hop // decoder.condition_hop
-        levels = mulaw_encode(wav, self.model.config.levels)
         previous = self._heard(decoder.wavenet.previous(levels)).repeat(draws, 1)
         levels = levels.repeat(draws, 1)
 
-        rows = torch.arange(len(condition), device=wav.device)[:, None]
-        samples = begin[:, None] * hop + torch.arange(crop, device=wav.device)
+        rows = torch.arange(len(condition), device=levels.device)[:, None]
+        samples = begin[:, None] * hop + torch.arange(crop, device=levels.device)
         frames = begin[:, None] * parts + torch.arange(
-            crop // decoder.condition_hop, device=wav.device
+            crop // decoder.condition_hop, device=levels.device
         )
-        first = int(torch.randint(self.scored_every, ())) if self.scored_every > 1 else 0
-        kept = slice(first, None, self.scored_every)
+        kept = self._scored(crop, levels.device)
         condition, lag = self._voiced(condition, batch)
-        logits = decoder.wavenet(
-            previous[rows, samples],
-            condition[rows, frames],
-            kept,
-            None if lag is None else lag[rows, frames],
-        )
-        samples = samples[:, kept]
+        lag = None if lag is None else lag[rows, frames]
+        logits = decoder.wavenet(previous[rows, samples], condition[rows, frames], kept, lag)
+        samples = samples if kept is None else samples.index_select(1, kept)
         losses = F.cross_entropy(
             logits.flatten(0, 1).float(), levels[rows, samples].flatten(), reduction="none"
         )
         return losses.view(samples.shape), (samples < valid[:, None]).float()
+
+    def _scored(self, crop: int, device: torch.device) -> Tensor | None:
+        """Which samples of a crop have their likelihood taken: every so many-th from a random one on; None for all."""
+        if self.scored_every == 1:
+            return None
+        first = torch.randint(self.scored_every, (1,), device=device)
+        count = max(1, crop // self.scored_every)
+        return (first + self.scored_every * torch.arange(count, device=device)).clamp(max=crop - 1)
 
     def _heard(self, previous: Tensor) -> Tensor:
         """What the WaveNet is told of the past: noisy in half of the rows, as what it will have sampled itself."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
@@ -21,6 +22,7 @@ from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, ModelFileError
 from vqspeech.model import Autoencoder
 from vqspeech.prior import Prior, PriorConfig
+from vqspeech.training.compiled import Differentiated
 from vqspeech.training.prior_config import PriorTrainConfig
 from vqspeech.training.prior_scores import (
     HeldOutCodes,
@@ -29,9 +31,9 @@ from vqspeech.training.prior_scores import (
     count_training,
     held_out_codes,
 )
-from vqspeech.training.process import Stepped, Task, is_finished, launch, run_steps, seed_of_step
-from vqspeech.training.schedule import learning_rate
-from vqspeech.training.state import State, load_state, running_average, save_state
+from vqspeech.training.process import Run, Stretch, is_finished, launch, seed_of_step
+from vqspeech.training.schedule import Clock
+from vqspeech.training.state import State, resume, running_average
 
 
 class PriorObjective(nn.Module):
@@ -86,9 +88,9 @@ def train_prior(config: PriorTrainConfig) -> Path | None:
     state_file, prior_file = folder / "state.pt", folder / "prior.safetensors"
     if config.resume == "never" and state_file.exists():
         raise ConfigurationError(f"{state_file}: there is a run already; use resume=auto")
-    fabric = launch(run, run.strategy)
+    fabric = launch(run)
     model = load_model(config.prior.model).to(fabric.device)
-    with fabric.rank_zero_first():
+    with fabric.rank_zero_first(local=True):
         store = extract_codes(
             model,
             PackedStore(Path(config.data.store)),
@@ -101,46 +103,36 @@ def train_prior(config: PriorTrainConfig) -> Path | None:
     segments = CodeSegments(
         store, config.optimizer.steps, data.batch, data.segment, run.seed, fabric.global_rank
     )
-    if state_file.exists():
-        _resume(state, state_file, store)
-        if is_finished(state, len(segments), prior_file):
-            return prior_file
+    resumed = _resume(state, state_file, store, fabric) and not run.deadline_s
+    if fabric.broadcast(resumed and is_finished(state, len(segments), prior_file)):
+        return prior_file
     if fabric.is_global_zero:
         settings = json.dumps(asdict(config), indent=1)
         write_atomically(folder / "config.json", lambda file: file.write_text(settings))
 
-    objective, optimizer = fabric.setup(state.objective, *state.optimizers)
-    if run.compile:
-        objective.compile()
+    differentiated = Differentiated(state.objective, fabric.autocast, run.compile, run.compile_s)
 
-    def take(batch: CodeBatch) -> Stepped:
-        of = config.optimizer
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(state.step, of.steps, of.learning_rate, of.warmup)
-        seed_of_step(run, fabric, state.step)
-        optimizer.zero_grad()
-        loss = objective(batch)
-        fabric.backward(loss)
-        norm = fabric.clip_gradients(
-            objective, optimizer, max_norm=of.clip, error_if_nonfinite=False
+    def learn(batch: CodeBatch) -> None:
+        (adam,), step = state.optimizers, state.step
+        for group in adam.param_groups:
+            group["lr"] = of.learning_rate * steps.learning_rate() * fabric.world_size**0.5
+        loss = differentiated(lambda: seed_of_step(run, fabric, step), batch)
+        state.samples += batch.codes.numel() * fabric.world_size
+        if steps.apply(loss, state.optimizers):
+            state.average.update_parameters(state.objective.model)
+        steps.report(
+            batch.codes.numel(),
+            lambda: f"{float(loss.detach()) / math.log(2):.3f} bits a code",
+            lambda: {
+                "train/bits_per_code": loss.detach() / math.log(2),
+                "train/learning_rate": adam.param_groups[0]["lr"],
+            },
         )
-        return Stepped(loss, torch.as_tensor(norm), batch.codes.numel(), loss.detach())
-
-    def move(_: Stepped) -> None:
-        optimizer.step()
-        state.average.update_parameters(state.objective.model)
-
-    def scalars(stepped: Stepped, rate: float) -> dict[str, float | Tensor]:
-        return {
-            "train/bits_per_code": stepped.told / math.log(2),
-            "train/gradient_norm": stepped.norm,
-            "train/learning_rate": optimizer.param_groups[0]["lr"],
-            "train/codes_per_s": rate,
-            "train/skipped_steps": state.skipped,
-        }
 
     def validate(writer: SummaryWriter | None) -> None:
-        _validate(config, state, store, prior_file, simpler)
+        # the prior is small: the first worker judges it alone
+        if fabric.is_global_zero:
+            _validate(config, state, store, prior_file, simpler)
         if writer is None:
             return
         writer.add_scalar("valid/bits_per_code", state.curve[-1]["bits_per_code"], state.step)
@@ -148,24 +140,22 @@ def train_prior(config: PriorTrainConfig) -> Path | None:
             heard = _listen(_averaged(state), model, run.listen_s, run.seed)
             writer.add_audio("valid/drawn", heard[None], state.step, model.sample_rate)
 
-    task = Task(
-        data=segments,
-        workers=data.workers,
-        unit="codes",
-        take=take,
-        move=move,
-        note=lambda stepped, _: f"{float(stepped.told) / math.log(2):.3f} bits a code",
-        scalars=scalars,
-        validate=validate,
-    )
-    if not run_steps(fabric, run, state, task):
-        return None
-    if fabric.is_global_zero:
-        save_state(state, state_file)
-        if not state.curve or state.curve[-1]["step"] != state.step:
-            validate(None)
-            save_state(state, state_file)
-        _finish(state, store, prior_file, simpler)
+    of, clock = config.optimizer, Clock(run.deadline_s)
+    with Run(fabric, run, state, "codes", of.clip, lambda: None, clock) as steps:
+        stretch = Stretch(
+            0, of.steps, steps.now_s, clock.training_ends_s, of.warmup / max(1, of.steps)
+        )
+        for batch in steps.steps(segments, stretch, data.workers):
+            learn(batch)
+            steps.judge(validate)
+        if steps.was_stopped():
+            return None
+        steps.save()
+        if fabric.is_global_zero:
+            if not state.curve or state.curve[-1]["step"] != state.step:
+                validate(None)
+                steps.save()
+            _finish(state, store, prior_file, simpler)
     fabric.barrier()
     return prior_file
 
@@ -185,13 +175,15 @@ def _start(
     return State(objective, [adam], average)
 
 
-def _resume(state: State, state_file: Path, store: CodeStore) -> None:
+def _resume(state: State, state_file: Path, store: CodeStore, fabric: Fabric) -> bool:
     expected = state.objective.model.unigram.clone()
-    load_state(state, state_file)
+    if not resume(fabric, state, state_file):
+        return False
     if not torch.equal(state.objective.model.unigram, expected):
         raise ModelFileError(
             f"{state_file}: learned from other codes than those in {store.path}; use another run.dir"
         )
+    return True
 
 
 def _averaged(state: State) -> Prior:

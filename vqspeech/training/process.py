@@ -1,33 +1,47 @@
 """What every training run does, whatever it trains: launching, steps until the end or a signal, saving, giving up.
 
 Steps, not epochs; what a step does follows from (seed, step), so a run that was stopped goes on as if it had not been.
+On a GPU nothing in a step waits for the device: what the host must know is read every ``run.log_every`` steps.
 """
 
 import json
+import math
+import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
+from vqspeech.corpus.segments import CodedSegments, Resident, Segments
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.progress import Progress
 from vqspeech.training.config import RunConfig
 from vqspeech.training.memory import keep_freed_memory
+from vqspeech.training.schedule import Clock, learning_rate
 from vqspeech.training.state import State, save_state
 
 BAD_STEPS_IN_A_ROW = 5
 """Steps without a finite gradient, one after another, after which a run gives up."""
+
+RESIDENT_SHARE = 0.25
+"""Of the free memory of a GPU, the most that training data may take."""
+
+CURVE = "curve.jsonl"
+"""File in the folder of a run with a JSON object for each logged step and each validation."""
 
 
 class Steps(Protocol):
@@ -37,89 +51,76 @@ class Steps(Protocol):
         """Return the number of steps of the run."""
 
     def __getitem__(self, step: int) -> tuple[Tensor, ...]:
-        """Return the batch of a step, a named tuple, on the CPU."""
-
-
-class Stepped(NamedTuple):
-    """Loss and gradient of a batch, before any weight is moved.
-
-    Attributes
-    ----------
-    loss : Tensor
-        Scalar that was minimised.
-    norm : Tensor
-        Norm of the gradient.
-    amount : int
-        Samples or codes of the batch, of this worker.
-    told : object
-        Whatever `Task.move`, `Task.note` and `Task.scalars` need to know.
-    """
-
-    loss: Tensor
-    norm: Tensor
-    amount: int
-    told: Any
+        """Return the batch of a step, a named tuple."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is particular to a run.
+class Stretch:
+    """A part of a run with a schedule of its own.
 
     Attributes
     ----------
-    data : Steps
-        Batches, named tuples of tensors, by step; as many as the run has steps.
-    workers : int
-        Loader processes.
-    unit : str
-        What `Stepped.amount` counts.
-    take : callable
-        Takes a batch; returns its loss and gradient.
-    move : callable
-        Moves the weights, when both were finite on all workers.
-    note : callable
-        Takes what was done and the amount a second; says what people read while they wait.
-    scalars : callable
-        Takes the same; names the figures that TensorBoard shows.
-    validate : callable
-        Takes the writer; judges the run and writes what it has learned so far. Called every ``run.validate_every``
-        steps.
-    validate_after : int
-        Steps before which there is nothing to judge.
+    first, last : int
+        Steps [first, last) of the run; without effect under a deadline.
+    begins_s, ends_s : float
+        Under a deadline, seconds since the start of the process instead.
+    warmup : float
+        Share of the stretch in which the learning rate rises.
     """
 
-    data: Steps
-    workers: int
-    unit: str
-    take: Callable[[Any], Stepped]
-    move: Callable[[Stepped], None]
-    note: Callable[[Stepped, float], str]
-    scalars: Callable[[Stepped, float], dict[str, float | Tensor]]
-    validate: Callable[[SummaryWriter], None]
-    validate_after: int = 0
+    first: int
+    last: int
+    begins_s: float
+    ends_s: float
+    warmup: float
 
 
-def launch(run: RunConfig, strategy: str) -> Fabric:
-    """Start the workers.
+def launch(run: RunConfig) -> Fabric:
+    """Start the workers, or join those that torchrun or Slurm has started.
 
     Raises
     ------
     ConfigurationError
-        The settings of `run` name a device, precision or strategy that is not there.
+        The settings of `run` name a device or precision that is not there, or other workers were started than they ask
+        for.
     """
+    wanted = run.devices * run.nodes
+    started = _started_workers()
+    if started not in (None, wanted):
+        raise ConfigurationError(
+            f"run.devices={run.devices} and run.nodes={run.nodes} ask for {wanted} workers, {started} were started;"
+            " give torchrun or Slurm as many tasks as devices times nodes"
+        )
     try:
         fabric = Fabric(
             accelerator=run.accelerator,
             devices=run.devices,
+            num_nodes=run.nodes,
             precision=run.precision,  # type: ignore[arg-type]
-            strategy=strategy,
+            strategy="ddp" if wanted > 1 else "auto",
         )
     except (ValueError, MisconfigurationException) as error:
         raise ConfigurationError(f"run: {' '.join(str(error).split())}") from None
     fabric.launch()
     torch.set_num_threads(run.threads)
+    if fabric.device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
     keep_freed_memory()
     return fabric
+
+
+def _started_workers() -> int | None:
+    """How many workers torchrun or Slurm has started, this one among them; None when neither has."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
+    # a job step: what runs in the batch script itself, or in an interactive shell, is alone
+    if "SLURM_STEP_ID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in (
+        "bash",
+        "interactive",
+    ):
+        tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or os.environ.get("SLURM_NTASKS")
+        return int(tasks) if tasks else None
+    return None
 
 
 def seed_of_step(run: RunConfig, fabric: Fabric, step: int) -> None:
@@ -128,93 +129,392 @@ def seed_of_step(run: RunConfig, fabric: Fabric, step: int) -> None:
     torch.manual_seed(int(own.generate_state(1)[0]))
 
 
-def run_steps(fabric: Fabric, run: RunConfig, state: State, task: Task) -> bool:
-    """Take all steps that are left, saving ``state.pt`` on the way.
+def placed(segments: Segments | CodedSegments, resident: str, device: torch.device) -> Steps:
+    """Return batches that are gathered on the device, where asked and possible, else on the CPU.
+
+    Parameters
+    ----------
+    segments : Segments or CodedSegments
+        The batches.
+    resident : str
+        ``yes``, ``no``, or ``auto``: on a GPU with room for them.
+    device : torch.device
+        Where training is done.
+    """
+    if resident == "auto":
+        room = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+        resident = "yes" if segments.bytes < RESIDENT_SHARE * room else "no"
+    return segments.resident(device) if resident == "yes" else segments
+
+
+class Run(AbstractContextManager["Run"]):
+    """A run under way.
+
+    Iterate `steps`, and in each of them compute a gradient, `apply` it and `report` it; what follows a step, saving
+    above all, is done when the next one is asked for.
 
     Parameters
     ----------
     fabric : Fabric
         The workers.
-    run : RunConfig
+    config : RunConfig
         Where to write, and how often.
     state : State
         Where the run stands; it is moved on.
-    task : Task
-        What is trained.
+    unit : str
+        What is learned from, samples or codes.
+    clip : float
+        Largest norm of the gradient over all weights that have one.
+    export : callable
+        Writes what has been learned so far; called by the first worker whenever it saves the state.
+    clock : Clock
+        Of the process.
 
-    Returns
-    -------
-    bool
-        False when a signal ended the run before its last step.
-
-    Raises
-    ------
-    VqspeechError
-        Loss or gradient have stopped being finite.
+    Attributes
+    ----------
+    writer : SummaryWriter or None
+        TensorBoard's, of the first worker.
+    total_steps : int
+        Steps of all stretches, for people to see; 0 for those of the first.
     """
-    folder = Path(run.dir)
-    state_file = folder / "state.pt"
-    steps = len(task.data)
-    loader: DataLoader[Any] = DataLoader(
-        task.data,  # type: ignore[arg-type]
-        batch_size=None,
-        sampler=range(state.step, steps),
-        num_workers=task.workers,
-        pin_memory=fabric.device.type == "cuda",
-        worker_init_fn=_leave_signals_to_the_main_process,
-    )
-    bad_steps, saved_at = 0, time.monotonic()
-    # one process speaks for all
-    events: Any = nullcontext()
-    counter: Any = nullcontext()
-    if fabric.is_global_zero:
-        events = SummaryWriter(str(folder), purge_step=state.step + 1)
-        counter = Progress(steps, "steps", "training", initial=state.step)
-    with stop_signal() as stop, events as writer, counter as progress:
-        for batch in loader:
-            began = time.monotonic()
-            batch = type(batch)(*(part.to(fabric.device, non_blocking=True) for part in batch))
-            stepped = task.take(batch)
-            finite = torch.isfinite(stepped.loss.detach()) & torch.isfinite(stepped.norm)
-            if _all(fabric, finite):
-                task.move(stepped)
-                bad_steps = 0
-            else:
-                state.skipped += 1
-                bad_steps += 1
-            state.step += 1
-            state.samples += stepped.amount * fabric.world_size
-            spent_s = time.monotonic() - began
-            state.seconds += spent_s
-            rate = stepped.amount * fabric.world_size / spent_s
-            if progress:
-                progress.update(1, f"{task.note(stepped, rate)}, {rate:.3g} {task.unit}/s")
-            if writer and state.step % run.log_every == 0:
-                for name, value in task.scalars(stepped, rate).items():
-                    writer.add_scalar(name, float(value), state.step)
 
-            stopping = not _all(fabric, torch.tensor(not stop.requested, device=fabric.device))
-            hopeless = bad_steps >= BAD_STEPS_IN_A_ROW
-            due = time.monotonic() - saved_at > run.save_every_s
-            validating = state.step % run.validate_every == 0 and state.step > task.validate_after
-            if validating and not (stopping or hopeless) and fabric.is_global_zero:
-                task.validate(writer)
-            if fabric.is_global_zero and (due or validating or stopping or hopeless):
-                save_state(state, state_file)
-                saved_at = time.monotonic()
-            fabric.barrier()
-            if hopeless:
-                raise VqspeechError(
-                    f"{folder}: loss or gradient was not finite in {bad_steps} steps in a row, up to"
-                    f" step {state.step}; the weights before them are in {state_file}."
-                    " Lower optimizer.learning_rate or look for broken recordings."
-                )
-            if stopping:
-                fabric.print(
-                    f"stopped at step {state.step}; resume=auto goes on from there", flush=True
-                )
-                return False
-    return True
+    def __init__(
+        self,
+        fabric: Fabric,
+        config: RunConfig,
+        state: State,
+        unit: str,
+        clip: float,
+        export: Callable[[], None],
+        clock: Clock,
+    ) -> None:
+        self.fabric, self.config, self.state, self.unit = fabric, config, state, unit
+        self.clip, self.export, self.clock = clip, export, clock
+        self.folder = Path(config.dir)
+        self.writer: SummaryWriter | None = None
+        self.total_steps = 0
+        self._stopped = False
+        self._progress: Progress | None = None
+        self._contexts: list[AbstractContextManager[Any]] = []
+        device = fabric.device
+        self._bad_in_a_row = torch.zeros((), dtype=torch.int64, device=device)
+        self._bad = torch.zeros((), dtype=torch.int64, device=device)
+        self._bad_counted = 0
+        # over all workers: requests to stop, losses that are not finite, and the first worker's clock
+        self._control = torch.zeros(3, device=device)
+        self._shared_now_s = 0.0
+        self._stretch = Stretch(0, 0, 0.0, 0.0, 0.0)
+
+    def __enter__(self) -> Self:
+        """Begin to listen for signals and to write for people."""
+        self._stop_context = stop_signal()
+        self._stop = self._stop_context.__enter__()
+        if self.fabric.is_global_zero:
+            self.writer = SummaryWriter(str(self.folder), purge_step=self.state.step + 1)
+        self._saved_at = time.monotonic()
+        self._open_window()
+        self._synchronise_clock()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """End it, whatever happened."""
+        if self._progress is not None:
+            self._progress.close()
+        if self.writer is not None:
+            self.writer.close()
+        self._stop_context.__exit__(*error)
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the start of the first worker's process, the same on all workers."""
+        return self.clock.now_s if self.fabric.world_size == 1 else self._shared_now_s
+
+    def was_stopped(self) -> bool:
+        """Whether a signal has ended the run before its last step."""
+        return self._stopped
+
+    def _goes_on(self) -> bool:
+        """Whether the stretch has steps, or time, left, and nobody has asked to stop."""
+        if self._stopped:
+            return False
+        if self.clock.deadline_s:
+            return self.now_s < self._stretch.ends_s
+        return self.state.step < self._stretch.last
+
+    def learning_rate(self) -> float:
+        """Learning rate of this step as a share of the highest."""
+        of = self._stretch
+        if self.clock.deadline_s:
+            done, total = self.now_s - of.begins_s, of.ends_s - of.begins_s
+        else:
+            done, total = self.state.step - of.first, of.last - of.first
+        return learning_rate(done, total, 1.0, of.warmup * total)
+
+    def steps(self, data: Steps, stretch: Stretch, workers: int) -> Iterator[Any]:
+        """Go through the batches of a stretch that are left, on the device of this worker.
+
+        Parameters
+        ----------
+        data : Steps
+            Batches by step.
+        stretch : Stretch
+            Which, and until when.
+        workers : int
+            Loader processes, where batches are not gathered on the device.
+
+        Yields
+        ------
+        tuple of Tensor
+            A batch.
+
+        Raises
+        ------
+        VqspeechError
+            Loss or gradient have stopped being finite, or a worker has ended.
+        """
+        self._stretch = stretch
+        if not self._goes_on():
+            return
+        self._show()
+        asked = time.monotonic()
+        self._open_window()
+        for batch in self._batches(data, workers):
+            self._waited_s += time.monotonic() - asked
+            yield batch
+            self._after()
+            if not self._goes_on():
+                return
+            asked = time.monotonic()
+
+    def apply(self, loss: Tensor, optimizers: Sequence[Optimizer], *, wait: bool = False) -> bool:
+        """Clip the gradient that lies in the weights, over all of them, and move them.
+
+        Where loss or gradient is not finite on any worker nothing is moved. On a GPU that does not wait, the gradient
+        counts as zero instead.
+
+        Parameters
+        ----------
+        loss : Tensor
+            Scalar that the gradient is of.
+        optimizers : sequence of Optimizer
+            What moves the weights, and has them all.
+        wait : bool
+            Wait for the device, so that the answer is true there as well.
+
+        Returns
+        -------
+        bool
+            Whether weights were moved; always true on a GPU that does not wait.
+        """
+        grads = [
+            weight.grad
+            for optimizer in optimizers
+            for group in optimizer.param_groups
+            for weight in group["params"]
+            if weight.grad is not None
+        ]
+        self._reduce(grads, loss)
+        norm = torch.nn.utils.get_total_norm(grads)
+        finite = torch.isfinite(norm) & (self._control[1] == 0)
+        self.norm = norm
+        self._bad_in_a_row = torch.where(finite, 0, self._bad_in_a_row + 1)
+        self._bad += ~finite
+        self.state.step += 1
+        if (wait or self._on_cpu) and not bool(finite):
+            moved = False
+        else:
+            scale = (self.clip / (norm + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(grads, scale)
+            if not self._on_cpu:
+                for grad in grads:
+                    grad.masked_fill_(~finite, 0)
+            for optimizer in optimizers:
+                optimizer.step()
+            moved = True
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        return moved
+
+    def report(
+        self,
+        amount: int,
+        note: Callable[[], str],
+        scalars: Callable[[], dict[str, float | Tensor]],
+    ) -> None:
+        """Show people what was done, now and then.
+
+        Parameters
+        ----------
+        amount : int
+            What this worker has gone through in this step, in the unit of the run.
+        note : callable
+            Says it in some words.
+        scalars : callable
+            Names the figures that TensorBoard and the curve show.
+        """
+        self._window_amount += amount * self.fabric.world_size
+        if not self._looks or not self.fabric.is_global_zero:
+            return
+        spent_s = max(time.monotonic() - self._window_at, 1e-9)
+        rate, waiting = self._window_amount / spent_s, self._waited_s / spent_s
+        if self._progress is not None:
+            late = f", waiting for data {100 * waiting:.0f} % of the time" if waiting > 0.05 else ""
+            text = f"{note()}, {rate:.3g} {self.unit}/s{late}"
+            at = self.now_s if self.clock.deadline_s else self.state.step
+            self._progress.update(int(at) - self._progress.done, text)
+        if self.writer is not None and self.state.step % self.config.log_every == 0:
+            found = {name: float(value) for name, value in scalars().items()}
+            found[f"train/{self.unit}_per_s"] = rate
+            found["train/skipped_steps"] = self.state.skipped
+            found["train/gradient_norm"] = float(self.norm)
+            for name, value in found.items():
+                self.writer.add_scalar(name, value, self.state.step)
+            plain = {name.removeprefix("train/"): value for name, value in found.items()}
+            self.log(plain)
+
+    def log(self, figures: dict[str, Any]) -> None:
+        """Append figures of this step to the curve; the first worker alone does."""
+        if not self.fabric.is_global_zero:
+            return
+        entry = {"step": self.state.step, self.unit: self.state.samples, **figures}
+        finite = {k: v for k, v in entry.items() if not isinstance(v, float) or math.isfinite(v)}
+        with (self.folder / CURVE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(finite) + "\n")
+
+    def judge(self, validate: Callable[[SummaryWriter | None], None]) -> None:
+        """Validate and save, every ``run.validate_every`` steps.
+
+        Parameters
+        ----------
+        validate : callable
+            Called on all workers with TensorBoard's writer, which the first one has.
+        """
+        hurried = self.fabric.world_size == 1 and self._stop.requested
+        if self.state.step % self.config.validate_every or hurried:
+            return
+        self._close_window()
+        validate(self.writer)
+        self.save()
+        self._open_window()
+
+    def save(self) -> None:
+        """Write the state and what has been learned; the first worker alone does."""
+        if self.fabric.is_global_zero:
+            self._count_bad()
+            save_state(self.state, self.folder / "state.pt")
+            self.export()
+        self._saved_at = time.monotonic()
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.fabric.device.type == "cpu"
+
+    @property
+    def _looks(self) -> bool:
+        """Whether the host reads from the device after this step; the same on all workers."""
+        return self._on_cpu or self.state.step % self.config.log_every == 0
+
+    def _batches(self, data: Steps, workers: int) -> Iterator[Any]:
+        if isinstance(data, Resident):
+            yield from (data[step] for step in count(self.state.step))
+            return
+        last = 2**62 if self.clock.deadline_s else self._stretch.last
+        loader: DataLoader[Any] = DataLoader(
+            data,  # type: ignore[arg-type]
+            batch_size=None,
+            sampler=range(self.state.step, last),
+            num_workers=workers,
+            pin_memory=not self._on_cpu,
+            worker_init_fn=_leave_signals_to_the_main_process,
+        )
+        for batch in loader:
+            yield type(batch)(*(part.to(self.fabric.device, non_blocking=True) for part in batch))
+
+    def _show(self) -> None:
+        if not self.fabric.is_global_zero or self._progress is not None:
+            return
+        if self.clock.deadline_s:
+            total, begun = int(self.clock.training_ends_s), int(self.now_s)
+            self._progress = Progress(total, "s", "training", initial=begun)
+        else:
+            last = self.total_steps or self._stretch.last
+            self._progress = Progress(last, "steps", "training", initial=self.state.step)
+
+    def _reduce(self, grads: list[Tensor], loss: Tensor) -> None:
+        """Average gradients over workers, and share what they must agree on: one all-reduce a step."""
+        bad = ~torch.isfinite(loss.detach())
+        if self.fabric.world_size == 1:
+            self._control[1] = bad
+            return
+        first = self.fabric.is_global_zero
+        told = torch.tensor([float(self._stop.requested), self.clock.now_s if first else 0.0])
+        told = told.to(self.fabric.device, non_blocking=True)
+        control = torch.stack([told[0], bad.float(), told[1]])
+        flat = torch.cat([grad.flatten() for grad in grads] + [control])
+        self._all_reduce(flat)
+        *parts, self._control = flat.split([grad.numel() for grad in grads] + [len(control)])
+        for grad, part in zip(grads, parts, strict=True):
+            torch.div(part.view_as(grad), self.fabric.world_size, out=grad)
+
+    def _all_reduce(self, tensor: Tensor) -> None:
+        try:
+            dist.all_reduce(tensor)
+        except RuntimeError as error:
+            raise VqspeechError(
+                f"{self.folder}: another worker has ended ({str(error).splitlines()[0][:120]});"
+                " start all of them again with resume=auto"
+            ) from None
+
+    def _synchronise_clock(self) -> None:
+        if self.fabric.world_size > 1:
+            now = torch.zeros(1, device=self.fabric.device)
+            if self.fabric.is_global_zero:
+                now += self.clock.now_s
+            self._all_reduce(now)
+            self._shared_now_s = float(now)
+
+    def _open_window(self) -> None:
+        """Begin to measure speed."""
+        self._window_at, self._window_amount, self._waited_s = time.monotonic(), 0, 0.0
+
+    def _close_window(self) -> None:
+        """Count the time since then as time of training."""
+        self.state.seconds += time.monotonic() - self._window_at
+        self._window_at = time.monotonic()
+
+    def _count_bad(self) -> None:
+        bad = int(self._bad)
+        self.state.skipped += bad - self._bad_counted
+        self._bad_counted = bad
+
+    def _after(self) -> None:
+        """Save when it is time; give up, or stop, when that must be."""
+        stopping, hopeless = False, False
+        if self._looks:
+            self._count_bad()
+            hopeless = int(self._bad_in_a_row) >= BAD_STEPS_IN_A_ROW
+            requested = self._stop.requested
+            if self.fabric.world_size > 1:
+                control = self._control.tolist()
+                requested, self._shared_now_s = control[0] > 0, control[2]
+            stopping = bool(requested)
+        due = time.monotonic() - self._saved_at > self.config.save_every_s
+        if due or stopping or hopeless:
+            self.save()
+        if self._looks:
+            self._close_window()
+            self._open_window()
+        if hopeless:
+            raise VqspeechError(
+                f"{self.folder}: loss or gradient was not finite in {BAD_STEPS_IN_A_ROW} steps in a row, up to"
+                f" step {self.state.step}; the weights before them are in {self.folder / 'state.pt'}."
+                " Lower optimizer.learning_rate or look for broken recordings."
+            )
+        if stopping:
+            self._stopped = True
+            self.fabric.print(
+                f"stopped at step {self.state.step}; resume=auto goes on from there", flush=True
+            )
 
 
 def is_finished(state: State, steps: int, model_file: Path) -> bool:
@@ -223,13 +523,6 @@ def is_finished(state: State, steps: int, model_file: Path) -> bool:
     if state.step < steps or not (model_file.is_file() and metrics.is_file()):
         return False
     return bool(json.loads(metrics.read_text())["steps"] == state.step)
-
-
-def _all(fabric: Fabric, condition: Tensor) -> bool:
-    """Whether a condition holds on every worker."""
-    if fabric.world_size == 1:
-        return bool(condition)
-    return bool(fabric.all_reduce(condition.float(), reduce_op="sum") == fabric.world_size)
 
 
 class _Stop:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
@@ -17,8 +18,8 @@ from vqspeech.atomic import write_atomically
 from vqspeech.errors import ModelFileError
 from vqspeech.training.schedule import average_decay
 
-FORMAT, VERSION = "vqspeech-state", 3
-COUNTS = ("step", "skipped", "samples", "seconds", "curve")
+FORMAT, VERSION = "vqspeech-state", 4
+COUNTS = ("step", "skipped", "samples", "seconds", "curve", "joined", "batch")
 """Entries of a state that are plain values."""
 
 
@@ -39,11 +40,15 @@ class State:
     skipped : int
         Of these, steps without an update because loss or gradient was not finite.
     samples : int
-        Samples that the encoder has seen, or codes that the prior has, over all workers.
+        Samples that the WaveNet has learned from, or codes that the prior has, over all workers.
     seconds : float
         Time spent in training steps, over all starts.
     curve : list of dict
         One entry of plain values for each validation.
+    joined : int
+        Step at which the WaveNet began to learn; -1 before.
+    batch : int
+        Segments a step and worker, where training has chosen them itself; 0 where not.
     """
 
     objective: Any
@@ -54,15 +59,19 @@ class State:
     samples: int = 0
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
+    joined: int = -1
+    batch: int = 0
 
 
 def running_average(module: nn.Module, decay: float) -> AveragedModel:
     """Return an average of weights that follows them, see `average_decay`, and starts as they are."""
 
-    def follow(averages: Any, weights: Any, count: Tensor | int) -> None:
-        torch._foreach_lerp_(averages, weights, 1 - average_decay(int(count), decay))
+    def follow(averages: Any, weights: Any, _: Tensor | int) -> None:
+        # the count handed in is on the device: reading it there would wait for all that is under way
+        torch._foreach_lerp_(averages, weights, 1 - average_decay(int(average.n_averaged), decay))
 
-    return AveragedModel(module, multi_avg_fn=follow)
+    average = AveragedModel(module, multi_avg_fn=follow)
+    return average
 
 
 def save_state(state: State, path: Path) -> None:
@@ -110,7 +119,38 @@ def load_state(state: State, path: Path) -> None:
     Raises
     ------
     ModelFileError
-        The file is damaged, holds anything but plain values and tensors, or belongs to another configuration.
+        See `read_state` and `fill_state`.
+    """
+    fill_state(state, read_state(path), path)
+
+
+def resume(fabric: Fabric, state: State, path: Path) -> bool:
+    """Fill a state from a file that the first worker has, on all workers.
+
+    Returns
+    -------
+    bool
+        Whether there is such a file.
+
+    Raises
+    ------
+    ModelFileError
+        See `read_state` and `fill_state`.
+    """
+    content = read_state(path) if fabric.is_global_zero and path.exists() else None
+    content = fabric.broadcast(content)
+    if content is not None:
+        fill_state(state, content, path)
+    return content is not None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read the file of a state.
+
+    Raises
+    ------
+    ModelFileError
+        The file is damaged, or holds anything but plain values and tensors.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -133,6 +173,17 @@ def load_state(state: State, path: Path) -> None:
     ]
     if missing:
         raise ModelFileError(f"{path}: a training state without {', '.join(missing)}")
+    return content
+
+
+def fill_state(state: State, content: Mapping[str, Any], path: Path) -> None:
+    """Fill a state with what was read, or leave it as it was.
+
+    Raises
+    ------
+    ModelFileError
+        It belongs to another configuration.
+    """
     speakers = list(state.objective.model.speakers)
     if content["speakers"] != speakers:
         raise ModelFileError(

@@ -1,14 +1,19 @@
 """Judging a model on a held-out split: evaluation mode, whole recordings, every figure beside its baseline."""
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.distributed as dist
+from torch import Tensor
+from typing_extensions import TypeIs
 
 from vqspeech.audio import mulaw_encode
-from vqspeech.corpus.store import PackedStore
+from vqspeech.corpus.coded import CodedCorpus, CodedUtterance
+from vqspeech.corpus.store import PackedStore, StoredUtterance
 from vqspeech.errors import CorpusError
 from vqspeech.model import Autoencoder
 from vqspeech.progress import Progress
@@ -64,74 +69,147 @@ def entropy_bits(counts: np.ndarray) -> float:
     return float(-(shares * np.log2(shares)).sum())
 
 
-def scorable(store: PackedStore, split: str, speakers: Sequence[str]) -> list[int]:
+def scorable(corpus: PackedStore | CodedCorpus, split: str, speakers: Sequence[str]) -> list[int]:
     """Places of those utterances of a split whose speaker is one of `speakers`."""
-    return [i for i in store.indices(split) if store.utterances[i].speaker in speakers]
+    utterances: Sequence[StoredUtterance | CodedUtterance] = corpus.utterances
+    return [i for i, u in enumerate(utterances) if u.split == split and u.speaker in speakers]
+
+
+def _coded(corpus: PackedStore | CodedCorpus) -> TypeIs[CodedCorpus]:
+    return hasattr(corpus, "codes")
+
+
+def _conditioning(model: Autoencoder, corpus: PackedStore | CodedCorpus, place: int) -> Tensor:
+    """Codes, or latents, of an utterance."""
+    if not _coded(corpus):
+        return model.tell(corpus.wav(place))
+    of = corpus.utterances[place]
+    return torch.from_numpy(corpus.codes[of.frame : of.frame + of.frames].astype(np.int64))
+
+
+def _levels(model: Autoencoder, corpus: PackedStore | CodedCorpus, place: int) -> Tensor:
+    if not _coded(corpus):
+        return mulaw_encode(torch.from_numpy(corpus.wav(place)), model.config.levels)
+    of = corpus.utterances[place]
+    return torch.from_numpy(corpus.levels(of.offset, of.offset + of.samples)).long()
+
+
+def _divergence(model: Autoencoder, corpus: PackedStore | CodedCorpus, places: list[int]) -> float:
+    """Mean divergence in nats a frame; with codes alone it is log K."""
+    if not _coded(corpus):
+        return float(torch.cat([model.divergence(corpus.wav(i)) for i in places]).double().mean())
+    return math.log(model.codebook_size)
 
 
 def held_out(
-    model: Autoencoder, store: PackedStore, split: str, limit_s: float = math.inf
+    model: Autoencoder,
+    corpus: PackedStore | CodedCorpus,
+    split: str,
+    limit_s: float = math.inf,
+    *,
+    time_s: float = math.inf,
 ) -> HeldOut:
-    """Score a model on a split.
+    """Score a model on a split; several workers share the work and all get the result.
 
     Parameters
     ----------
     model : Autoencoder
         The model.
-    store : PackedStore
-        The recordings; those of speakers that the model does not know are left out.
+    corpus : PackedStore or CodedCorpus
+        The recordings, with their codes or without; those of speakers that the model does not know are left out.
     split : str
         ``valid`` or ``test``.
     limit_s : float
-        Seconds after which no further recording is scored; recordings are taken in a fixed random order.
+        Seconds of speech after which no further recording is scored; recordings are taken in a fixed random order.
+    time_s : float
+        Seconds that scoring may take: recordings that would not be done by then are left out.
 
     Raises
     ------
     CorpusError
         The split has no recording of a speaker that the model knows.
     """
-    known = scorable(store, split, model.speakers)
+    until = time.monotonic() + time_s
+    known = scorable(corpus, split, model.speakers)
     if not known:
         raise CorpusError(
-            f"{store.path}: split {split!r} has no utterance of a speaker that the model knows"
+            f"{corpus.path}: split {split!r} has no utterance of a speaker that the model knows"
         )
+    shared = dist.is_available() and dist.is_initialized()
+    rank, workers = (dist.get_rank(), dist.get_world_size()) if shared else (0, 1)
     draw = np.random.default_rng(0)
-    order = draw.permutation(known)
-    told = {i: model.tell(store.wav(i)) for i in order}
-    kl = torch.cat([model.divergence(store.wav(i)) for i in order]).double().mean()
+    order = [int(i) for i in draw.permutation(known)]
+    conditioning = {i: _conditioning(model, corpus, i) for i in order}
+    kl = _divergence(model, corpus, order)
     used = None
     if model.discrete:
-        used = np.bincount(torch.cat(list(told.values())).numpy(), minlength=model.codebook_size)
+        used = np.bincount(
+            torch.cat(list(conditioning.values())).numpy(), minlength=model.codebook_size
+        )
 
-    total = sum(store.utterances[i].samples for i in order)
-    limit = min(total, int(min(limit_s, total) * store.sample_rate))
-    scored, nats, shuffled_nats = 0, 0.0, 0.0
-    levels_seen = np.zeros(model.config.levels, np.int64)
-    utterances = 0
-    with Progress(limit, "samples", f"scoring {split}") as progress:
-        for i in order:
-            if scored >= limit:
+    rate = corpus.sample_rate
+    total = sum(corpus.utterances[i].samples for i in order)
+    limit = min(total, int(min(limit_s, total) * rate))
+    # samples, utterances, nats, nats of shuffled codes, then how often each level was seen
+    sums = np.zeros(4 + model.config.levels)
+    taken = 0
+    speed = _speed(model, corpus, order[0], conditioning) if math.isfinite(time_s) else math.inf
+    with Progress(limit // workers, "samples", f"scoring {split}") as progress:
+        for number, i in enumerate(order):
+            if taken >= limit:
                 break
-            levels = mulaw_encode(torch.from_numpy(store.wav(i)), model.config.levels)
-            levels_seen += np.bincount(levels.numpy(), minlength=model.config.levels)
-            speaker = store.utterances[i].speaker
-            shuffled = told[i][..., torch.from_numpy(draw.permutation(told[i].shape[-1]))]
-            nats += float(model.nll(levels, told[i], speaker).double().sum())
-            shuffled_nats += float(model.nll(levels, shuffled, speaker).double().sum())
-            scored += len(levels)
-            utterances += 1
+            of = corpus.utterances[i]
+            shuffled = conditioning[i][
+                ..., torch.from_numpy(draw.permutation(conditioning[i].shape[-1]))
+            ]
+            taken += of.samples
+            if number % workers != rank or time.monotonic() + of.samples / speed > until:
+                continue
+            levels = _levels(model, corpus, i)
+            sums[:2] += len(levels), 1
+            sums[2] += float(model.nll(levels, conditioning[i], of.speaker).double().sum())
+            sums[3] += float(model.nll(levels, shuffled, of.speaker).double().sum())
+            sums[4:] += np.bincount(levels.numpy(), minlength=model.config.levels)
             progress.update(len(levels))
+    if shared:
+        reduced = torch.from_numpy(sums).to(model.device)
+        dist.all_reduce(reduced)
+        sums = reduced.cpu().numpy()
+    scored, utterances, nats, shuffled_nats = sums[:4].tolist()
+    if not scored:
+        raise CorpusError(
+            f"{corpus.path}: no utterance of split {split!r} could be scored in {time_s:.0f} s"
+        )
     return HeldOut(
         split=split,
-        utterances=utterances,
-        seconds=scored / store.sample_rate,
+        utterances=int(utterances),
+        seconds=scored / rate,
         nats_per_sample=nats / scored,
         bits_per_sample=nats / scored / math.log(2),
         shuffled_bits=shuffled_nats / scored / math.log(2),
-        unigram_bits=entropy_bits(levels_seen),
+        unigram_bits=entropy_bits(sums[4:]),
         uniform_bits=math.log2(model.config.levels),
-        kl_bits=float(kl) / math.log(2) if torch.isfinite(kl) else None,
+        kl_bits=kl / math.log(2) if math.isfinite(kl) else None,
         used_codes=None if used is None else int((used > 0).sum()),
         perplexity=None if used is None else 2 ** entropy_bits(used),
         codebook_size=None if used is None else model.codebook_size,
     )
+
+
+def _speed(
+    model: Autoencoder,
+    corpus: PackedStore | CodedCorpus,
+    place: int,
+    conditioning: Mapping[int, Tensor],
+) -> float:
+    """Samples a second that are scored, both ways, measured on half a second of a recording."""
+    frames = max(1, corpus.sample_rate // 2 // model.hop)
+    some = conditioning[place][..., :frames]
+    levels = _levels(model, corpus, place)[: some.shape[-1] * model.hop]
+    speaker = corpus.utterances[place].speaker
+    # the first pass makes what later ones find
+    for _ in range(2):
+        began = time.monotonic()
+        model.nll(levels, some, speaker)
+        spent_s = time.monotonic() - began
+    return len(levels) / max(2 * spent_s, 1e-9)

@@ -1,0 +1,102 @@
+"""How fast a step is for a batch of some size, measured before training begins."""
+
+import time
+
+import torch
+from lightning.fabric import Fabric
+
+from vqspeech.corpus.segments import Batch
+from vqspeech.errors import ConfigurationError
+from vqspeech.nn.pitch import REFERENCE_HZ
+from vqspeech.training.config import TrainConfig
+from vqspeech.training.state import State
+
+GOOD_ENOUGH = 0.9
+"""Share of the best speed that the batch must reach."""
+
+LARGEST = 1024
+"""Largest batch that is tried."""
+
+TRIAL_S = 1.0
+"""Seconds that a batch is tried for."""
+
+
+def samples_per_s(config: TrainConfig, state: State, fabric: Fabric, batch: int) -> float:
+    """Samples a second that the WaveNet learns from, forward and backward, eager; no weight is moved.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        All settings.
+    state : State
+        What is trained.
+    fabric : Fabric
+        Where.
+    batch : int
+        Segments.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        The batch does not fit the device.
+    """
+    device, crop, segment = fabric.device, config.data.crop, config.data.segment
+    row = torch.zeros(batch, dtype=torch.int64, device=device)
+    pcm = torch.randint(-8192, 8192, (batch, segment), dtype=torch.int16, device=device)
+    parts = segment // state.objective.model.decoder.condition_hop
+    contour = torch.full((batch, parts), REFERENCE_HZ, device=device)
+    data = Batch(pcm, row, row + segment, row, contour)
+    codes_learn = config.learn == "all"
+    times: list[float] = []
+    while len(times) < 2 or (sum(times) < TRIAL_S and len(times) < 20):
+        began = time.monotonic()
+        with fabric.autocast():
+            loss = state.objective(data, crop, codes_learn).total
+        loss.backward()
+        state.objective.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.monotonic() - began)
+    # the first pass makes what later ones find
+    return batch * crop / min(times[1:])
+
+
+def fitting_batch(config: TrainConfig, state: State, fabric: Fabric) -> int:
+    """Find the smallest batch, of powers of two, that comes within a tenth of the best speed.
+
+    Parameters
+    ----------
+    config, state, fabric
+        See `samples_per_s`.
+
+    Returns
+    -------
+    int
+        Segments.
+
+    Raises
+    ------
+    ConfigurationError
+        Not even one segment fits the device.
+    """
+    speeds: dict[int, float] = {}
+    batch = 1
+    while batch <= LARGEST:
+        try:
+            speeds[batch] = samples_per_s(config, state, fabric, batch)
+        except torch.OutOfMemoryError:
+            break
+        best = max(speeds.values())
+        # two sizes in a row that gain nothing: larger ones will not either
+        if batch >= 4 and max(speeds[batch], speeds[batch // 2]) < best:
+            break
+        batch *= 2
+    torch.cuda.empty_cache()
+    if not speeds:
+        raise ConfigurationError(
+            f"data.segment={config.data.segment}: a batch of one does not fit into the memory of {fabric.device}"
+        )
+    chosen = min(b for b, speed in speeds.items() if speed >= GOOD_ENOUGH * max(speeds.values()))
+    tried = ", ".join(f"{b}: {speed:.3g}" for b, speed in speeds.items())
+    fabric.print(f"data.batch=auto: {chosen} (samples/s by batch, eager: {tried})", flush=True)
+    return chosen
