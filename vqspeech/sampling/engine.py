@@ -101,6 +101,11 @@ def uniforms(samples: int, seed: int) -> Tensor:
     return torch.rand(samples, generator=torch.Generator().manual_seed(seed))
 
 
+def longest_lag(lag: Tensor | None, samples: int) -> int:
+    """Samples of the longest pitch period of a stream, at most its length, 0 where there is none: levels to be kept."""
+    return 0 if lag is None or not lag.numel() else min(max(int(lag.max()), 0), samples)
+
+
 class Engine(Protocol):
     """What the module of an engine offers.
 
