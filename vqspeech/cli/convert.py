@@ -73,11 +73,11 @@ def run(args: argparse.Namespace) -> None:
     voiced = model.decoder.pitch is not None
     tracked = voiced and args.pitch != "predicted"
     jobs = []
-    for source, heard in tell_all(model, sources, failures, tracked=tracked):
+    for source, encoded in tell_all(model, sources, failures, tracked=tracked):
         for speaker, path in zip(speakers, places[source], strict=True):
             contour = None
             if voiced:
-                contour = model.contour(heard.told, speaker, heard.contour, args.pitch_shift)
-            jobs.append(Job(heard.told, speaker, heard.samples, path, args.seed, contour))
+                contour = model.contour(encoded.codes, speaker, encoded.contour, args.pitch_shift)
+            jobs.append(Job(encoded.codes, speaker, encoded.samples, path, args.seed, contour))
     render(model, jobs, sampling, note)
     failures.finish("converted")

@@ -1,4 +1,4 @@
-"""Pitch in training: contours as worn as those of a conversion may be, and the loss of the head that predicts them."""
+"""Pitch in training: contours with the errors that those of a conversion may have, and the loss of the head."""
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ JITTER = 0.01
 """Largest standard deviation, in octaves, of what is added to log-F0 frame by frame, and of what is added to all."""
 
 
-def worn(contour: Tensor, predicted: Tensor) -> Tensor:
+def degraded(contour: Tensor, predicted: Tensor) -> Tensor:
     """Exchange or disturb contours, so that the WaveNet learns to live with wrong ones.
 
     Parameters
