@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from vqspeech.corpus import pitchtracks
-from vqspeech.corpus.pitchtracks import FILE, BatchContours, open_tracks
+from vqspeech.corpus.pitchtracks import FILE, open_tracks
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
-from vqspeech.pitch import look_up, track
+from vqspeech.pitch import track
 
 
 @pytest.fixture
@@ -39,20 +38,14 @@ def test_tracks_are_made_once_and_are_those_of_each_recording(
     assert again.tracker == "swift-f0"
 
 
-@pytest.mark.parametrize("hop", [40, 80, 128, 160])
-def test_contours_of_a_batch_are_looked_up_in_those_of_the_train_split(
-    store: PackedStore, hop: int
-) -> None:
-    """From any start, at the centre of each frame, 0 beyond the utterance."""
-    tracks, kept = open_tracks(store), store.indices("train")
-    contours = BatchContours(tracks, hop)
-    places, starts = torch.tensor([0, 3, len(kept) - 1, 3]), torch.tensor([0, 1234, 77, 10**6])
-    found = contours(places, starts, 60 * hop).numpy()
-    for row, place, start in zip(found, places, starts, strict=True):
-        contour = tracks.contour(int(kept[place]))
-        np.testing.assert_array_equal(row, look_up(contour, int(start), 60, hop, 16_000))
-    assert found[:3].any()
-    assert not found[3].any()
+def test_a_cut_is_the_contour_at_the_centres_of_its_frames(store: PackedStore) -> None:
+    """Frames of 80 samples from a multiple of 80 are the contour itself; beyond the end there is 0."""
+    tracks = open_tracks(store)
+    contour = tracks.contour(3)
+    np.testing.assert_array_equal(tracks.cut(3, 0, len(contour), 80), contour)
+    np.testing.assert_array_equal(tracks.cut(3, 160, 5, 80), contour[2:7])
+    np.testing.assert_array_equal(tracks.cut(3, 0, len(contour) // 2, 160), contour[1::2])
+    assert not tracks.cut(3, 80 * len(contour), 4, 80).any()
 
 
 def test_voices_are_of_the_training_split(store: PackedStore) -> None:
@@ -73,18 +66,14 @@ def test_voices_are_of_the_training_split(store: PackedStore) -> None:
         assert voiced.min() < 2**voice.mean < voiced.max()
 
 
-@pytest.mark.parametrize("named", [True, False])
-def test_tracks_of_another_tracker_are_taken(
-    store: PackedStore, tmp_path: Path, named: bool
-) -> None:
-    """What fits the store is used as it is, whether it says whose it is or not."""
+def test_tracks_of_another_tracker_are_taken(store: PackedStore, tmp_path: Path) -> None:
+    """What fits the store is used as it is."""
     made = open_tracks(store)
     with np.load(store.path / FILE) as file:
-        digest = file["utterances_sha256"]
+        digest = file["manifest_sha256"]
     other = tmp_path / "other.npz"
     ones = np.ones_like(made.f0_hz)
-    content = {"f0_hz": ones, "tracker": np.array("mine")}
-    np.savez(other, **(content | ({"utterances_sha256": digest} if named else {})))
+    np.savez(other, f0_hz=ones, manifest_sha256=digest, tracker=np.array("mine"))
     found = open_tracks(store, str(other))
     assert found.tracker == "mine"
     assert found.contour(0)[0] == 1
@@ -102,7 +91,7 @@ def test_tracks_that_do_not_fit(store: PackedStore, tmp_path: Path) -> None:
         with pytest.raises(CorpusError, match=match):
             open_tracks(store, str(path))
 
-    refused("another corpus", utterances_sha256=np.array("0"))
+    refused("another store", manifest_sha256=np.array("0"))
     refused("expected float32", f0_hz=made.f0_hz[1:])
     refused("no frequencies", f0_hz=np.full_like(made.f0_hz, np.nan))
     (tmp_path / "text.npz").write_text("no")

@@ -73,6 +73,7 @@ def _batch(valid: list[int], crop: list[int] | None = None) -> Batch:
         torch.arange(len(valid)) % 2,
         torch.tensor(valid),
         torch.tensor(crop or [0] * len(valid)),
+        torch.zeros(len(valid), 0),
     )
 
 

@@ -12,10 +12,8 @@ import torch
 from vqspeech.architecture import ModelConfig
 from vqspeech.audio import mulaw_encode
 from vqspeech.checkpoint import load_model, save_model
-from vqspeech.corpus.coded import CodedStore
-from vqspeech.corpus.codestore import extract_codes
-from vqspeech.corpus.pitchtracks import BatchContours, PitchTracks, open_tracks
-from vqspeech.corpus.segments import CodedBatch, CodedSegments, Phase, Segments
+from vqspeech.corpus.pitchtracks import open_tracks
+from vqspeech.corpus.segments import CodedBatch, Phase, Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError
 from vqspeech.model import Autoencoder
@@ -100,47 +98,38 @@ def test_a_new_model_learns_with_pitch_from_the_warm_start_on(settings: Settings
     assert load_model(again).decoder.pitch is not None
 
 
-def _named(corpus: Any) -> BatchContours:
-    """Contours whose values say of which utterance and frame they are: 1 + 1000 * utterance + frame."""
-    frames = np.diff(open_tracks(corpus).begins)
-    values = [1 + 1000 * i + np.arange(n, dtype=np.float32) for i, n in enumerate(frames)]
-    return BatchContours(PitchTracks(corpus, np.concatenate(values), "places"), 80)
-
-
 def test_segments_hold_the_contour_of_their_own_stretch(sound_store: Path) -> None:
     """The contour of a segment is that of the recording it was cut from, at the place it was cut from."""
     store = PackedStore(sound_store)
-    segments = Segments(store, [Phase(40, 2, 640, 320)], 16, 0, contours=_named(store))
-    kept = store.indices("train")
+    tracks = open_tracks(store)
+    # every value says of which utterance and frame it is
+    named = replace_values(tracks)
+    segments = Segments(store, [Phase(40, 2, 640, 320)], 16, 0, pitch=(named, 80))
     for step in range(40):
-        places = segments.plan.places(step)
-        contour = segments[step].contour.numpy()
-        assert contour.shape == (2, 8)
-        for row, utterance, begin in zip(contour, places.utterance, places.start, strict=True):
-            index, frame = divmod(int(row[0]) - 1, 1000)
-            assert index == kept[utterance]
-            assert frame == (begin + 40) // 80
+        batch = segments[step]
+        assert batch.contour.shape == (2, 8)
+        for row in range(2):
+            values = batch.contour[row].numpy()
+            index, frame = divmod(int(values[0]) - 1, 1000)
+            pcm = store.pcm(index)
+            begins = [
+                begin
+                for begin in range(max(0, frame * 80 - 40), frame * 80 + 41)
+                if np.array_equal(
+                    pcm[begin : begin + 640],
+                    batch.pcm[row, : batch.valid[row]].numpy()[: len(pcm) - begin],
+                )
+            ]
+            assert begins
 
 
-@pytest.mark.parametrize("coded", [False, True])
-def test_contours_that_are_gathered_on_a_device_are_the_same(
-    sound_store: Path, tiny_model: Autoencoder, tmp_path: Path, coded: bool
-) -> None:
-    """Of sound and of levels with codes: the batch from the device is the batch."""
-    store, phases = PackedStore(sound_store), [Phase(20, 3, 640, 320)]
-    segments: Segments | CodedSegments
-    if coded:
-        codes = extract_codes(tiny_model, store, tmp_path / "codes")
-        corpus = CodedStore(store, codes)
-        segments = CodedSegments(corpus, phases, 0, contours=_named(corpus))
-    else:
-        segments = Segments(store, phases, 16, 0, contours=_named(store))
-    resident = segments.resident(CPU)
-    for step in range(20):
-        one, other = segments[step], resident[step]
-        assert torch.equal(one.contour, other.contour)
-        assert torch.equal(one[0], other[0])
-        assert one.contour.any()
+def replace_values(tracks: Any) -> Any:
+    """Tracks whose values are 1 + 1000 * utterance + frame."""
+    values = [
+        1 + 1000 * i + np.arange(len(tracks.contour(i)), dtype=np.float32)
+        for i in range(len(tracks.store))
+    ]
+    return type(tracks)(tracks.store, np.concatenate(values), "places")
 
 
 def test_speakers_that_are_added_get_the_mean_height(tiny_config: ModelConfig) -> None:

@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="codes of the store, as training a prior leaves them; made and kept there if there are none"
         " (default: made, and not kept)",
     )
+    parser.add_argument(
+        "--pitch",
+        type=Path,
+        metavar="FILE",
+        help="pitch tracks of the store, which go along (default: the store's own, where it has some)",
+    )
     parser.add_argument("--force", action="store_true", help="replace a pack in --out")
     add_model_arguments(parser)
 
@@ -54,11 +60,16 @@ def run(args: argparse.Namespace) -> None:
     from vqspeech.corpus.coded import CodedStore
     from vqspeech.corpus.pack import Pack
     from vqspeech.corpus.packing import require_place, write_pack
+    from vqspeech.corpus.pitchtracks import FILE, open_tracks
     from vqspeech.corpus.store import PackedStore
 
     require_place(args.out, args.force)
     check_folder(args.out.absolute().parent)
     store = PackedStore(args.store)
+    own = store.path / FILE
+    tracks = args.pitch or (own if own.is_file() else None)
+    if tracks is not None:
+        open_tracks(store, str(tracks))
     model, name = open_model(args), model_name(args)
     check_codes(model, name)
     with tempfile.TemporaryDirectory(prefix="vqspeech-codes-") as scratch:
@@ -69,6 +80,7 @@ def run(args: argparse.Namespace) -> None:
             origin=store.corpus,
             model=name,
             part_bytes=int(args.part_mb * 1e6),
+            tracks=tracks,
             force=args.force,
         )
     print(Pack(args.out).summary())

@@ -67,6 +67,10 @@ class CodedCorpus(Protocol):
         """`Autoencoder.codebook_id` of the model that encoded."""
 
     @property
+    def manifest_sha256(self) -> str:
+        """`PackedStore.manifest_sha256` of the store that it comes from."""
+
+    @property
     def utterances(self) -> Sequence[CodedUtterance]:
         """In the order of levels and codes."""
 
@@ -119,6 +123,7 @@ class CodedStore:
         if quantization > 256:
             raise CorpusError(f"{quantization} levels: at most 256 fit into a byte")
         self.path, self.store = store.path, store
+        self.manifest_sha256 = store.manifest_sha256
         self.sample_rate, self.hop, self.quantization = coded.sample_rate, coded.hop, quantization
         self.codebook_id = coded.codebook_id
         self.codes: np.ndarray = coded.codes

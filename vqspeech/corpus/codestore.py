@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vqspeech.atomic import write_atomically
-from vqspeech.corpus.store import MANIFEST, PackedStore
+from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
 from vqspeech.model import Autoencoder
 from vqspeech.progress import Progress
@@ -181,7 +181,7 @@ def extract_codes(
         "hop": model.hop,
         "sample_rate": model.sample_rate,
         "shifts": shifts,
-        "manifest_sha256": _manifest_sha256(store),
+        "manifest_sha256": store.manifest_sha256,
         "table_sha256": hashlib.sha256(table).hexdigest(),
     }
     text = json.dumps(index, indent=1) + "\n"
@@ -214,17 +214,13 @@ def _encode(
             progress.update()
 
 
-def _manifest_sha256(store: PackedStore) -> str:
-    return hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest()
-
-
 def _require_same(found: CodeStore, model: Autoencoder, store: PackedStore, shifts: int) -> None:
     expected = {
         "codebook_id": model.codebook_id,
         "hop": model.hop,
         "sample_rate": model.sample_rate,
         "shifts": shifts,
-        "manifest_sha256": _manifest_sha256(store),
+        "manifest_sha256": store.manifest_sha256,
     }
     for key, value in expected.items():
         if getattr(found, key) != value:

@@ -1,9 +1,10 @@
 """A pack: levels and codes of a corpus in a few compressed files, for machines that have numpy and little else.
 
 A pack is a folder: xz files of µ-law levels (a byte each), of codes (little-endian, 16 bits each) and of the table of
-utterances, none larger than asked for, and ``pack.json``, written last, which states each file's SHA-256. A file is one
-or more xz streams, end to end, that are unpacked side by side; ``xz -dc levels-*.xz`` gives all levels. `write_pack` of
-`vqspeech.corpus.packing` makes packs. Reading one needs numpy and the standard library alone.
+utterances, none larger than asked for; ``pitch.npz`` where the store has pitch tracks; and ``pack.json``, written last,
+which states the SHA-256 of each xz file. A file is one or more xz streams, end to end, that are unpacked side by side;
+``xz -dc levels-*.xz`` gives all levels. `write_pack` of `vqspeech.corpus.packing` makes packs. Reading one needs numpy
+and the standard library alone.
 """
 
 import hashlib
@@ -44,6 +45,8 @@ class Pack:
         Hz, samples a code, number of µ-law levels.
     codebook_id : str
         `Autoencoder.codebook_id` of that model.
+    manifest_sha256 : str
+        `PackedStore.manifest_sha256` of the store that was packed.
     utterances : list of CodedUtterance
         In the order of levels and codes.
     speakers : list of str
@@ -68,6 +71,7 @@ class Pack:
         self.hop: int = index["hop"]
         self.quantization: int = index["quantization"]
         self.codebook_id: str = index["codebook_id"]
+        self.manifest_sha256: str = index["manifest_sha256"]
         self.speakers: list[str] = index["speakers"]
         self.packed_bytes: int = sum(part["bytes"] for part in index["parts"])
         unpacked = {kind: _unpack(self.path, index["parts"], kind) for kind in (LEVELS, CODES)}
@@ -128,7 +132,9 @@ def _read_index(folder: Path) -> dict[str, Any]:
         raise CorpusError(
             f"{path}: version {index.get('version')} found, this program reads {VERSION}; pack the store again"
         )
-    kinds: dict[str, type] = dict.fromkeys(("corpus", "model", "codebook_id"), str)
+    kinds: dict[str, type] = dict.fromkeys(
+        ("corpus", "model", "codebook_id", "manifest_sha256"), str
+    )
     numbers = ("sample_rate", "hop", "quantization", "utterances", "samples", "frames")
     kinds |= dict.fromkeys(numbers, int) | dict.fromkeys(("speakers", "parts"), list)
     for key, kind in kinds.items():

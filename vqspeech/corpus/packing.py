@@ -3,6 +3,7 @@
 import hashlib
 import json
 import lzma
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from vqspeech.atomic import write_folder_atomically
 from vqspeech.corpus.coded import CodedCorpus
 from vqspeech.corpus.pack import CODES, COLUMNS, FORMAT, INDEX, LEVELS, TABLE, VERSION
+from vqspeech.corpus.pitchtracks import FILE as TRACKS
 from vqspeech.errors import ConfigurationError
 from vqspeech.progress import Progress
 from vqspeech.workers import usable_threads
@@ -70,6 +72,7 @@ def write_pack(
     origin: str,
     model: str,
     part_bytes: int = 40_000_000,
+    tracks: Path | None = None,
     force: bool = False,
 ) -> None:
     """Write a corpus as a pack; nothing is in its place before all is written.
@@ -84,6 +87,8 @@ def write_pack(
         What the recordings come from and the name of the model that made the codes, for people.
     part_bytes : int
         No file but the index is larger; at least `SMALLEST_PART`.
+    tracks : Path, optional
+        A file of the store's pitch tracks, which goes along as it is.
     force : bool
         Replace a pack in that place.
 
@@ -108,6 +113,7 @@ def write_pack(
         "corpus": origin,
         "model": model,
         "codebook_id": corpus.codebook_id,
+        "manifest_sha256": corpus.manifest_sha256,
         "sample_rate": corpus.sample_rate,
         "hop": corpus.hop,
         "quantization": corpus.quantization,
@@ -127,6 +133,8 @@ def write_pack(
             ):
                 streams = _compress(read, size, stream_bytes, _FILTERS[kind])
                 parts += _write_parts(folder, kind, streams, part_bytes, progress)
+        if tracks is not None:
+            shutil.copyfile(tracks, folder / TRACKS)
         text = json.dumps(index | {"parts": parts}, indent=1, ensure_ascii=False) + "\n"
         (folder / INDEX).write_text(text, encoding="utf-8")
 

@@ -14,12 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vqspeech.corpus.coded import CodedCorpus
-from vqspeech.corpus.pitchtracks import BatchContours
+from vqspeech.corpus.pitchtracks import PitchTracks
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
-
-NO_CONTOUR = torch.zeros(0, 0)
-"""Contours of a batch where nobody needs them."""
 
 
 class Batch(NamedTuple):
@@ -36,14 +33,14 @@ class Batch(NamedTuple):
     crop : Tensor
         int64, (batch,): frame at which the part for the WaveNet starts.
     contour : Tensor
-        float32, (batch, condition frames): pitch contours, F0 in Hz, 0 where unvoiced; empty where there are none.
+        float32, (batch, condition frames), Hz, 0 where unvoiced: pitch contours; (batch, 0) where there are none.
     """
 
     pcm: Tensor
     speaker: Tensor
     valid: Tensor
     crop: Tensor
-    contour: Tensor = NO_CONTOUR
+    contour: Tensor
 
 
 class CodedBatch(NamedTuple):
@@ -64,7 +61,7 @@ class CodedBatch(NamedTuple):
     speaker: Tensor
     valid: Tensor
     crop: Tensor
-    contour: Tensor = NO_CONTOUR
+    contour: Tensor
 
 
 class Places(NamedTuple):
@@ -129,12 +126,15 @@ class _Plan:
         seed: int,
         rank: int,
         speakers: Sequence[str],
+        pitch: tuple[PitchTracks, int] | None,
         *,
         aligned: bool,
     ) -> None:
         self.phases, self.hop, self.seed, self.rank = phases, hop, seed, rank
-        self.aligned = aligned
-        self.kept: list[Any] = [u for u in corpus.utterances if u.split == "train"]
+        self.aligned, self.pitch = aligned, pitch
+        utterances: Sequence[Any] = corpus.utterances
+        self._indices = [i for i, u in enumerate(utterances) if u.split == "train"]
+        self.kept = [utterances[i] for i in self._indices]
         if not self.kept:
             raise CorpusError(f"{corpus.path}: no utterances to train on")
         self._lengths = np.array([u.samples for u in self.kept])
@@ -181,6 +181,16 @@ class _Plan:
         crop = draw.integers(crop_room + 1)
         return Places(chosen, starts, self._speakers[chosen], valid, crop)
 
+    def contours(self, places: Places, segment: int) -> np.ndarray:
+        """Return the pitch contours of segments, as a batch has them."""
+        if self.pitch is None:
+            return np.zeros((len(places.start), 0), np.float32)
+        tracks, hop = self.pitch
+        rows = zip(places.utterance.tolist(), places.start.tolist(), strict=True)
+        return np.stack(
+            [tracks.cut(self._indices[i], start, segment // hop, hop) for i, start in rows]
+        )
+
 
 class Segments(Dataset[Batch]):
     """Batches of sound of the training split, by step.
@@ -199,8 +209,8 @@ class Segments(Dataset[Batch]):
         Number of this worker.
     speakers : sequence of str, optional
         Names by the index that a batch gives them; the store's own without.
-    contours : BatchContours, optional
-        Pitch contours of the store, for a decoder that takes pitch.
+    pitch : tuple of PitchTracks and int, optional
+        Contours of the recordings, and samples of a frame of those that a batch gets.
 
     Raises
     ------
@@ -216,11 +226,11 @@ class Segments(Dataset[Batch]):
         seed: int,
         rank: int = 0,
         speakers: Sequence[str] | None = None,
-        contours: BatchContours | None = None,
+        pitch: tuple[PitchTracks, int] | None = None,
     ) -> None:
-        self.store, self.contours = store, contours
+        self.store = store
         names = speakers or store.speakers
-        self.plan = _Plan(store, phases, hop, seed, rank, names, aligned=False)
+        self.plan = _Plan(store, phases, hop, seed, rank, names, pitch, aligned=False)
 
     def __len__(self) -> int:
         """Return the number of steps of all phases."""
@@ -228,20 +238,20 @@ class Segments(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, on the CPU."""
-        places = self.plan.places(step)
-        pcm = np.zeros((len(places.start), self.plan.phase(step).segment), np.int16)
+        places, segment = self.plan.places(step), self.plan.phase(step).segment
+        pcm = np.zeros((len(places.start), segment), np.int16)
         for row, (place, start, valid) in enumerate(
             zip(places.utterance, places.start, places.valid, strict=True)
         ):
             begin = self.plan.kept[place].offset + start
             pcm[row, :valid] = self.store.audio[begin : begin + valid]
-        contour = _contours(self.contours, places, pcm.shape[1])
-        return Batch(*map(torch.from_numpy, (pcm, *places[2:])))._replace(contour=contour)
+        contour = self.plan.contours(places, segment)
+        return Batch(*map(torch.from_numpy, (pcm, *places[2:], contour)))
 
     def resident(self, device: torch.device) -> "Resident":
         """Return the same batches, gathered on a device."""
         sound = [self.store.audio[u.offset : u.offset + u.samples] for u in self.plan.kept]
-        return Resident(self.plan, np.concatenate(sound), 0, None, device, self.contours)
+        return Resident(self.plan, np.concatenate(sound), 0, None, device)
 
     @property
     def bytes(self) -> int:
@@ -256,7 +266,7 @@ class CodedSegments(Dataset[CodedBatch]):
     ----------
     corpus : CodedCorpus
         The recordings.
-    phases, seed, rank, speakers, contours
+    phases, seed, rank, speakers, pitch
         See `Segments`.
 
     Raises
@@ -272,11 +282,11 @@ class CodedSegments(Dataset[CodedBatch]):
         seed: int,
         rank: int = 0,
         speakers: Sequence[str] | None = None,
-        contours: BatchContours | None = None,
+        pitch: tuple[PitchTracks, int] | None = None,
     ) -> None:
-        self.corpus, self.contours = corpus, contours
+        self.corpus = corpus
         names = speakers or corpus.speakers
-        self.plan = _Plan(corpus, phases, corpus.hop, seed, rank, names, aligned=True)
+        self.plan = _Plan(corpus, phases, corpus.hop, seed, rank, names, pitch, aligned=True)
 
     def __len__(self) -> int:
         """Return the number of steps of all phases."""
@@ -295,10 +305,8 @@ class CodedSegments(Dataset[CodedBatch]):
             frames = -(valid // -hop)
             levels[row, :valid] = self.corpus.levels(begin, begin + valid)
             codes[row, :frames] = self.corpus.codes[first : first + frames]
-        contour = _contours(self.contours, places, segment)
-        return CodedBatch(*map(torch.from_numpy, (levels, codes, *places[2:])))._replace(
-            contour=contour
-        )
+        contour = self.plan.contours(places, segment)
+        return CodedBatch(*map(torch.from_numpy, (levels, codes, *places[2:], contour)))
 
     def resident(self, device: torch.device) -> "Resident":
         """Return the same batches, gathered on a device."""
@@ -311,7 +319,6 @@ class CodedSegments(Dataset[CodedBatch]):
             self.corpus.quantization // 2,
             np.concatenate(codes).astype(np.int16),
             device,
-            self.contours,
         )
 
     @property
@@ -335,8 +342,6 @@ class Resident:
         Codes of the training utterances, end to end; less than 32,768 different ones.
     device : torch.device
         Where they go.
-    contours : BatchContours, optional
-        Pitch contours of the corpus.
     """
 
     def __init__(
@@ -346,10 +351,8 @@ class Resident:
         silence: int,
         codes: np.ndarray | None,
         device: torch.device,
-        contours: BatchContours | None = None,
     ) -> None:
         self.plan, self.silence, self.device = plan, silence, device
-        self._contours = None if contours is None else contours.to(device)
         self._sound = torch.from_numpy(sound).to(device)
         self._codes = None if codes is None else torch.from_numpy(codes).to(device)
         samples = np.array([u.samples for u in plan.kept])
@@ -367,13 +370,8 @@ class Resident:
         begin = self._offsets[places.utterance] + places.start
         first = self._frames[places.utterance] + places.start // hop
         # one copy to the device for all that decides the batch
-        rows = torch.from_numpy(np.stack([begin, first, *places]))
-        if self.device.type == "cuda":
-            rows = rows.pin_memory().to(self.device, non_blocking=True)
-        start, frame, utterance, inside, speaker, valid, crop = rows
-        contour = NO_CONTOUR
-        if self._contours is not None:
-            contour = self._contours(utterance, inside, segment)
+        start, frame, speaker, valid, crop = self._moved(np.stack([begin, first, *places[2:]]))
+        contour = self._moved(self.plan.contours(places, segment))
         sound = _gather(self._sound, start, valid, segment, self.silence)
         if self._codes is None:
             return Batch(sound, speaker, valid, crop, contour)
@@ -381,12 +379,12 @@ class Resident:
         codes = _gather(self._codes, frame, frames, segment // hop, 0).long()
         return CodedBatch(sound, codes, speaker, valid, crop, contour)
 
-
-def _contours(contours: BatchContours | None, places: Places, segment: int) -> Tensor:
-    """Contours of the segments of a batch, on the CPU."""
-    if contours is None:
-        return NO_CONTOUR
-    return contours(torch.from_numpy(places.utterance), torch.from_numpy(places.start), segment)
+    def _moved(self, array: np.ndarray) -> Tensor:
+        """A small array on the device, without waiting for it."""
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
 
 def _gather(flat: Tensor, start: Tensor, valid: Tensor, length: int, filler: int) -> Tensor:

@@ -71,6 +71,8 @@ class PackedStore:
         What the store was made from.
     sample_rate : int
         Hz.
+    manifest_sha256 : str
+        Of its manifest, by which what is made from the store knows it again.
     audio : memmap of int16, shape (samples,)
         Everything, end to end.
     utterances : list of StoredUtterance
@@ -90,6 +92,7 @@ class PackedStore:
         index = _read_index(self.path)
         self.corpus: str = index["corpus"]
         self.sample_rate: int = index["sample_rate"]
+        self.manifest_sha256: str = index["manifest_sha256"]
         root = Path(index["root"])
         table = _read(self.path / MANIFEST)
         digest = hashlib.sha256(table).hexdigest()

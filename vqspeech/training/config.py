@@ -61,7 +61,7 @@ class DataConfig:
         Whether all training data lies on the device, where batches are gathered: ``yes``, ``no``, or ``auto``, on a GPU
         with room for it.
     pitch : str
-        File of pitch tracks, for a decoder that takes pitch; ``auto`` for the one beside the store, made when needed.
+        File of the store's pitch tracks, for a decoder with pitch; ``auto`` for the store's own, made when needed.
     """
 
     store: str

@@ -18,9 +18,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from vqspeech.atomic import write_atomically
 from vqspeech.checkpoint import read_header, save_model
-from vqspeech.corpus.coded import CodedCorpus, CodedStore
+from vqspeech.corpus.coded import CodedCorpus, CodedStore, require_codebook
 from vqspeech.corpus.codestore import extract_codes
-from vqspeech.corpus.pitchtracks import BatchContours, PitchTracks, open_tracks
+from vqspeech.corpus.pack import INDEX as PACK_INDEX
+from vqspeech.corpus.pack import Pack
+from vqspeech.corpus.pitchtracks import PitchTracks, open_tracks
 from vqspeech.corpus.segments import CodedSegments, Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
@@ -74,10 +76,12 @@ def train(config: TrainConfig) -> Path | None:
         raise ConfigurationError(f"{state_file}: there is a run already; use resume=auto")
     corpus = open_corpus(config)
     fabric = launch(config.run)
-    tracks = _tracks(config, corpus, fabric)
+    tracks = pitch_tracks(config, corpus, fabric)
     voices = None if tracks is None else tracks.voices()
     state = start(config, corpus.speakers, fabric.device, voices)
     model, spoken = state.objective.model, averaged(state)
+    if not isinstance(corpus, PackedStore):
+        require_codebook(corpus, model.codebook_id)
     config = replace(config, model=model.config)
     resumed = resume(fabric, state, state_file)
     steps = config.spectral.steps + config.optimizer.steps
@@ -134,11 +138,15 @@ def open_corpus(config: TrainConfig) -> Corpus:
         It cannot be used with these settings.
     """
     path = Path(config.data.store)
-    corpus: Corpus = PackedStore(path)
+    corpus: Corpus = Pack(path) if (path / PACK_INDEX).is_file() else PackedStore(path)
     if corpus.sample_rate != config.model.sample_rate:
         raise ConfigurationError(
             f"{corpus.path}: recordings at {corpus.sample_rate} Hz, the model's sample_rate is"
             f" {config.model.sample_rate}"
+        )
+    if isinstance(corpus, Pack) and not (config.init and config.learn != "all"):
+        raise ConfigurationError(
+            f"{path}: a pack has codes and no sound for an encoder; give init=MODEL and learn=decoder or learn=speakers"
         )
     if not scorable(corpus, "valid", corpus.speakers):
         raise CorpusError(
@@ -146,6 +154,17 @@ def open_corpus(config: TrainConfig) -> Corpus:
             " judged; prepare a corpus with validation utterances"
         )
     return corpus
+
+
+def pitch_tracks(config: TrainConfig, corpus: Corpus, fabric: Fabric) -> PitchTracks | None:
+    """Contours of the recordings where the model takes pitch: read, or made by the first worker of each machine."""
+    takes = config.model.decoder.get("pitch", False)
+    if config.init:
+        takes = takes or read_header(config.init)["config"]["decoder"].get("pitch", False)
+    if not takes:
+        return None
+    with fabric.rank_zero_first(local=True):
+        return open_tracks(corpus, config.data.pitch)
 
 
 def _with_codes(config: TrainConfig, corpus: Corpus, model: Autoencoder, fabric: Fabric) -> Corpus:
@@ -158,29 +177,16 @@ def _with_codes(config: TrainConfig, corpus: Corpus, model: Autoencoder, fabric:
     return CodedStore(corpus, coded, model.config.levels)
 
 
-def _tracks(config: TrainConfig, corpus: Corpus, fabric: Fabric) -> PitchTracks | None:
-    """Contours of the corpus where the model takes pitch: read, or made by the first worker."""
-    takes = config.model.decoder.get("pitch", False)
-    if config.init:
-        takes = takes or read_header(config.init)["config"]["decoder"].get("pitch", False)
-    if not takes:
-        return None
-    with fabric.rank_zero_first(local=True):
-        return open_tracks(corpus, config.data.pitch)
-
-
 def _batches(
     config: TrainConfig, corpus: Corpus, tracks: PitchTracks | None, state: State, fabric: Fabric
 ) -> Steps:
     model, seed, rank = state.objective.model, config.run.seed, fabric.global_rank
-    names, contours = model.speakers, None
-    if tracks is not None:
-        contours = BatchContours(tracks, model.decoder.condition_hop)
+    pitch = None if tracks is None else (tracks, model.decoder.condition_hop)
     segments: Segments | CodedSegments
     if isinstance(corpus, PackedStore):
-        segments = Segments(corpus, config.phases(), model.hop, seed, rank, names, contours)
+        segments = Segments(corpus, config.phases(), model.hop, seed, rank, model.speakers, pitch)
     else:
-        segments = CodedSegments(corpus, config.phases(), seed, rank, names, contours)
+        segments = CodedSegments(corpus, config.phases(), seed, rank, model.speakers, pitch)
     return placed(segments, config.data.resident, fabric.device)
 
 

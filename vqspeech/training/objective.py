@@ -120,8 +120,8 @@ class Objective(nn.Module):
             return self._decoder_alone(wav, levels, output.z_q, batch, crop, output)
         conditioner = self.model.decoder.conditioner
         weight = self.spectral_weight if crop else 1.0
-        heard = wav if self.perturbation is None else self.perturbation(wav)
-        output = self.model.bottleneck(self.model.encoder(heard))
+        perturbed = wav if self.perturbation is None else self.perturbation(wav)
+        output = self.model.bottleneck(self.model.encoder(perturbed))
         z_q = jitter(output.z_q, self.jitter_probability)
         nll = cost = wav.new_zeros(())
         if crop and output.draws is not None:
@@ -132,14 +132,14 @@ class Objective(nn.Module):
         spectral = pitch = wav.new_zeros(())
         if weight or self.model.decoder.pitch is not None:
             # with cepstra for codes to learn from, spectrum and pitch teach only what comes after them
-            told = z_q if self.cepstral is None else z_q.detach()
-            condition = conditioner(told, batch.speaker)
+            latents = z_q if self.cepstral is None else z_q.detach()
+            condition = conditioner(latents, batch.speaker)
             pitch = self._pitch(condition, batch)
         if weight:
             spectral = self._spectral(wav, condition, batch)
             if self.cepstral is not None:
                 spectral = spectral + self.cepstral(z_q, batch.speaker, wav, self._mask(batch))
-        total = cost + weight * spectral + self._pitch_weight(crop) * pitch + output.loss
+        total = cost + weight * spectral + (WEIGHT if crop else 1.0) * pitch + output.loss
         if output.kl is not None and (output.draws is None or not crop):
             total = total + output.kl / self.model.hop
         return Losses(total, nll.detach(), spectral.detach(), output, pitch.detach())
@@ -162,13 +162,15 @@ class Objective(nn.Module):
         if weight:
             spectral = self._spectral(wav, condition, batch)
         pitch = self._pitch(condition, batch)
-        total = nll + weight * spectral + self._pitch_weight(crop) * pitch
+        total = nll + weight * spectral + (WEIGHT if crop else 1.0) * pitch
         return Losses(total, nll.detach(), spectral.detach(), output, pitch.detach())
 
-    @staticmethod
-    def _pitch_weight(crop: int) -> float:
-        """Of the pitch head's loss, beside the likelihood and without it."""
-        return WEIGHT if crop else 1.0
+    def _spectral(self, wav: Tensor, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
+        """Error of the spectrum that the head predicts from what conditions the WaveNet; 0 without a head."""
+        head = self.model.decoder.spectral or self.head
+        if head is None or self.spectral_loss is None:
+            return wav.new_zeros(())
+        return self.spectral_loss(head(condition), wav, self._mask(batch))
 
     def _pitch(self, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
         """Error of the contour that the decoder predicts from conditions; 0 of one without pitch."""
@@ -191,13 +193,6 @@ class Objective(nn.Module):
             predicted = pitch.contour(pitch.predict(condition), speaker)
             contour = degraded(batch.contour.repeat(draws, 1), predicted)
         return self.model.decoder.with_contour(condition, contour)
-
-    def _spectral(self, wav: Tensor, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
-        """Error of the spectrum that the head predicts from what conditions the WaveNet; 0 without a head."""
-        head = self.model.decoder.spectral or self.head
-        if head is None or self.spectral_loss is None:
-            return wav.new_zeros(())
-        return self.spectral_loss(head(condition), wav, self._mask(batch))
 
     def _mask(self, batch: Batch | CodedBatch) -> Tensor:
         """Which frames have recording in them: bool, (batch, frames)."""
@@ -248,8 +243,12 @@ class Objective(nn.Module):
         )
         kept = self._scored(crop, levels.device)
         condition, lag = self._with_contour(condition, batch)
-        lag = None if lag is None else lag[rows, frames]
-        logits = decoder.wavenet(previous[rows, samples], condition[rows, frames], kept, lag)
+        logits = decoder.wavenet(
+            previous[rows, samples],
+            condition[rows, frames],
+            kept,
+            None if lag is None else lag[rows, frames],
+        )
         samples = samples if kept is None else samples.index_select(1, kept)
         losses = F.cross_entropy(
             logits.flatten(0, 1).float(), levels[rows, samples].flatten(), reduction="none"

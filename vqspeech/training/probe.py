@@ -7,7 +7,6 @@ from lightning.fabric import Fabric
 
 from vqspeech.corpus.segments import Batch
 from vqspeech.errors import ConfigurationError
-from vqspeech.nn.pitch import REFERENCE_HZ
 from vqspeech.training.config import TrainConfig
 from vqspeech.training.state import State
 
@@ -43,9 +42,9 @@ def samples_per_s(config: TrainConfig, state: State, fabric: Fabric, batch: int)
     device, crop, segment = fabric.device, config.data.crop, config.data.segment
     row = torch.zeros(batch, dtype=torch.int64, device=device)
     pcm = torch.randint(-8192, 8192, (batch, segment), dtype=torch.int16, device=device)
-    parts = segment // state.objective.model.decoder.condition_hop
-    contour = torch.full((batch, parts), REFERENCE_HZ, device=device)
-    data = Batch(pcm, row, row + segment, row, contour)
+    decoder = state.objective.model.decoder
+    frames = segment // decoder.condition_hop if decoder.pitch is not None else 0
+    data = Batch(pcm, row, row + segment, row, torch.full((batch, frames), 120.0, device=device))
     codes_learn = config.learn == "all"
     times: list[float] = []
     while len(times) < 2 or (sum(times) < TRIAL_S and len(times) < 20):
