@@ -6,7 +6,7 @@ levels that are given: of logits as they are, of distributions in nats, computed
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,16 +44,19 @@ class Case(NamedTuple):
         Streams that are drawn together.
     threads : int
         CPU threads that the engine may use.
+    pitch_taps : bool
+        Whether the WaveNet has pitch taps.
     """
 
     engine: str
     mode: str
     streams: int
     threads: int
+    pitch_taps: bool = False
 
 
 BASELINE = Case("reference", "fp32", 1, 1)
-"""What every speed is shown beside."""
+"""What every speed is shown beside, with pitch taps where no WaveNet is without them."""
 
 LOADS = {
     "native": ((1, 1), (6, 1), (1, 2), (12, 2)),
@@ -77,17 +80,32 @@ class Subject:
         Samples a condition frame.
     sample_rate : int
         Hz.
+    lag : Tensor or None
+        int64, (frames,), beside the condition, of a WaveNet with pitch taps.
     """
 
     wavenet: WaveNet
     condition: Tensor
     hop: int
     sample_rate: int
+    lag: Tensor | None = None
+
+    @property
+    def pitch_taps(self) -> bool:
+        """Whether the WaveNet has pitch taps."""
+        return self.wavenet.taps is not None
 
     def cover(self, samples: int) -> Tensor:
         """The condition of as many frames as hold `samples` samples, (frames, condition_channels)."""
+        return self.condition[self._frames(samples)]
+
+    def cover_lag(self, samples: int) -> Tensor | None:
+        """The lag of as many frames, (frames,)."""
+        return None if self.lag is None else self.lag[self._frames(samples)]
+
+    def _frames(self, samples: int) -> Tensor:
         frames = torch.arange(-(-samples // self.hop)) % len(self.condition)
-        return self.condition[frames.to(self.condition.device)]
+        return frames.to(self.condition.device)
 
 
 class Passage(NamedTuple):
@@ -99,10 +117,13 @@ class Passage(NamedTuple):
         (frames, condition_channels), on the device of the model.
     levels : Tensor
         int64, (samples,): at least one and at most ``hop * frames``.
+    lag : Tensor or None
+        int64, (frames,), of a WaveNet with pitch taps.
     """
 
     condition: Tensor
     levels: Tensor
+    lag: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +151,7 @@ class Row:
 
     Attributes
     ----------
-    engine, mode, streams, threads
+    engine, mode, streams, threads, pitch_taps
         See `Case`.
     samples_per_s : float
         Of all streams together.
@@ -146,6 +167,7 @@ class Row:
     mode: str
     streams: int
     threads: int
+    pitch_taps: bool
     samples_per_s: float
     x_real_time: float
     x_reference: float
@@ -154,20 +176,27 @@ class Row:
     delta_nll_nats: float
 
 
-def reference_subject(device: torch.device | str = "cpu") -> Subject:
+def reference_subject(device: torch.device | str = "cpu", *, pitch_taps: bool = False) -> Subject:
     """Make a WaveNet of the reference size, with random weights that are always the same.
 
     256 levels, 20 layers of dilations 2 x (1 ... 512), 64 residual, 128 gate, 256 skip and 128 condition channels,
-    100 frames a second at 16 kHz: 864,256 multiply-adds a sample, the condition's left out.
+    100 frames a second at 16 kHz: 864,256 multiply-adds a sample, the condition's left out. With pitch taps all else is
+    the same, and about three frames of five have a lag, of 40 to 266 samples: 60 to 400 Hz.
     """
+    dilations = [2**i for i in range(10)] * 2
+    lag = None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        wavenet = WaveNet(256, [2**i for i in range(10)] * 2, 64, 128, 256, 128).eval()
+        wavenet = WaveNet(256, dilations, 64, 128, 256, 128, pitch_taps=pitch_taps).eval()
         condition = torch.randn(256, 128)
+        if wavenet.taps is not None:
+            torch.nn.init.normal_(wavenet.taps, std=0.3)
+            voiced = torch.rand(256) < 0.6
+            lag = torch.where(voiced, torch.randint(40, 267, (256,)), 0).to(device)
     with torch.no_grad():
         # as sure of a sample as a trained one, 2.6 nats: nearly equal logits would be exact in any arithmetic
         wavenet.output.weight.mul_(64)
-    return Subject(wavenet.to(device), condition.to(device), hop=160, sample_rate=16_000)
+    return Subject(wavenet.to(device), condition.to(device), 160, 16_000, lag)
 
 
 def plan(
@@ -177,8 +206,9 @@ def plan(
     modes: Sequence[str] = (),
     streams: Sequence[int] = (),
     threads: Sequence[int] = (),
+    pitch_taps: Sequence[bool] = (False,),
 ) -> list[Case]:
-    """List what is to be timed, `BASELINE` always among it.
+    """List what is to be timed, `BASELINE` always among it, with the first of `pitch_taps`.
 
     Parameters
     ----------
@@ -192,6 +222,8 @@ def plan(
         Every pair of them is timed. Where neither is given it is the `LOADS` with as many threads as may be used;
         where one is, the other takes the numbers that occur there. Threads are nothing to an engine whose
         `LOADS` never have more than one.
+    pitch_taps : sequence of bool
+        Whether there are WaveNets without pitch taps, and with them; each case comes with every one.
 
     Raises
     ------
@@ -207,13 +239,15 @@ def plan(
             having = "; ".join(f"{name} has {', '.join(ENGINES[name].MODES)}" for name in names)
             raise ConfigurationError(f"mode {mode!r}: {having}")
     cases = [
-        Case(name, mode, *load)
+        Case(name, mode, *load, taps)
         for name in dict.fromkeys(names)
         for mode in ENGINES[name].MODES
         if not modes or mode in modes
         for load in _loads(name, streams, threads)
+        for taps in pitch_taps
     ]
-    return cases if BASELINE in cases else [*cases, BASELINE]
+    baseline = BASELINE._replace(pitch_taps=pitch_taps[0])
+    return cases if baseline in cases else [*cases, baseline]
 
 
 def _loads(
@@ -254,10 +288,12 @@ def speed(subject: Subject, case: Case, samples: int) -> float:
     """
     sampling = Sampling(engine=case.engine, mode=case.mode, threads=case.threads)
     conditions = [subject.cover(samples)] * case.streams
+    lag = subject.cover_lag(samples)
+    lags = None if lag is None else [lag] * case.streams
     lengths, seeds = [samples] * case.streams, range(case.streams)
     times, drawn = [time.perf_counter()], [0]
     for blocks in draw(
-        subject.wavenet, conditions, subject.hop, lengths, seeds=seeds, sampling=sampling
+        subject.wavenet, conditions, subject.hop, lengths, seeds=seeds, sampling=sampling, lags=lags
     ):
         times.append(time.perf_counter())
         drawn.append(sum(map(len, blocks)))
@@ -275,7 +311,7 @@ def length(samples_per_s: float, streams: int, seconds: float) -> int:
 
 
 def speeds(
-    subject: Subject,
+    subjects: Mapping[bool, Subject],
     cases: Sequence[Case],
     *,
     rounds: int,
@@ -286,8 +322,8 @@ def speeds(
 
     Parameters
     ----------
-    subject : Subject
-        What is measured.
+    subjects : mapping
+        What is measured, a `Subject` by whether it has pitch taps.
     cases : sequence of Case
         How.
     rounds : int
@@ -304,7 +340,7 @@ def speeds(
     """
 
     def timed(case: Case, samples: int) -> float:
-        found = speed(subject, case, samples)
+        found = speed(subjects[case.pitch_taps], case, samples)
         tick()
         return found
 
@@ -318,7 +354,7 @@ def speeds(
 
 @torch.inference_mode()
 def parallel_logits(
-    wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor
+    wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor, lag: Tensor | None = None
 ) -> Iterator[Tensor]:
     """Logits of the parallel pass, in windows with the receptive field as overlap.
 
@@ -332,6 +368,8 @@ def parallel_logits(
         Samples a condition frame.
     previous : Tensor
         int64, (samples,): the level before each sample; at most ``hop * frames``.
+    lag : Tensor, optional
+        int64, (frames,), for a WaveNet with pitch taps.
 
     Yields
     ------
@@ -339,7 +377,8 @@ def parallel_logits(
         (time, levels): those that follow, about `WINDOW_SAMPLES`, on the CPU.
     """
     batch = previous[None].to(condition.device)
-    for logits in wavenet.windows(batch, condition[None], hop, WINDOW_SAMPLES):
+    lags = None if lag is None else lag[None]
+    for logits in wavenet.windows(batch, condition[None], hop, WINDOW_SAMPLES, lags):
         yield logits[0].cpu()
 
 
@@ -362,11 +401,11 @@ def accuracy(
         At least one.
     """
     largest, kl, delta, samples = torch.zeros((), dtype=torch.float64), 0.0, 0.0, 0
-    for condition, levels in passages:
+    for condition, levels, lag in passages:
         previous = wavenet.previous(levels[None])[0]
-        found = engine.logits(wavenet, condition, hop, previous, mode)
+        found = engine.logits(wavenet, condition, hop, previous, mode, lag)
         start = 0
-        for expected in parallel_logits(wavenet, condition, hop, previous):
+        for expected in parallel_logits(wavenet, condition, hop, previous, lag):
             stop = start + len(expected)
             ours, target = found[start:stop].double(), levels[start:stop, None].cpu()
             expected = expected.double()
@@ -383,29 +422,37 @@ def accuracy(
 def own_passage(subject: Subject, samples: int) -> Passage:
     """Let the model draw what it is to be measured on, by the fastest engine here and always the same."""
     condition = subject.cover(samples)
-    (levels,) = sample(subject.wavenet, [condition], subject.hop, [samples], seeds=[0])
-    return Passage(condition, levels)
+    lag = subject.cover_lag(samples)
+    (levels,) = sample(
+        subject.wavenet,
+        [condition],
+        subject.hop,
+        [samples],
+        seeds=[0],
+        lags=None if lag is None else [lag],
+    )
+    return Passage(condition, levels, lag)
 
 
 def measure(
-    subject: Subject,
+    subjects: Mapping[bool, Subject],
     cases: Sequence[Case],
-    passages: Sequence[Passage],
+    passages: Mapping[bool, Sequence[Passage]],
     *,
     rounds: int,
     seconds: float,
     tick: Callable[[], None],
 ) -> list[Row]:
-    """Measure speeds of cases and, once for each engine and mode, accuracy.
+    """Measure speeds of cases and, once for each engine, mode and WaveNet, accuracy.
 
     Parameters
     ----------
-    subject : Subject
-        What is measured.
+    subjects : mapping
+        What is measured, a `Subject` by whether it has pitch taps.
     cases : sequence of Case
-        How; `BASELINE` is among them.
-    passages : sequence of Passage
-        What accuracy is measured on.
+        How; `BASELINE` is among them, as `plan` says.
+    passages : mapping
+        What accuracy of each subject is measured on.
     rounds, seconds
         See `speeds`.
     tick : callable
@@ -417,23 +464,25 @@ def measure(
         One for each case, in their order.
     """
     rates = dict(
-        zip(cases, speeds(subject, cases, rounds=rounds, seconds=seconds, tick=tick), strict=True)
+        zip(cases, speeds(subjects, cases, rounds=rounds, seconds=seconds, tick=tick), strict=True)
     )
+    baseline = BASELINE if BASELINE in rates else BASELINE._replace(pitch_taps=True)
     accuracies = {}
-    for engine, mode in dict.fromkeys((case.engine, case.mode) for case in cases):
-        accuracies[engine, mode] = accuracy(
-            subject.wavenet, subject.hop, ENGINES[engine], mode, passages
+    for engine, mode, taps in dict.fromkeys(map(_arithmetic, cases)):
+        subject = subjects[taps]
+        accuracies[engine, mode, taps] = accuracy(
+            subject.wavenet, subject.hop, ENGINES[engine], mode, passages[taps]
         )
         tick()
     rows = []
     for case, rate in rates.items():
-        error = accuracies[case.engine, case.mode]
+        error = accuracies[_arithmetic(case)]
         rows.append(
             Row(
                 *case,
                 samples_per_s=rate,
-                x_real_time=rate / subject.sample_rate,
-                x_reference=rate / rates[BASELINE],
+                x_real_time=rate / subjects[case.pitch_taps].sample_rate,
+                x_reference=rate / rates[baseline],
                 max_abs_dlogit=error.max_abs_dlogit,
                 kl_nats=error.kl_nats,
                 delta_nll_nats=error.delta_nll_nats,
@@ -444,4 +493,8 @@ def measure(
 
 def pieces(cases: Sequence[Case], rounds: int) -> int:
     """Pieces of work that `measure` counts."""
-    return (rounds + 1) * len(cases) + len({(case.engine, case.mode) for case in cases})
+    return (rounds + 1) * len(cases) + len(set(map(_arithmetic, cases)))
+
+
+def _arithmetic(case: Case) -> tuple[str, str, bool]:
+    return case.engine, case.mode, case.pitch_taps
