@@ -149,7 +149,7 @@ def evaluate(
     CorpusError
         When labels cannot be read.
     """
-    engine, mode = resolve(ENGINES, sampling, model.device, model.decoder.pitch is not None)
+    engine, mode = resolve(ENGINES, sampling, model.device)
     remarks = list(plan.remarks)
     likelihood = None
     if likelihood_s > 0 and scorable(store, plan.split, model.speakers):

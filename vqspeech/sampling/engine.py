@@ -178,16 +178,8 @@ class Engine(Protocol):
         """
 
 
-def why_not(engine: Engine, device: torch.device, taps: bool = False) -> str | None:
-    """Why an engine cannot run a model that is on `device`, with pitch taps or without; None when it can."""
-    reason = engine.missing(device)
-    if reason is None and taps and not getattr(engine, "TAPS", True):
-        return "it does not do pitch taps yet"
-    return reason
-
-
 def resolve(
-    engines: Mapping[str, Engine], sampling: Sampling, device: torch.device, taps: bool = False
+    engines: Mapping[str, Engine], sampling: Sampling, device: torch.device
 ) -> tuple[str, str]:
     """Decide which engine runs and in which mode.
 
@@ -199,8 +191,6 @@ def resolve(
         What is asked.
     device : torch.device
         Where the model is.
-    taps : bool
-        Whether the WaveNet has pitch taps.
 
     Returns
     -------
@@ -214,7 +204,7 @@ def resolve(
     """
     name = sampling.engine
     if name == "auto":
-        able = [name for name, engine in engines.items() if why_not(engine, device, taps) is None]
+        able = [name for name, engine in engines.items() if engine.missing(device) is None]
         having = [name for name in able if sampling.mode in ("auto", *engines[name].MODES)]
         name = (having or able)[0]
     if name not in engines:
@@ -222,7 +212,7 @@ def resolve(
             f"engine {name!r}: there is no such engine, choose one of auto, {', '.join(engines)}"
         )
     engine = engines[name]
-    reason = why_not(engine, device, taps)
+    reason = engine.missing(device)
     if reason is not None:
         raise ConfigurationError(f"engine {name}: {reason}; choose another, or auto")
     mode = engine.MODES[0] if sampling.mode == "auto" else sampling.mode

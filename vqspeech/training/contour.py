@@ -10,7 +10,7 @@ from vqspeech.nn.spectral import masked_mean
 WEIGHT = 0.1
 """Of the pitch head's loss beside the likelihood; without likelihood it is 1."""
 
-PREDICTED, UNVOICED, OCTAVE = 0.3, 0.05, 0.05
+PREDICTED, UNVOICED, OCTAVE = 0.15, 0.03, 0.03
 """Shares of recordings with the predicted contour, with none, and with one an octave off; others have their own."""
 
 JITTER = 0.01
