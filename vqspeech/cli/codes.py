@@ -68,20 +68,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_prior_argument(parser, ", with which .vqc files are written and read")
 
 
-class Heard(NamedTuple):
+class Encoded(NamedTuple):
     """What is read of a recording.
 
     Attributes
     ----------
-    told : Tensor
-        Codes, int64, (frames,), or, of a model without codes, latents, (dim, frames).
+    codes : Tensor
+        int64, (frames,), or, of a model without codes, latents, (dim, frames).
     samples : int
         Its length at the model's rate.
     contour : ndarray or None
         Its pitch contour, see `vqspeech.pitch`, where it was tracked.
     """
 
-    told: "torch.Tensor"
+    codes: "torch.Tensor"
     samples: int
     contour: "np.ndarray | None"
 
@@ -92,7 +92,7 @@ def tell_file(
     progress: "Progress | None" = None,
     *,
     tracked: bool = False,
-) -> Heard:
+) -> Encoded:
     """Read one sound file in constant memory for the decoder.
 
     Parameters
@@ -130,12 +130,12 @@ def tell_file(
             yield block
 
     parts = list(model.tell_blocks(counted(audio.read_blocks(path, model.sample_rate))))
-    return Heard(torch.cat(parts, -1), samples, None if tracker is None else tracker.finish())
+    return Encoded(torch.cat(parts, -1), samples, None if tracker is None else tracker.finish())
 
 
 def tell_all(
     model: "Autoencoder", sources: list[Source], failures: Failures, *, tracked: bool = False
-) -> "Iterator[tuple[Source, Heard]]":
+) -> "Iterator[tuple[Source, Encoded]]":
     """Apply `tell_file` to `sources` in turn with progress; one that cannot be read goes to `failures`."""
     from vqspeech import audio
     from vqspeech.progress import Progress
@@ -153,11 +153,11 @@ def tell_all(
     with Progress(total, "samples", "encoding") as progress:
         for source in readable:
             try:
-                heard = tell_file(model, source.path, progress, tracked=tracked)
+                encoded = tell_file(model, source.path, progress, tracked=tracked)
             except VqspeechError as error:
                 failures.add(error)
             else:
-                yield source, heard
+                yield source, encoded
 
 
 def read_all(

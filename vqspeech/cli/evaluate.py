@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from vqspeech.cli.files import check_folder, check_outputs, inside, packed
 from vqspeech.cli.options import (
     add_model_arguments,
+    add_pitch_argument,
     add_prior_argument,
     add_sampling_arguments,
+    check_pitch,
     find_prior,
     model_name,
     number,
@@ -104,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-audio", action="store_true", help=f"write all recordings into OUT/{_AUDIO}"
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
+    add_pitch_argument(parser)
     add_sampling_arguments(parser)
     add_model_arguments(parser)
     add_prior_argument(parser, ", for what they cost")
@@ -177,6 +180,7 @@ def _evaluate(
         )
     if not len(store.indices(args.split)):
         raise CorpusError(f"{store.path}: nothing in the {args.split} split")
+    check_pitch(args, model)
     sampling = sampling_of(args)
     note = engine_note(model, sampling)
     plan = make_plan(
@@ -203,6 +207,7 @@ def _evaluate(
         codes=wanted,
         code_nats=None if prior is None else code_nats(prior),
         phones=not args.no_phones,
+        pitch=args.pitch or "source",
     )
 
 

@@ -84,14 +84,12 @@ def engine_note(model: "Autoencoder", sampling: "Sampling") -> str:
         When there is no such engine or mode, or the engine cannot run here.
     """
     from vqspeech.sampling import ENGINES, resolve
-    from vqspeech.sampling.engine import why_not
 
-    taps = model.decoder.pitch is not None
-    name, mode = resolve(ENGINES, sampling, model.device, taps)
+    name, mode = resolve(ENGINES, sampling, model.device)
     note = f"decoding with engine {name}, mode {mode}"
     if sampling.engine == "auto":
         faster = list(ENGINES)[: list(ENGINES).index(name)]
-        reasons = ((other, why_not(ENGINES[other], model.device, taps)) for other in faster)
+        reasons = ((other, ENGINES[other].missing(model.device)) for other in faster)
         # where the model is was the person's choice and is no news
         missing = [f"{o}: {r}" for o, r in reasons if r and not r.startswith("the model is on")]
         note += "".join(f"; {reason}" for reason in missing)
