@@ -12,6 +12,10 @@ from pathlib import Path
 
 from vqspeech import audio
 from vqspeech.corpus.manifest import Listing, Skipped, Utterance
+from vqspeech.soundheader import UNREAD_SUFFIXES
+
+BROKEN = "a broken link"
+"""Reason of a recording that is a link to nowhere."""
 
 LABEL_SUFFIXES = (".lab", ".TextGrid", ".ctm")
 
@@ -35,7 +39,7 @@ def list_folder(root: Path) -> Listing:
     name = root.resolve().name or "folder"
     listing = Listing(f"folder of speakers {root}", root)
     seen: set[tuple[str, str]] = set()
-    for path in _recordings(root, listing.skipped):
+    for path in recordings(root, listing.skipped):
         inside = path.relative_to(root).parts
         if len(inside) < 2:
             listing.skipped.append(Skipped(path, "not inside a speaker's folder"))
@@ -78,8 +82,21 @@ def read_text(path: Path, skipped: list[Skipped]) -> str:
     return ""
 
 
-def _recordings(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
-    """Yield sound files below `root` in order; links are followed, but not to a folder above."""
+def recordings(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
+    """Find the sound files below a folder, as every command does that is given one.
+
+    Parameters
+    ----------
+    root : Path
+        The folder. Links are followed, but not to a folder above; names that start with a dot are passed over.
+    skipped : list of Skipped
+        What is left out is added here: loops and broken links, folders that cannot be read, formats that are not.
+
+    Yields
+    ------
+    Path
+        In order of name, a folder's own files and folders together.
+    """
 
     def walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
         try:
@@ -103,7 +120,10 @@ def _recordings(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
                 if path.is_file():
                     yield path
                 else:
-                    skipped.append(Skipped(path, "a broken link or not a plain file"))
+                    reason = BROKEN if path.is_symlink() else "not a plain file"
+                    skipped.append(Skipped(path, reason))
+            elif (suffix := path.suffix.lower()) in UNREAD_SUFFIXES:
+                skipped.append(Skipped(path, f"{suffix} is not read; convert it to wav or flac"))
 
     status = root.stat()
     yield from walk(root, frozenset({(status.st_dev, status.st_ino)}))
