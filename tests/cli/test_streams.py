@@ -82,18 +82,28 @@ def test_streams_of_any_encoding(shell: Callable, tmp_path: Path, encoding: str)
     assert record["file"] == name
 
 
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Return what stands for the environment of the process, which is empty."""
+    values: dict[str, str] = {}
+    monkeypatch.setattr(os, "environ", values)
+    return values
+
+
 def test_libraries_get_a_folder_where_there_is_no_writable_home(
-    tmp_path: Path, read_only_folder: Path, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], read_only_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """numba and matplotlib keep nothing in a home that cannot be written to, and theirs where it can."""
-    for name in ("NUMBA_CACHE_DIR", "MPLCONFIGDIR", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    environment: dict[str, str] = {}
-    monkeypatch.setattr(os, "environ", environment)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    caches.prepare_caches()
-    assert environment == {}
+    """numba and matplotlib find a place to write to where the home is none."""
     monkeypatch.setattr(Path, "home", lambda: read_only_folder / "nobody")
     caches.prepare_caches()
     assert len(set(environment.values())) == 1
     assert Path(environment["NUMBA_CACHE_DIR"]).is_dir()
+
+
+def test_libraries_keep_their_own_place_in_a_writable_home(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache that works is left alone."""
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "new")
+    caches.prepare_caches()
+    assert environment == {}

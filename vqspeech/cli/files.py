@@ -316,7 +316,11 @@ def refused(
     folders: dict[Path, str] = {}
     for path in outputs:
         place = _real(path)
-        if place in kept:
+        if path.parent not in folders:
+            folders[path.parent] = _why_not_in(path.parent)
+        if why := _why_not_named(path) or folders[path.parent]:
+            reasons[path] = why
+        elif place in kept:
             reasons[path] = f"{path} is itself a source: choose another --out"
         elif place in seen:
             text = f"two outputs would both be {path}: give their sources in separate runs"
@@ -325,11 +329,6 @@ def refused(
             reasons[path] = f"{path} is a folder: choose another --out"
         elif os.path.lexists(path) and not force:
             reasons[path] = f"{path} exists: it is kept unless you say --force"
-        else:
-            if path.parent not in folders:
-                folders[path.parent] = _why_not_in(path.parent)
-            if why := folders[path.parent] or _why_not_named(path):
-                reasons[path] = why
         seen.setdefault(place, path)
     return reasons
 
@@ -348,9 +347,9 @@ def _why_not_in(folder: Path) -> str:
 def _why_not_named(path: Path) -> str:
     """Say why the file system takes no such name, or nothing."""
     standing = path.parent
+    while not os.path.isdir(standing) and standing != standing.parent:  # noqa: PTH112
+        standing = standing.parent
     try:
-        while not standing.is_dir() and standing != standing.parent:
-            standing = standing.parent
         longest, whole = os.pathconf(standing, "PC_NAME_MAX"), os.pathconf(standing, "PC_PATH_MAX")
     except OSError:
         return ""
