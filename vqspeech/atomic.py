@@ -18,7 +18,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not named like the file, whose name may be as long as names can be.
-    handle, name = tempfile.mkstemp(prefix=".vqspeech-", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=".vqspeech-", suffix=".partial", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -20,12 +20,13 @@ import numpy as np
 from vqspeech.atomic import write_atomically
 from vqspeech.errors import AudioError
 from vqspeech.soundheader import reason
-from vqspeech.soundreader import AudioInfo, SoundReader
+from vqspeech.soundreader import FAR_BEYOND, AudioInfo, SoundReader
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "FAR_BEYOND",
     "SUFFIXES",
     "AudioInfo",
     "info",

@@ -2,21 +2,27 @@
 
 `read_labels` chooses a reader by the file's suffix. A new format is one function from a path to a
 list of `Interval` and one entry in ``READERS``. Whatever the format, intervals come in order and do
-not overlap; what lies between two of them or outside all of them is silence.
+not overlap; what lies between two of them or outside all of them is silence. One that ends up to
+`ROUNDING_S` after the next starts, as rounded times do, is shortened to end there, with a warning.
 
 ==============  ====================================================================================
-``.lab``        HTK: one interval a line, ``start end phone``, the times whole numbers of 100 ns.
-                Blank lines are passed over and further columns (HTK's scores and word labels) are
-                ignored. HTS: of a full-context label the phone between ``-`` and ``+`` is taken, and
-                the states of a phone, ``phone[2]`` to ``phone[6]``, are joined.
-``.TextGrid``   Praat, as the Montreal Forced Aligner writes it: the tier of phones, an empty text
-                is silence (`vqspeech.analysis.textgrid`).
+``.lab``        HTK: one interval a line, ``start end phone``, the times whole numbers of 100 ns, or,
+                with decimal points, seconds. Blank lines are passed over and further columns (HTK's
+                scores and word labels) are ignored. HTS: of a full-context label the phone between
+                ``-`` and ``+`` is taken, and the states of a phone, ``phone[2]`` to ``phone[6]``, are
+                joined. Festival: after a header that ends with ``#``, ``end colour phone``, seconds.
+``.TextGrid``   Praat, the Montreal Forced Aligner, WebMAUS: the tier of phones, an empty text is
+                silence (`vqspeech.analysis.textgrid`).
+``.eaf``        ELAN: the tier of phones, under the names it has in a TextGrid.
+``.phn``        TIMIT: ``start end phone``, the times samples at 16 kHz.
 ``.ctm``        NIST and Kaldi: ``utterance channel start duration phone [confidence]``, seconds.
 ==============  ====================================================================================
 """
 
 import codecs
+import logging
 import re
+import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,8 +31,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vqspeech.analysis.phones import SILENCE
-from vqspeech.analysis.textgrid import parse_textgrid, phone_tier
+from vqspeech.analysis.phones import SILENCE, sampa_to_ipa, to_arpabet
+from vqspeech.analysis.textgrid import Labelled, Tier, parse_textgrid, phone_tier
 from vqspeech.errors import CorpusError
 
 UNITS_PER_S = 10_000_000
@@ -34,8 +40,16 @@ UNITS_PER_S = 10_000_000
 _FULL_CONTEXT = re.compile(r"[^-+]*-([^-+]+)\+")
 _STATE = re.compile(r"(.+)\[(\d+)\]")
 
-_CTM_ROUNDING_S = 0.01
-"""A start and a duration with two decimals may end this long after the next start."""
+ROUNDING_S = 0.01
+"""Starts and durations with two decimals overlap by up to so much."""
+
+TIMIT_RATE = 16_000
+
+_END_S, _END_SHARE = 1.0, 0.25
+"""Labels that end further from the end of the sound, in seconds and as a share of it, are not of this sound."""
+
+_log = logging.getLogger("vqspeech")
+_said: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +61,7 @@ class Interval:
     start_s, end_s : float
         Seconds from the beginning of the recording, ``0 <= start_s <= end_s``.
     label : str
-        What is said there, as the file spells it.
+        What is said there, as the file spells it; SAMPA of WebMAUS as IPA.
     """
 
     start_s: float
@@ -55,13 +69,36 @@ class Interval:
     label: str
 
 
+class _Intervals:
+    """Intervals put in one after another, each checked against the one before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.found = path, list[Interval]()
+
+    def add(self, where: str, label: str, start_s: float, end_s: float) -> None:
+        """Add an interval, shortening the one before by a rounding error."""
+        start_s, end_s = round(start_s, 7), round(end_s, 7)
+        last = self.found[-1] if self.found else Interval(0.0, 0.0, "")
+        if last.start_s <= start_s < last.end_s <= start_s + ROUNDING_S + 1e-7:
+            overlap = last.end_s - start_s
+            last = self.found[-1] = replace(last, end_s=start_s)
+            _say_once(
+                "rounding",
+                f"{where}: overlaps the interval above it by {1000 * overlap:.4g} ms, which is shortened"
+                " (said once for all such files)",
+            )
+        _check(where, label, start_s, end_s, last.end_s)
+        self.found.append(Interval(start_s, end_s, label))
+
+
 def read_lab(path: Path) -> list[Interval]:
-    """Read an HTK or HTS ``.lab`` file.
+    """Read a ``.lab`` file of HTK, HTS or Festival.
 
     Parameters
     ----------
     path : Path
-        Text in UTF-8 or UTF-16, lines ``start end label`` in units of 100 ns.
+        Text in UTF-8 or UTF-16, lines ``start end label`` in units of 100 ns or, with decimal
+        points, in seconds; or Festival's ``end colour label`` in seconds.
 
     Returns
     -------
@@ -74,32 +111,79 @@ def read_lab(path: Path) -> list[Interval]:
         When the file cannot be read, is not text, or has a line that does not parse, ends before
         it starts, or starts before the line above it ends. File and line are named.
     """
-    intervals: list[Interval] = []
-    last_end, last_name, last_state = 0, "", 0
+    lines = [
+        (f"{path}, line {number}", line.split())
+        for number, line in enumerate(_text(path).splitlines(), start=1)
+        if line.strip()
+    ]
+    header = next((place for place, (_, fields) in enumerate(lines) if fields == ["#"]), None)
+    if header is not None:
+        return _read_ends(path, lines[header + 1 :])
+    intervals = _Intervals(path)
+    last_end, last_name, last_state = 0.0, "", 0
+    seconds = bool(lines) and all("." in field for field in lines[0][1][:2])
+    for where, fields in lines:
+        try:
+            start, end = (
+                float(field) if seconds else int(field) / UNITS_PER_S for field in fields[:2]
+            )
+            label = fields[2]
+        except (ValueError, IndexError):
+            raise CorpusError(
+                f"{where}: found {' '.join(fields)[:60]!r}, expected 'start end phone' with the times "
+                "as whole numbers of 100 ns"
+            ) from None
+        name, state = label, 0
+        if stated := _STATE.fullmatch(label):
+            name, state = stated[1], int(stated[2])
+        if name == last_name and state > last_state > 0 and start == last_end <= end:
+            intervals.found[-1] = replace(intervals.found[-1], end_s=end)
+        else:
+            context = _FULL_CONTEXT.match(name)
+            intervals.add(where, context[1] if context else name, start, end)
+        last_end, last_name, last_state = end, name, state
+    return intervals.found
+
+
+def _read_ends(path: Path, lines: Sequence[tuple[str, list[str]]]) -> list[Interval]:
+    """Read the lines of an xlabel file: each interval begins where the one before ends."""
+    intervals = _Intervals(path)
+    last_s = 0.0
+    for where, fields in lines:
+        try:
+            end_s, label = float(fields[0]), fields[2]
+        except (ValueError, IndexError):
+            raise CorpusError(
+                f"{where}: found {' '.join(fields)[:60]!r}, expected 'end colour phone' with the end in seconds"
+            ) from None
+        intervals.add(where, label, last_s, end_s)
+        last_s = end_s
+    return intervals.found
+
+
+def read_phn(path: Path) -> list[Interval]:
+    """Read a ``.phn`` file of TIMIT: lines ``start end phone``, the times samples at `TIMIT_RATE`.
+
+    Raises
+    ------
+    CorpusError
+        As `read_lab` does.
+    """
+    intervals = _Intervals(path)
     for number, line in enumerate(_text(path).splitlines(), start=1):
-        fields = line.split()
-        if not fields:
+        if not (fields := line.split()):
             continue
         where = f"{path}, line {number}"
         try:
             start, end, label = int(fields[0]), int(fields[1]), fields[2]
         except (ValueError, IndexError):
             raise CorpusError(
-                f"{where}: found {line.strip()[:60]!r}, expected 'start end phone' with the times "
-                "as whole numbers of 100 ns"
+                f"{where}: found {line.strip()[:60]!r}, expected 'start end phone' with the times in samples"
             ) from None
-        _check(where, label, start, end, last_end)
-        name, state = label, 0
-        if stated := _STATE.fullmatch(label):
-            name, state = stated[1], int(stated[2])
-        start_s, end_s = start / UNITS_PER_S, end / UNITS_PER_S
-        if name == last_name and state > last_state > 0 and start == last_end:
-            intervals[-1] = replace(intervals[-1], end_s=end_s)
-        else:
-            context = _FULL_CONTEXT.match(name)
-            intervals.append(Interval(start_s, end_s, context[1] if context else name))
-        last_end, last_name, last_state = end, name, state
-    return intervals
+        if label == "q":  # elsewhere that is another sound
+            label = "\u0294"
+        intervals.add(where, label, start / TIMIT_RATE, end / TIMIT_RATE)
+    return intervals.found
 
 
 def read_textgrid(path: Path) -> list[Interval]:
@@ -113,7 +197,8 @@ def read_textgrid(path: Path) -> list[Interval]:
     Returns
     -------
     list of Interval
-        In the order of the file; an empty text stays an empty label, which is silence.
+        In the order of the file; an empty text stays an empty label, which is silence. Labels of
+        WebMAUS in SAMPA are returned as IPA.
 
     Raises
     ------
@@ -121,16 +206,71 @@ def read_textgrid(path: Path) -> list[Interval]:
         When the file cannot be read or is no TextGrid, has no tier of phones or several, or an
         interval of it runs backwards or overlaps the one before. File and line are named.
     """
-    intervals: list[Interval] = []
-    last_end = 0.0
-    for line, start_s, end_s, text in phone_tier(
-        parse_textgrid(_text(path), str(path)), str(path)
-    ).intervals:
-        start_s, end_s = round(start_s, 7), round(end_s, 7)
-        _check(f"{path}, line {line}", text, start_s, end_s, last_end)
-        intervals.append(Interval(start_s, end_s, text.strip()))
-        last_end = end_s
-    return intervals
+    return _of_tier(path, phone_tier(parse_textgrid(_text(path), str(path)), str(path)))
+
+
+def _of_tier(path: Path, tier: Tier) -> list[Interval]:
+    labels = [text.strip() for _, _, _, text in tier.intervals]
+    # WebMAUS gives SAMPA unless it is asked for IPA; both come in a tier of this name.
+    if tier.name.strip().lower() == "mau" and all(label.isascii() for label in labels):
+        labels = [sampa_to_ipa(label) for label in labels]
+    intervals = _Intervals(path)
+    for (line, start_s, end_s, _), label in zip(tier.intervals, labels, strict=True):
+        intervals.add(f"{path}, line {line}" if line else str(path), label, start_s, end_s)
+    return intervals.found
+
+
+def read_eaf(path: Path) -> list[Interval]:
+    """Read the tier of phones of an ELAN file.
+
+    Parameters
+    ----------
+    path : Path
+        EAF, XML; its tiers are named as those of a TextGrid. Annotations without times of their own
+        are passed over.
+
+    Returns
+    -------
+    list of Interval
+        In order of time.
+
+    Raises
+    ------
+    CorpusError
+        When the file cannot be read or is no EAF, has no tier of phones or several, or intervals of
+        it overlap.
+    """
+    try:
+        # Read as text already, so what it declares of its encoding does not count.
+        root = ET.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", _text(path)))
+    except ET.ParseError as error:
+        raise CorpusError(f"{path}: not an ELAN file ({error})") from None
+    if root.tag != "ANNOTATION_DOCUMENT":
+        raise CorpusError(f"{path}: found <{root.tag}>, expected <ANNOTATION_DOCUMENT> of ELAN")
+    try:
+        times_s = {
+            slot.attrib["TIME_SLOT_ID"]: int(slot.attrib["TIME_VALUE"]) / 1000
+            for slot in root.iter("TIME_SLOT")
+            if "TIME_VALUE" in slot.attrib
+        }
+        tiers = [
+            Tier(
+                tier.attrib["TIER_ID"],
+                sorted(
+                    Labelled(
+                        0,
+                        times_s[annotation.attrib["TIME_SLOT_REF1"]],
+                        times_s[annotation.attrib["TIME_SLOT_REF2"]],
+                        annotation.findtext("ANNOTATION_VALUE") or "",
+                    )
+                    for annotation in tier.iter("ALIGNABLE_ANNOTATION")
+                ),
+            )
+            for tier in root.iter("TIER")
+        ]
+    except (KeyError, ValueError) as error:
+        raise CorpusError(f"{path}: not an ELAN file that can be read ({error})") from None
+    return _of_tier(path, phone_tier([tier for tier in tiers if tier.intervals], str(path)))
 
 
 def read_ctm(path: Path) -> dict[str, list[Interval]]:
@@ -145,8 +285,7 @@ def read_ctm(path: Path) -> dict[str, list[Interval]]:
     Returns
     -------
     dict of str to list of Interval
-        Intervals of each utterance, in the order of the file. One that ends up to 10 ms after the
-        next starts, which rounding to two decimals does, is shortened to end there.
+        Intervals of each utterance, in the order of the file.
 
     Raises
     ------
@@ -154,7 +293,7 @@ def read_ctm(path: Path) -> dict[str, list[Interval]]:
         When the file cannot be read, a line does not parse or an interval overlaps the one before
         it. File and line are named.
     """
-    utterances: dict[str, list[Interval]] = defaultdict(list)
+    utterances: dict[str, _Intervals] = defaultdict(lambda: _Intervals(path))
     for number, line in enumerate(_text(path).splitlines(), start=1):
         fields = line.split()
         if not fields or line.lstrip().startswith(";;"):
@@ -163,19 +302,14 @@ def read_ctm(path: Path) -> dict[str, list[Interval]]:
         try:
             utterance, _, start, duration, label = fields[:5]
             start_s = round(float(start), 7)
-            end_s = round(start_s + float(duration), 7)
+            end_s = start_s + float(duration)
         except ValueError:
             raise CorpusError(
                 f"{where}: found {line.strip()[:60]!r}, expected 'utterance channel start duration "
                 "phone' with the times in seconds"
             ) from None
-        intervals = utterances[utterance]
-        last = intervals[-1] if intervals else Interval(0.0, 0.0, "")
-        if last.start_s <= start_s < last.end_s <= start_s + _CTM_ROUNDING_S + 1e-7:
-            last = intervals[-1] = replace(last, end_s=start_s)
-        _check(where, label, start_s, end_s, last.end_s)
-        intervals.append(Interval(start_s, end_s, label))
-    return dict(utterances)
+        utterances[utterance].add(where, label, start_s, end_s)
+    return {name: intervals.found for name, intervals in utterances.items()}
 
 
 def _read_ctm_of_one(path: Path) -> list[Interval]:
@@ -194,6 +328,8 @@ def _read_ctm_of_one(path: Path) -> list[Interval]:
 READERS: dict[str, Callable[[Path], list[Interval]]] = {
     ".lab": read_lab,
     ".textgrid": read_textgrid,
+    ".eaf": read_eaf,
+    ".phn": read_phn,
     ".ctm": _read_ctm_of_one,
 }
 
@@ -224,6 +360,35 @@ def read_labels(path: Path) -> list[Interval]:
             f"known are {', '.join(sorted(READERS))}"
         )
     return reader(path)
+
+
+def check_end(path: Path, intervals: Sequence[Interval], start_s: float, end_s: float) -> None:
+    """Refuse labels that end far from where the sound does: of another recording, or in another unit.
+
+    Parameters
+    ----------
+    path : Path
+        The file the labels are from.
+    intervals : sequence of Interval
+        In order of time.
+    start_s, end_s : float
+        Where the sound begins and ends in the recording, without silence at its edges.
+
+    Raises
+    ------
+    CorpusError
+        When the last interval that is not silence ends more than `_END_S` and `_END_SHARE` of the sound before or
+        after its end.
+    """
+    spoken = [i for i in intervals if to_arpabet(i.label) != SILENCE]
+    if not spoken:
+        return
+    last_s = spoken[-1].end_s
+    if abs(last_s - end_s) > max(_END_S, _END_SHARE * (end_s - start_s)):
+        raise CorpusError(
+            f"{path}: its last phone ends at {last_s:.7g} s and the sound at {end_s:.2f} s; labels of another"
+            " recording, or times in another unit?"
+        )
 
 
 def labels_at(intervals: Sequence[Interval], times_s: ArrayLike) -> list[str]:
@@ -316,6 +481,12 @@ def _check(where: str, label: str, start: float, end: float, last_end: float) ->
             f"{where}: {label!r} starts at {start}, before the interval above it ends at "
             f"{last_end}; intervals must not overlap"
         )
+
+
+def _say_once(key: str, text: str) -> None:
+    if key not in _said:
+        _said.add(key)
+        _log.warning("%s", text)
 
 
 def _text(path: Path) -> str:
