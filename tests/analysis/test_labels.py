@@ -87,7 +87,9 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 def test_format_is_chosen_by_suffix(lab) -> None:
     """Upper case is the same suffix; a suffix without a reader names those there are."""
     assert len(read_labels(lab("0 10 a\n", "A.LAB"))) == 1
-    with pytest.raises(CorpusError, match=r"no reader .* '\.eaf'; known are \.ctm, \.lab, \.textg"):
+    with pytest.raises(
+        CorpusError, match=r"no reader .* '\.mlf'; known are \.ctm, \.eaf, \.lab, \.phn"
+    ):
         read_labels(lab("0 10 a\n", "a.mlf"))
 
 
