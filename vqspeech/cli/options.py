@@ -180,10 +180,9 @@ def open_model(args: argparse.Namespace) -> "Autoencoder":
     ModelFileError
         When there is no such model, or the file is not one.
     """
-    import vqspeech
-
     import torch
 
+    import vqspeech
     from vqspeech.workers import usable_threads
 
     # Torch counts the cores of the machine, not those that a control group grants.
