@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vqspeech.analysis.phones import SILENCE, sampa_to_ipa, to_arpabet
+from vqspeech.analysis.phones import SILENCE, Sampa, to_arpabet
 from vqspeech.analysis.textgrid import Labelled, Tier, parse_textgrid, phone_tier
 from vqspeech.errors import CorpusError
 
@@ -61,7 +61,7 @@ class Interval:
     start_s, end_s : float
         Seconds from the beginning of the recording, ``0 <= start_s <= end_s``.
     label : str
-        What is said there, as the file spells it; SAMPA of WebMAUS as IPA.
+        What is said there, as the file spells it; a `Sampa` where that is SAMPA.
     """
 
     start_s: float
@@ -198,7 +198,7 @@ def read_textgrid(path: Path) -> list[Interval]:
     -------
     list of Interval
         In the order of the file; an empty text stays an empty label, which is silence. Labels of
-        WebMAUS in SAMPA are returned as IPA.
+        WebMAUS in SAMPA are of type `Sampa`.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def _of_tier(path: Path, tier: Tier) -> list[Interval]:
     labels = [text.strip() for _, _, _, text in tier.intervals]
     # WebMAUS gives SAMPA unless it is asked for IPA; both come in a tier of this name.
     if tier.name.strip().lower() == "mau" and all(label.isascii() for label in labels):
-        labels = [sampa_to_ipa(label) for label in labels]
+        labels = [Sampa(label) for label in labels]
     intervals = _Intervals(path)
     for (line, start_s, end_s, _), label in zip(tier.intervals, labels, strict=True):
         intervals.add(f"{path}, line {line}" if line else str(path), label, start_s, end_s)

@@ -16,7 +16,7 @@ Label files spell phones in their own ways; `to_arpabet` folds them all into thi
   Its ``spn``, noise or a word without pronunciation, is silence.
 - TIMIT's closures go to their stops, since other label files have no boundary between the two;
   its epenthetic silence is silence, its nasal flap ``n``.
-- SAMPA, in which case carries the phone, has to be turned into IPA first (`sampa_to_ipa`).
+- SAMPA, in which case carries the phone, is told from ARPAbet by its type (`Sampa`).
 """
 
 # ruff: noqa: RUF001
@@ -114,6 +114,12 @@ _MARKS = re.compile(
 _KALDI_POSITION = re.compile("(?<=.)_[bies]$")
 
 
+class Sampa(str):
+    """A label in SAMPA or X-SAMPA, as WebMAUS writes it: elsewhere ``S`` is ``s``, here it is ``ʃ``."""
+
+    __slots__ = ()
+
+
 def sampa_to_ipa(label: str) -> str:
     """Write a phone of SAMPA or X-SAMPA in IPA.
 
@@ -133,11 +139,11 @@ def sampa_to_ipa(label: str) -> str:
     ('tʃ', 'æ', 'ɜː')
     """
     if label.startswith("<") or label.lower() in _SILENCES:
-        return label
+        return str(label)
     return _SAMPA_SIGN.sub(lambda sign: _SAMPA[sign[0]], label)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024, typed=True)
 def to_arpabet(label: str) -> str | None:
     """Fold a label into the phone set.
 
@@ -147,7 +153,7 @@ def to_arpabet(label: str) -> str | None:
         ARPAbet in any case with or without a stress digit (``"AH0"``), one of the usual names of
         silence (``"pau"``, ``""``), or one phone of espeak-ng's or the Montreal Forced Aligner's
         English IPA with or without stress and length marks (``"ˈɑːɹ"``, ``"tʷ"``). Kaldi's marks
-        of the place in the word are passed over (``"AH0_B"``).
+        of the place in the word are passed over (``"AH0_B"``). A `Sampa` is read as SAMPA.
 
     Returns
     -------
@@ -159,6 +165,8 @@ def to_arpabet(label: str) -> str | None:
     >>> to_arpabet("AH0"), to_arpabet("ˈoʊ"), to_arpabet("pau"), to_arpabet("click")
     ('ah', 'ow', 'sil', None)
     """
+    if isinstance(label, Sampa):
+        label = sampa_to_ipa(label)
     name = _KALDI_POSITION.sub("", label.strip().lower())
     if name in _SILENCES:
         return SILENCE

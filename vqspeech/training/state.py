@@ -3,6 +3,7 @@
 The data and the jitter of a step follow from (seed, step), so no generator's state is kept.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,12 +83,13 @@ def save_state(state: State, path: Path) -> None:
         "average": state.average.state_dict(),
         **{name: getattr(state, name) for name in COUNTS},
     }
+    # In memory first: of a full disk torch says that a position is unexpected.
+    packed = io.BytesIO()
+    torch.save(content, packed)
     try:
-        write_atomically(path, lambda file: torch.save(content, file))
-    except RuntimeError as error:
-        # what torch makes of a full disk
-        reason = " ".join(str(error).split())
-        raise ModelFileError(f"{path}: could not be written ({reason})") from None
+        write_atomically(path, lambda file: file.write_bytes(packed.getbuffer()))
+    except OSError as error:
+        raise ModelFileError(f"{path}: could not be written ({error.strerror})") from None
 
 
 def _first_misfit(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
