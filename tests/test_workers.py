@@ -3,8 +3,10 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from vqspeech import audio
 from vqspeech.corpus.folder import list_folder
 from vqspeech.corpus.prepare import prepare
 from vqspeech.corpus.store import PackedStore
@@ -48,12 +50,16 @@ def test_control_groups_grant_cores(
 
 
 def test_workers_run_nothing_of_the_current_folder(
-    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A signal.py or soundfile.py where the command is run is a file of somebody, not a module."""
     for name in ("signal", "soundfile", "json", "queue", "numpy"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'RUN')!r}, 'w')\n")
     monkeypatch.chdir(tmp_path)
-    prepare(list_folder(people), tmp_path / "store", workers=2, progress=False)
-    assert len(PackedStore(tmp_path / "store")) == 18
+    (tmp_path / "in/ann").mkdir(parents=True)
+    for number in range(40):  # more than one part, so that there are workers
+        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 400)
+        audio.write(tmp_path / f"in/ann/{number}.wav", noise, 16000)
+    prepare(list_folder(tmp_path / "in"), tmp_path / "store", workers=2, progress=False)
+    assert len(PackedStore(tmp_path / "store")) == 40
     assert not (tmp_path / "RUN").exists()

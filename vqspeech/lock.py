@@ -18,7 +18,8 @@ def only_run(folder: Path) -> Iterator[None]:
     Parameters
     ----------
     folder : Path
-        Made where it is missing. The lock is on the folder itself, so no file stays behind.
+        Made where it is missing, and removed again where nothing was put into it. The lock is on the folder itself, so
+        no file stays behind.
 
     Raises
     ------
@@ -27,6 +28,7 @@ def only_run(folder: Path) -> Iterator[None]:
     OSError
         The folder cannot be made.
     """
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     _held.add(descriptor)
@@ -42,6 +44,9 @@ def only_run(folder: Path) -> Iterator[None]:
         yield
     finally:
         _held.discard(descriptor)
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         os.close(descriptor)
 
 

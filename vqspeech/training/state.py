@@ -107,12 +107,13 @@ def _first_misfit(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str 
 
 
 def load_state(state: State, path: Path) -> None:
-    """Fill a state from a file, or leave it as it was.
+    """Fill a state from a file, or leave it as it was where the file is another run's.
 
     Raises
     ------
     ModelFileError
-        The file is damaged, holds anything but plain values and tensors, or belongs to another configuration.
+        The file is damaged, holds anything but plain values and tensors, belongs to another configuration, or
+        contradicts itself: then the state is not to be used.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -135,6 +136,25 @@ def load_state(state: State, path: Path) -> None:
     ]
     if missing:
         raise ModelFileError(f"{path}: a training state without {', '.join(missing)}")
+    try:
+        _fill(state, content, path)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # what torch makes of optimizers and averages of another shape
+        reason = " ".join(str(error).split())
+        raise ModelFileError(
+            f"{path}: a training state that contradicts itself ({reason})"
+        ) from None
+
+
+def _fill(state: State, content: Mapping[str, Any], path: Path) -> None:
+    """Put values that are all there into a state; those of another run are refused before any is moved."""
     speakers = list(state.objective.model.speakers)
     if content["speakers"] != speakers:
         raise ModelFileError(
@@ -149,4 +169,7 @@ def load_state(state: State, path: Path) -> None:
         optimizer.load_state_dict(values)
     state.average.load_state_dict(content["average"])
     for name in COUNTS:
+        found, expected = type(content[name]), type(getattr(state, name))
+        if found is not expected and {found, expected} != {int, float}:
+            raise TypeError(f"{name} is {content[name]!r}")
         setattr(state, name, content[name])
