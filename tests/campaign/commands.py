@@ -35,8 +35,8 @@ TRAINING = (
     *("model.dim=8", "model.bottleneck.codebook_size=8", "model.decoder.dilations=[1,2]"),
     *("model.decoder.residual_channels=8", "model.decoder.gate_channels=8"),
     *("model.decoder.skip_channels=8", "model.decoder.condition_channels=8"),
-    *("optimizer.steps=60", "run.accelerator=cpu", "run.threads=1", "run.save_every_s=1"),
-    *("run.validate_every=20", "resume=auto"),
+    *("optimizer.steps=24", "run.accelerator=cpu", "run.threads=1", "run.save_every_s=1"),
+    *("run.validate_every=8", "resume=auto"),
 )
 VOLATILE = ("events.out", "state.pt", "metrics.json", "config.json", "failures.tsv", "skipped.tsv")
 """Files whose bytes hold times of day or paths; states are judged by the model they end in."""
