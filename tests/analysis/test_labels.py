@@ -5,7 +5,7 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from vqspeech.analysis import labels
+from vqspeech.analysis import labelfiles
 from vqspeech.analysis.contingency import contingency
 from vqspeech.analysis.labels import (
     Interval,
@@ -316,7 +316,7 @@ def test_overlaps_by_rounding_are_mended_in_every_format(
     lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, name: str, text: str
 ) -> None:
     """Up to 10 ms the earlier interval is shortened, with a word; more is refused."""
-    monkeypatch.setattr(labels, "_said", set())
+    monkeypatch.setattr(labelfiles, "_said", set())
     assert read_labels(lab(text, name)) == [Interval(0, 0.5, "ah"), Interval(0.5, 1, "s")]
     assert "overlaps the interval above it by 10 ms" in caplog.text
     worse = text.replace("51", "52").replace("8160", "8400")
