@@ -72,7 +72,7 @@ def test_all_missing_settings_are_named(run: Run) -> None:
         ("+optimizer.extra=3", "optimizer.extra: no such setting"),
         ("steps", "steps"),
         ("data.batch=[1", "data.batch=[1: not a setting as key=value"),
-        ("data.batch=many", "data.batch: 'many' is not of type int"),
+        ("data.batch=many", "data.batch: 'many' is neither a number nor auto"),
         ("~optimizer.clip", "optimizer.clip: missing"),
         ("model.decoder.upsample=7", "upsample 7 does not divide the hop 64"),
         ("data.store=${nowhere}", "nowhere"),

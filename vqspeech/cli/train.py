@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "settings",
         nargs="*",
         metavar="KEY=VALUE",
-        help="Hydra overrides, for example experiment=mini data.store=DIR run.dir=DIR",
+        help="Hydra overrides, for example experiment=mini data.store=DIR run.dir=DIR; machine=auto, the default, takes"
+        " a GPU where there is one",
     )
     parser.add_argument(
         "--config-name",
@@ -75,7 +76,7 @@ def _texts() -> set[str]:
 
 
 def compose(settings: list[str], name: str = CONFIGURATIONS[0]) -> dict[str, Any]:
-    """Compose the configuration with Hydra.
+    """Compose the configuration with Hydra, for the GPU or the CPU that is there where no machine is named.
 
     Parameters
     ----------
@@ -94,6 +95,31 @@ def compose(settings: list[str], name: str = CONFIGURATIONS[0]) -> dict[str, Any
     ConfigurationError
         An override cannot be read or names a file that is not there, or a setting without a default is missing.
     """
+    if name != "train" or not set(settings).isdisjoint(_machines()):
+        return _composed(settings, name)
+    settings = [setting for setting in settings if setting != "machine=auto"]
+    # what is meant for a CPU says so
+    for_cpu = _composed(settings, name)["run"]["accelerator"] == "cpu"
+    machine = "cpu" if for_cpu or not _has_gpu() else "gpu"
+    return _composed([*settings, f"machine={machine}"], name)
+
+
+def _machines() -> list[str]:
+    """Overrides that name a machine."""
+    from importlib.resources import files
+
+    entries = (files("vqspeech.conf") / "machine").iterdir()
+    return [f"machine={entry.name.removesuffix('.yaml')}" for entry in entries] + ["machine=null"]
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _composed(settings: list[str], name: str) -> dict[str, Any]:
+    """See `compose`; the machine is what `settings` say."""
     from hydra import compose, initialize_config_module
     from hydra.errors import HydraException, OverrideParseException
     from omegaconf import OmegaConf

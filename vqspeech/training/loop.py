@@ -30,7 +30,7 @@ from vqspeech.model import Autoencoder
 from vqspeech.training.compiled import Differentiated
 from vqspeech.training.config import TrainConfig
 from vqspeech.training.objective import Losses
-from vqspeech.training.probe import fitting_batch
+from vqspeech.training.probe import fitting_batch, plan
 from vqspeech.training.process import (
     Run,
     Steps,
@@ -93,6 +93,7 @@ def train(config: TrainConfig) -> Path | None:
     )
     config = _with_batch(config, state, fabric)
     if fabric.is_global_zero:
+        print(plan(config, state, fabric, clock.training_ends_s - clock.now_s), flush=True)
         settings = json.dumps(asdict(config), indent=1, default=dict)
         write_atomically(folder / "config.json", lambda file: file.write_text(settings))
     if not (resumed or config.init) and isinstance(corpus, PackedStore):
