@@ -428,7 +428,7 @@ class Autoencoder(nn.Module):
             f0 = pitch.contour(pitch.predict(plain), index)
         else:
             f0 = self._checked_contour(contour, plain.shape[1])[None]
-        condition, lag = self.decoder.voiced(plain, f0)
+        condition, lag = self.decoder.with_contour(plain, f0)
         return Conditioning(plain[0], condition[0], None if lag is None else lag[0])
 
     @torch.inference_mode()

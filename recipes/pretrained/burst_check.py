@@ -242,7 +242,9 @@ def sampler(_: Path, tiny: bool, __: Mapping[str, Any]) -> Results:
     from vqspeech.sampling.measure import BASELINE, Case, reference_subject, speeds
 
     def rate(case: Case, seconds: float) -> float:
-        (found,) = speeds(subject, [case], rounds=1, seconds=seconds, tick=lambda: None)
+        (found,) = speeds(
+            {case.pitch_taps: subject}, [case], rounds=1, seconds=seconds, tick=lambda: None
+        )
         return found
 
     if tiny:

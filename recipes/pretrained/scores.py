@@ -25,6 +25,7 @@ COLUMNS = {
     "nearest_is_target": "nearest is target",
     "word_error": "word error",
     "semitones": "F0 from target, semitones",
+    "strength": "voicing",
     "overall": "DNSMOS",
     "mcd_db": "distortion, dB",
 }

@@ -15,6 +15,7 @@ KEYS = [
     "mode",
     "streams",
     "threads",
+    "pitch_taps",
     "samples_per_s",
     "x_real_time",
     "x_reference",
@@ -96,10 +97,13 @@ def test_engines_that_cannot_run_are_named_with_their_reason(
 
 
 def test_without_a_model_there_are_random_weights(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first line says so, and names the way to one's own."""
+    """The first line says so, and names the way to one's own; rows come without pitch taps and with them."""
     monkeypatch.delenv("VQSPEECH_MODEL")
-    first = run(*QUICKEST).out.splitlines()[0]
+    first, second, *rest = run(*QUICKEST).out.splitlines()
     assert first.startswith("random weights of the reference size; name a model with --model")
+    assert second.startswith("pitch taps: random weights too, with random lags")
+    rows = [line.split()[:5] for line in rest if line.startswith("reference")]
+    assert rows == [["reference", "fp32", "1", "1", taps] for taps in ("no", "yes")]
 
 
 def test_accuracy_on_speech(run, tone: Callable[..., Path]) -> None:

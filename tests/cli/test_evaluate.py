@@ -64,7 +64,7 @@ def test_the_form_of_the_json_is_stable(run, store: Path, tmp_path: Path) -> Non
     found = json.loads((tmp_path / "out/evaluation.json").read_text())
     assert list(found) == [
         *("model", "corpus", "sample_rate", "split", "sampling", "judges", "centroids"),
-        *("likelihood", "codes", "groups", "phones", "speed", "utterances", "remarks"),
+        *("likelihood", "codes", "contour", "groups", "phones", "speed", "utterances", "remarks"),
     ]
     assert list(found["judges"]) == ["speakers", "words", "pitch", "quality", "distortion"]
     group, utterance = found["groups"][0], found["utterances"][0]
@@ -73,6 +73,7 @@ def test_the_form_of_the_json_is_stable(run, store: Path, tmp_path: Path) -> Non
         *("recordings", "to_target", "to_source", "nearest_is_target", "nearest_interval"),
         *("word_error", "word_error_interval", "words", "f0_hz", "semitones", "pitched"),
         *("unvoiced", "overall", "signal", "background", "mcd_db"),
+        *("strength", "jitter", "hnr_db", "f0_correlation", "spread"),
     }
     assert {"kind", "group", "utterance", "source", "target", "text", "rows"} <= set(utterance)
     assert utterance["rows"]["made"]["transcript"] == "hello world"
@@ -86,6 +87,23 @@ def test_the_form_of_the_json_is_stable(run, store: Path, tmp_path: Path) -> Non
     }
     assert found["centroids"]["speakers"] == ["p225", "p226", "stranger"]
     assert found["speed"]["sound_s"] > 0
+
+
+@pytest.mark.parametrize("pitch", ["source", "predicted"])
+def test_a_model_that_takes_pitch_says_what_its_contour_costs(
+    run, store: Path, tmp_path: Path, voiced_model_file: Path, pitch: str
+) -> None:
+    """Beside the rate of codes alone; conversions are made with the contour that is asked for."""
+    asked = ("--corpus", store, "--model", voiced_model_file, "--pitch", pitch, "--out", "out")
+    outcome = run("evaluate", *asked, *QUICK)
+    assert outcome.status == 0, outcome.err
+    assert "codes with contour, bit/s" in outcome.out
+    found = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert found["sampling"]["pitch"] == pitch
+    assert found["contour"]["symbols"] > 0
+    assert found["contour"]["bigram"]["bits_per_second"] > 0
+    error = run("evaluate", "--corpus", store, "--pitch", pitch, *QUICK).error
+    assert "takes no pitch" in error
 
 
 def test_a_prior_has_a_row(

@@ -65,8 +65,8 @@ def test_a_decoder_with_pitch_starts_as_one_without() -> None:
     plain, voiced = make(False), make(True)
     voiced.load_state_dict(plain.state_dict(), strict=False)
     condition, levels = torch.randn(1, 3, 6), torch.randint(16, (1, 24))
-    assert plain.voiced(condition, None) == (condition, None)
-    found, lag = voiced.voiced(condition, torch.tensor([[0.0, 400.0, 500.0]]))
+    assert plain.with_contour(condition, None) == (condition, None)
+    found, lag = voiced.with_contour(condition, torch.tensor([[0.0, 400.0, 500.0]]))
     assert torch.equal(found, condition)
     assert lag is not None
     previous = plain.wavenet.previous(levels)

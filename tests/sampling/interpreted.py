@@ -4,6 +4,7 @@ TRITON_INTERPRET has to be set before Triton is imported, and would change what 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,11 +26,14 @@ def make(
     dilations: list[int],
     levels: int = 20,
     channels: tuple[int, int, int] = (6, 10, 12),
+    taps: bool = False,
 ) -> WaveNet:
     """Return a small net with clear preferences, with channels of residual, gate and skip."""
     torch.manual_seed(0)
-    net = WaveNet(levels, dilations, *channels, 4).eval()
+    net = WaveNet(levels, dilations, *channels, 4, pitch_taps=taps).eval()
     torch.nn.init.normal_(net.residual_bias)
+    if net.taps is not None:
+        torch.nn.init.normal_(net.taps)
     with torch.no_grad():
         net.output.weight.mul_(4)
     return net
@@ -41,6 +45,14 @@ def streams(*lengths: int) -> list[Stream]:
     return [
         Stream(torch.randn(n // HOP + 2, 4, generator=generator), uniforms(n, seed))
         for seed, n in enumerate(lengths)
+    ]
+
+
+def with_lags(asked: list[Stream], lags: list[list[int]]) -> list[Stream]:
+    """Return streams with a lag for each frame, those of the list again and again."""
+    return [
+        replace(stream, lag=torch.tensor((row * len(stream.condition))[: len(stream.condition)]))
+        for stream, row in zip(asked, lags, strict=True)
     ]
 
 
@@ -100,6 +112,66 @@ def test_logits_are_those_of_the_parallel_pass(
     else:
         wanted, found = wanted.log_softmax(1), found.log_softmax(1)
         assert (wanted.exp() * (wanted - found)).sum(1).mean() < 1e-5
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("several", [False, True], ids=["vectors", "matrices"])
+@pytest.mark.parametrize("mode", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("lags", "hop"),
+    [([0, 5, 2, 0, 3, 1], 3), ([2] * 4, 4), ([2**62, 9, -1, 15], 4), ([0] * 5, 3)],
+    ids=["voiced edges", "shortest", "beyond the past", "unvoiced"],
+)
+def test_logits_with_pitch_taps_are_those_of_the_parallel_pass(
+    monkeypatch: pytest.MonkeyPatch, several: bool, mode: str, lags: list[int], hop: int
+) -> None:
+    """Whatever the lags and wherever blocks end, to the same bounds as without taps."""
+    if several:
+        matrices(monkeypatch, mode)
+    monkeypatch.setattr(cuda, "BLOCK_SAMPLES", 4)
+    net, lag = make([1, 3], taps=True), torch.tensor(lags)
+    condition = torch.randn(len(lags), 4)
+    previous = net.previous(torch.randint(20, (1, len(lags) * hop)))
+    wanted = net(previous, condition[None], lag=lag[None])[0]
+    found = cuda.logits(net, condition, hop, previous[0], mode, lag)
+    if mode == "fp32":
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=2e-5)
+    else:
+        wanted, found = wanted.log_softmax(1), found.log_softmax(1)
+        assert (wanted.exp() * (wanted - found)).sum(1).mean() < 1e-5
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["vectors", "matrices"])
+def test_draws_with_pitch_taps_are_those_of_the_reference(
+    monkeypatch: pytest.MonkeyPatch, several: bool
+) -> None:
+    """In float32, streams of unequal lengths together, each with its own lags, one unvoiced, over several launches."""
+    if several:
+        matrices(monkeypatch, "fp32")
+    net = make([1, 2], taps=True)
+    asked = with_lags(streams(7, 13, 0, 10), [[2, 0, 5], [7, 3, 2**40], [4], [0]])
+    wanted = drawn(reference.draw(net, asked, HOP, Sampling()))
+    monkeypatch.setattr(cuda, "BLOCK_SAMPLES", 4)
+    found = drawn(cuda.draw(net, asked, HOP, Sampling(mode="fp32")))
+    assert all(map(torch.equal, found, wanted))
+    assert len(found[1].unique()) > 1
+
+
+def test_a_shape_that_is_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of the one that follows from the number of streams, and with the same draws in float32."""
+    shapes: list[cuda.Shape] = []
+    launch = cuda.Kernel._launch
+
+    def noted(runner: cuda.Kernel, arguments: dict[str, int]) -> None:
+        shapes.append(runner.shape)
+        launch(runner, arguments)
+
+    monkeypatch.setattr(cuda.Kernel, "_launch", noted)
+    net, asked = make([1, 2]), streams(6)
+    usual = drawn(cuda.draw(net, asked, HOP, Sampling(mode="fp32")))
+    other = drawn(cuda.draw(net, asked, HOP, Sampling(mode="fp32"), Shape(streams=4, warps=2)))
+    assert shapes == [Shape(streams=1, warps=8), Shape(streams=4, warps=2)]
+    assert torch.equal(usual[0], other[0])
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["vectors", "matrices"])

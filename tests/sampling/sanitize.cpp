@@ -30,6 +30,7 @@ struct Shape {
     std::vector<int> dilations;
     std::vector<int64_t> samples;  // of each stream
     float spread = 1;              // of the weights
+    bool taps = false;             // whether there are pitch taps
 };
 
 const std::vector<int64_t> kMany = {33, 1, 20, 0, 12, 40, 5, 33, 26};  // more streams than lanes
@@ -44,6 +45,10 @@ const Shape kShapes[] = {
     // the helper.
     {"for two threads", 256, 88, 76, 100, 20, 50, {1, 2, 4, 5, 6, 7, 64}, {40}},
     {"wide", 30, 24, 10, 1800, 3, 8, {3, 1}, {12}},
+    {"pitch taps", 19, 21, 13, 35, 7, 3, {1, 7, 3, 30}, kMany, 1, true},
+    {"pitch taps of ones", 1, 1, 1, 1, 1, 1, {1}, kMany, 1, true},
+    {"pitch taps that saturate", 17, 20, 12, 18, 5, 5, {2, 1, 5}, kMany, 100, true},
+    {"pitch taps for two threads", 256, 88, 76, 100, 20, 2, {1, 2, 4, 5, 6, 7, 64}, {60}, 1, true},
 };
 
 class Random {
@@ -69,7 +74,8 @@ Network packed(const Shape& shape, Mode mode) {
         const float range = shape.spread * 1.5f / std::sqrt(static_cast<float>(depth));
         return random.vector(static_cast<size_t>(rows) * depth, range);
     };
-    const auto embedding = matrix(shape.levels, R), gate = matrix(L * 2 * H, 2 * R);
+    const auto embedding = matrix(shape.levels, R), taps = matrix(kTaps * (shape.levels + 1), R);
+    const auto gate = matrix(L * 2 * H, 2 * R);
     const auto residual = matrix((L - 1) * R, H), residual_bias = matrix(L - 1, R);
     const auto skip = matrix(S, L * H), skip_bias = matrix(1, S);
     const auto hidden = matrix(S, S), hidden_bias = matrix(1, S);
@@ -84,6 +90,7 @@ Network packed(const Shape& shape, Mode mode) {
     weights.silence = shape.levels / 2;
     weights.dilations = shape.dilations;
     weights.embedding = embedding.data();
+    weights.taps = shape.taps ? taps.data() : nullptr;
     weights.gate = gate.data();
     weights.residual_weight = residual.data();
     weights.residual_bias = residual_bias.data();
@@ -104,6 +111,9 @@ struct Case {
         Random random(seed);
         const int64_t frames = (samples + shape.hop - 1) / shape.hop;
         condition = random.vector(frames * shape.condition, 1);
+        // None, too short, the shortest, within the past or beyond it, and as far as numbers go.
+        const int64_t odd[] = {0, 1, 2, 3, 8, 21, -1, INT64_MAX, INT64_MIN};
+        for (int64_t i = 0; shape.taps && i < frames; ++i) lags.push_back(odd[random.below(9)]);
         uniforms.resize(samples);
         given.resize(is_given ? samples : 0);
         for (int64_t i = 0; i < samples; ++i)
@@ -113,6 +123,7 @@ struct Case {
         logits.assign(samples * shape.levels, NAN);
         task.frames = condition.data();
         task.hop = shape.hop;
+        task.lags = shape.taps ? lags.data() : nullptr;
         task.uniforms = uniforms.data();
         task.given = is_given ? given.data() : nullptr;
         task.drawn = drawn.data();
@@ -124,6 +135,7 @@ struct Case {
 
     std::vector<float> condition, uniforms, logits;
     std::vector<int32_t> given, drawn;
+    std::vector<int64_t> lags;
     Task task{};
 };
 

@@ -11,37 +11,63 @@ from torch import Tensor
 
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling import cuda, reference
-from vqspeech.sampling.engine import Sampling, Stream, uniforms
+from vqspeech.sampling.engine import Sampling, Stream, longest_lag, uniforms
 
 HOP = 3
+# of eight frames: voiced edges, the shortest, some beyond the past, unvoiced
+LAGS = ([0, 5, 2, 0, 9, 1, 0, 6], [2] * 8, [2**62, 9, -1, 15, 12, 3, 0, 20], [0] * 8)
 ON_GPU = torch.device("cuda")
 
 
-def make(dilations: list[int]) -> WaveNet:
+def make(dilations: list[int], taps: bool = False) -> WaveNet:
     """Return a small net with clear preferences."""
     torch.manual_seed(0)
-    net = WaveNet(20, dilations, 6, 10, 12, 4).eval()
+    net = WaveNet(20, dilations, 6, 10, 12, 4, pitch_taps=taps).eval()
     torch.nn.init.normal_(net.residual_bias)
+    if net.taps is not None:
+        torch.nn.init.normal_(net.taps)
     with torch.no_grad():
         net.output.weight.mul_(4)
     return net
 
 
-def make_full() -> WaveNet:
+def make_full(taps: bool = False) -> WaveNet:
     """Return a net of the size that speed is measured at, whose logits are of the order of 1."""
     torch.manual_seed(0)
-    net = WaveNet(256, [2**i for i in range(10)] * 2, 64, 128, 256, 128).eval()
+    dilations = [2**i for i in range(10)] * 2
+    net = WaveNet(256, dilations, 64, 128, 256, 128, pitch_taps=taps).eval()
     torch.nn.init.normal_(net.residual_bias, std=0.1)
+    if net.taps is not None:
+        torch.nn.init.normal_(net.taps, std=0.3)
     with torch.no_grad():
         net.output.weight.mul_(30)
     return net
 
 
-def make_streams(lengths: list[int], channels: int, hop: int) -> list[Stream]:
-    """Return streams of lengths, each with its own condition and numbers."""
+def make_lag(frames: int, seed: int) -> Tensor:
+    """Return a lag for each frame: none, too short, the shortest, some, longer than any past."""
+    generator = torch.Generator().manual_seed(seed)
+    lag = torch.randint(2, 270, (frames,), generator=generator)
+    odd = torch.tensor([0, -1, 1, 2, 2**62])[torch.randint(5, (frames,), generator=generator)]
+    return torch.where(torch.rand(frames, generator=generator) < 0.5, lag, odd)
+
+
+def make_streams(
+    lengths: list[int],
+    channels: int,
+    hop: int,
+    taps: bool = False,
+    device: torch.device | str = "cpu",
+) -> list[Stream]:
+    """Return streams of lengths, each with its own condition and numbers, and lags for pitch taps."""
     generator = torch.Generator().manual_seed(0)
+    frames = [n // hop + 1 for n in lengths]
     return [
-        Stream(torch.randn(n // hop + 1, channels, generator=generator), uniforms(n, seed))
+        Stream(
+            torch.randn(frames[seed], channels, generator=generator).to(device),
+            uniforms(n, seed),
+            make_lag(frames[seed], seed).to(device) if taps else None,
+        )
         for seed, n in enumerate(lengths)
     ]
 
@@ -108,20 +134,23 @@ def test_why_it_cannot_run_on_other_gpus(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("lags", [None, *LAGS])
 def test_logits_of_the_graph_are_those_of_the_parallel_pass(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, lags: list[int] | None
 ) -> None:
-    """Uncaptured, on the CPU, wherever blocks end, to 2e-5."""
+    """Uncaptured, on the CPU, wherever blocks end and whatever the lags, to 2e-5."""
     monkeypatch.setattr(cuda, "BLOCK_SAMPLES", 5)
-    net = make([1, 7, 2])
+    net = make([1, 7, 2], taps=lags is not None)
+    lag = None if lags is None else torch.tensor(lags)
     condition = torch.randn(8, 4)
     previous = net.previous(torch.randint(20, (1, 24)))
-    found = cuda.logits(net, condition, HOP, previous[0, :22], "graph")
-    wanted = net(previous, condition[None])[0, :22]
+    found = cuda.logits(net, condition, HOP, previous[0, :22], "graph", lag)
+    wanted = net(previous, condition[None], lag=None if lag is None else lag[None])[0, :22]
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=2e-5)
-    assert cuda.logits(net, condition, HOP, previous[0, :0], "graph").shape == (0, 20)
+    assert cuda.logits(net, condition, HOP, previous[0, :0], "graph", lag).shape == (0, 20)
 
 
+@pytest.mark.parametrize("taps", [False, True], ids=["plain", "pitch taps"])
 @pytest.mark.parametrize(
     "sampling",
     [
@@ -132,11 +161,11 @@ def test_logits_of_the_graph_are_those_of_the_parallel_pass(
     ids=["plain", "greedy", "narrow"],
 )
 def test_draws_of_the_graph_are_those_of_the_reference(
-    monkeypatch: pytest.MonkeyPatch, sampling: Sampling
+    monkeypatch: pytest.MonkeyPatch, sampling: Sampling, taps: bool
 ) -> None:
-    """Uncaptured, on the CPU, streams of unequal lengths and of none."""
+    """Uncaptured, on the CPU, streams of unequal lengths and of none, each with its own lags."""
     monkeypatch.setattr(cuda, "BLOCK_SAMPLES", 10)
-    net, asked = make([1, 2, 4]), make_streams([7, 40, 0, 29], 4, HOP)
+    net, asked = make([1, 2, 4], taps), make_streams([7, 40, 0, 29], 4, HOP, taps)
     wanted = drawn(reference, net, asked, HOP, sampling)
     found = drawn(cuda, net, asked, HOP, sampling)
     assert all(map(torch.equal, found, wanted))
@@ -145,14 +174,16 @@ def test_draws_of_the_graph_are_those_of_the_reference(
 
 @torch.inference_mode()
 @pytest.mark.parametrize(
-    ("arch", "shared_kb", "mode", "streams"),
+    ("arch", "shared_kb", "mode", "streams", "taps"),
     [
-        (90, 227, "bf16", 1),
-        (90, 227, "bf16", 1000),
-        (90, 227, "fp32", 1),
-        (90, 227, "fp32", 1000),
-        (80, 163, "fp32", 1),
-        (80, 163, "bf16", 1000),
+        (90, 227, "bf16", 1, False),
+        (90, 227, "bf16", 1, True),
+        (90, 227, "bf16", 1000, False),
+        (90, 227, "bf16", 1000, True),
+        (90, 227, "fp32", 1, False),
+        (90, 227, "fp32", 1000, True),
+        (80, 163, "fp32", 1, True),
+        (80, 163, "bf16", 1000, False),
     ],
 )
 def test_the_kernel_compiles_and_fits(
@@ -162,6 +193,7 @@ def test_the_kernel_compiles_and_fits(
     shared_kb: int,
     mode: str,
     streams: int,
+    taps: bool,
 ) -> None:
     """At full size, for an H100 in all shapes and for an A100, it takes no more shared memory than there is."""
     pytest.importorskip("triton")
@@ -180,15 +212,16 @@ def test_the_kernel_compiles_and_fits(
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(cuda, "_resources", lambda device: (100, 1024 * shared_kb))
-    net = make_full()
+    net = make_full(taps)
     runner = cuda.Kernel(net, streams, Sampling(top_p=0.9, mode=mode))
-    block = cuda.Block(0, 1, 1, net.project(torch.zeros(1, 1, 128)))
+    lag = torch.zeros(1, 1, dtype=torch.int64) if taps else None
+    block = cuda.Block(0, 1, 1, net.project(torch.zeros(1, 1, 128)), lag)
     found = torch.zeros(runner.shape.streams, 1, dtype=torch.int32)
     arguments = runner.arguments(block, torch.zeros(found.shape), found, forced=False)
     constants = {
         (position,): arguments[param.name]
         for position, param in enumerate(steps.params)
-        if param.is_constexpr
+        if param.is_constexpr or arguments[param.name] is None
     }
     pointers = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int32: "*i32"}
     signature, attributes = {}, {}
@@ -221,6 +254,7 @@ needs_gpu = [
 ]
 
 
+@pytest.mark.parametrize("taps", [False, True], ids=["plain", "pitch taps"])
 @pytest.mark.parametrize("mode", cuda.MODES)
 @pytest.mark.parametrize("streams", [1, 3, 1000])
 class TestOnTheGpu:
@@ -228,7 +262,7 @@ class TestOnTheGpu:
 
     @torch.inference_mode()
     def test_logits_are_those_of_the_parallel_pass(
-        self, monkeypatch: pytest.MonkeyPatch, mode: str, streams: int
+        self, monkeypatch: pytest.MonkeyPatch, mode: str, streams: int, taps: bool
     ) -> None:
         """At full size and in every shape: in float32 to 1e-4, with weights in bfloat16 to 2e-5 nat."""
         if mode != "graph" and streams > 1:
@@ -236,15 +270,16 @@ class TestOnTheGpu:
             monkeypatch.setattr(cuda, "_resources", lambda device: (1, 160 * 1024))
         streams = min(streams, 40)
         hop, time, block = 64, 2304, 500
-        net = make_full().to(ON_GPU)
-        condition = torch.randn(streams, time // hop, 128, device=ON_GPU)
+        net = make_full(taps).to(ON_GPU)
+        asked = make_streams([time - 1] * streams, 128, hop, taps, ON_GPU)
+        lag = torch.stack([stream.lag for stream in asked]) if taps else None
         previous = net.previous(torch.randint(256, (streams, time), device=ON_GPU))
-        wanted = net(previous, condition)
-        runner = cuda._runner(net, streams, Sampling(mode=mode))
+        wanted = net(previous, torch.stack([stream.condition for stream in asked]), lag=lag)
+        runner = cuda._runner(net, streams, Sampling(mode=mode), longest_lag(lag, time))
         found = torch.cat(
             [
                 runner.force(
-                    cuda._block(net, list(condition), hop, begin, min(block, time - begin)),
+                    cuda._block(net, asked, hop, begin, min(block, time - begin)),
                     previous[:, begin : begin + block],
                 )
                 for begin in range(0, time, block)
@@ -260,33 +295,29 @@ class TestOnTheGpu:
     @torch.inference_mode()
     @pytest.mark.parametrize("top_p", [1.0, 0.8])
     def test_draws_are_the_choices_from_the_parallel_pass(
-        self, mode: str, streams: int, top_p: float
+        self, mode: str, streams: int, taps: bool, top_p: float
     ) -> None:
         """Given what was drawn, the parallel logits lead to the same draw but where rounding tips it."""
         hop, lengths = 64, [1500 + 7 * (i % 90) for i in range(streams)]
-        net = make_full().to(ON_GPU)
-        asked = [
-            Stream(stream.condition.to(ON_GPU), stream.uniforms)
-            for stream in make_streams(lengths, 128, hop)
-        ]
+        net = make_full(taps).to(ON_GPU)
+        asked = make_streams(lengths, 128, hop, taps, ON_GPU)
         sampling = Sampling(temperature=0.9, top_p=top_p, mode=mode)
         found = drawn(cuda, net, asked, hop, sampling)
         assert [len(levels) for levels in found] == lengths
         same = total = 0
         for stream, levels in list(zip(asked, found, strict=True))[:8]:
             padded = torch.nn.functional.pad(levels, (0, -len(levels) % hop))[None].to(ON_GPU)
-            condition = stream.condition[None, : padded.shape[1] // hop]
-            logits = net(net.previous(padded), condition)[0, : len(levels)].cpu()
+            frames = padded.shape[1] // hop
+            lag = stream.lag if stream.lag is None else stream.lag[None, :frames]
+            logits = net(net.previous(padded), stream.condition[None, :frames], lag=lag)
+            logits = logits[0, : len(levels)].cpu()
             same += int((reference.choose(logits, stream.uniforms, 0.9, top_p) == levels).sum())
             total += len(levels)
         assert same > (0.98 if mode == "bf16" else 0.999) * total
 
-    def test_the_same_call_gives_the_same_bytes(self, mode: str, streams: int) -> None:
+    def test_the_same_call_gives_the_same_bytes(self, mode: str, streams: int, taps: bool) -> None:
         """Twice the same, so nothing depends on which thread comes first."""
-        net = make_full().to(ON_GPU)
-        asked = [
-            Stream(stream.condition.to(ON_GPU), stream.uniforms)
-            for stream in make_streams([1300] * streams, 128, 64)
-        ]
+        net = make_full(taps).to(ON_GPU)
+        asked = make_streams([1300] * streams, 128, 64, taps, ON_GPU)
         one, again = (drawn(cuda, net, asked, 64, Sampling(mode=mode)) for _ in range(2))
         assert all(map(torch.equal, one, again))

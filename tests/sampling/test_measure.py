@@ -56,12 +56,16 @@ class Fake:
         return found + (self.offset if mode == "rough" else 0)
 
 
-def make_subject(levels: int = 4) -> Subject:
+def make_subject(levels: int = 4, taps: bool = False) -> Subject:
     torch.manual_seed(0)
-    net = WaveNet(levels, [1, 2, 4], 6, 8, 10, 4).eval()
+    net = WaveNet(levels, [1, 2, 4], 6, 8, 10, 4, pitch_taps=taps).eval()
     with torch.no_grad():
         net.output.weight.mul_(4)
-    return Subject(net, torch.randn(5, 4), hop=3, sample_rate=1000)
+    condition = torch.randn(5, 4)
+    if net.taps is not None:
+        torch.nn.init.normal_(net.taps)
+    lag = torch.tensor([0, 4, 7, 0, 2]) if taps else None
+    return Subject(net, condition, hop=3, sample_rate=1000, lag=lag)
 
 
 @pytest.fixture
@@ -93,6 +97,16 @@ def test_every_engine_that_runs_is_planned_with_every_mode(fake: Fake) -> None:
     assert {case.engine for case in measure.plan(CPU)} == {"reference"}
 
 
+def test_cases_come_with_and_without_pitch_taps(fake: Fake) -> None:
+    """Side by side, and the baseline is without them where there is such a WaveNet, else with them."""
+    asked = {"engines": ["fake"], "modes": ["fine"], "streams": [2], "threads": [1]}
+    case = Case("fake", "fine", 2, 1)
+    tapped = case._replace(pitch_taps=True)
+    assert measure.plan(CPU, **asked, pitch_taps=[False, True]) == [case, tapped, BASELINE]
+    with_taps = BASELINE._replace(pitch_taps=True)
+    assert measure.plan(CPU, **asked, pitch_taps=[True]) == [tapped, with_taps]
+
+
 def test_on_one_core_no_more_threads_are_planned(
     fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +133,7 @@ def test_on_one_core_no_more_threads_are_planned(
 )
 def test_what_is_asked_for_is_planned(fake: Fake, selection: dict, expected: list) -> None:
     """Streams and threads make pairs, threads are nothing to the reference, and the baseline always comes."""
-    assert measure.plan(CPU, **selection) == [*expected, BASELINE]
+    assert measure.plan(CPU, **selection) == [*(Case(*row) for row in expected), BASELINE]
 
 
 @pytest.mark.parametrize(
@@ -157,19 +171,25 @@ def test_lengths_fill_the_time() -> None:
 
 
 def test_rounds_are_interleaved(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After one warm-up each, every round has every case once, in order, and the median is told."""
-    first, second = Case("fake", "rough", 1, 1), Case("fake", "rough", 2, 1)
+    """After one warm-up each, every round has every case once, in order, and the median is the result."""
+    first, second = Case("fake", "rough", 1, 1), Case("fake", "rough", 2, 1, pitch_taps=True)
+    tapped = make_subject(taps=True)
     rates = iter([100.0, 4000.0, 5.0, 70.0, 1.0, 60.0, 3.0, 50.0])
     calls: list[tuple[Case, int]] = []
     ticks: list[None] = []
 
-    def speed(_subject: Subject, case: Case, samples: int) -> float:
+    def speed(timed: Subject, case: Case, samples: int) -> float:
+        assert timed is (tapped if case.pitch_taps else subject)
         calls.append((case, samples))
         return next(rates)
 
     monkeypatch.setattr(measure, "speed", speed)
     found = measure.speeds(
-        subject, [first, second], rounds=3, seconds=0.5, tick=lambda: ticks.append(None)
+        {False: subject, True: tapped},
+        [first, second],
+        rounds=3,
+        seconds=0.5,
+        tick=lambda: ticks.append(None),
     )
     assert found == [3.0, 60.0]
     assert calls[:2] == [(first, 2 * BLOCK_SAMPLES), (second, 2 * BLOCK_SAMPLES)]
@@ -194,7 +214,9 @@ def test_windows_joined_are_the_parallel_pass(samples: int, window: int) -> None
 
 
 def passages_of(subject: Subject, *lengths: int) -> list[Passage]:
-    return [Passage(subject.cover(n), torch.randint(4, (n,))) for n in lengths]
+    return [
+        Passage(subject.cover(n), torch.randint(4, (n,)), subject.cover_lag(n)) for n in lengths
+    ]
 
 
 def test_an_engine_that_is_exact_has_no_error(subject: Subject) -> None:
@@ -240,41 +262,46 @@ def test_what_is_not_a_number_shows(subject: Subject) -> None:
     assert math.isnan(found.delta_nll_nats)
 
 
-def test_the_reference_engine_is_near_the_parallel_pass(subject: Subject) -> None:
+@pytest.mark.parametrize("taps", [False, True])
+def test_the_reference_engine_is_near_the_parallel_pass(taps: bool) -> None:
     """Its own logits are compared: off by rounding, of the order of 1e-6 where logits are of the order of 1."""
+    subject = make_subject(taps=taps)
     found = measure.accuracy(subject.wavenet, 3, reference, "fp32", passages_of(subject, 40, 3))
     assert 0 < found.max_abs_dlogit < 2e-5
     assert found.kl_nats < 1e-9
 
 
 def test_rows_have_their_baseline_beside_them(fake: Fake, subject: Subject) -> None:
-    """Speeds are told beside real time and the reference, accuracy is found once for each mode."""
+    """Speeds stand beside real time and the reference, accuracy is found once for each mode and WaveNet."""
     fake.offset = torch.tensor(0.25)
     cases = [
         Case("fake", "rough", 1, 1),
         Case("fake", "rough", 12, 2),
         Case("fake", "fine", 6, 1),
+        Case("fake", "fine", 6, 1, pitch_taps=True),
         BASELINE,
     ]
-    rates = dict(zip(cases, (2000.0, 12000.0, 500.0, 100.0), strict=True))
+    tapped = make_subject(taps=True)
+    rates = dict(zip(cases, (2000.0, 12000.0, 500.0, 400.0, 100.0), strict=True))
     ticks: list[None] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "speed", lambda _subject, case, _samples: rates[case])
         rows = measure.measure(
-            subject,
+            {False: subject, True: tapped},
             cases,
-            passages_of(subject, 8),
+            {False: passages_of(subject, 8), True: passages_of(tapped, 8)},
             rounds=2,
             seconds=0.1,
             tick=lambda: ticks.append(None),
         )
-    assert [Case(row.engine, row.mode, row.streams, row.threads) for row in rows] == cases
+    found = [Case(row.engine, row.mode, row.streams, row.threads, row.pitch_taps) for row in rows]
+    assert found == cases
     assert [row.samples_per_s for row in rows] == list(rates.values())
-    assert [row.x_real_time for row in rows] == [2.0, 12.0, 0.5, 0.1]
-    assert [row.x_reference for row in rows] == [20.0, 120.0, 5.0, 1.0]
-    assert [round(row.max_abs_dlogit, 3) for row in rows] == [0.25, 0.25, 0, 0]
-    assert fake.asked == ["rough", "fine"]
-    assert len(ticks) == measure.pieces(cases, rounds=2) == 3 * 4 + 3
+    assert [row.x_real_time for row in rows] == [2.0, 12.0, 0.5, 0.4, 0.1]
+    assert [row.x_reference for row in rows] == [20.0, 120.0, 5.0, 4.0, 1.0]
+    assert [round(row.max_abs_dlogit, 3) for row in rows] == [0.25, 0.25, 0, 0, 0]
+    assert fake.asked == ["rough", "fine", "fine"]
+    assert len(ticks) == measure.pieces(cases, rounds=2) == 3 * 5 + 4
 
 
 def test_a_condition_is_repeated_as_long_as_needed(subject: Subject) -> None:
@@ -284,11 +311,14 @@ def test_a_condition_is_repeated_as_long_as_needed(subject: Subject) -> None:
     assert torch.equal(repeated, subject.condition.repeat(3, 1)[:11])
 
 
-def test_a_model_draws_its_own_passage_the_same_each_time(subject: Subject) -> None:
-    """The levels are as many as asked for, covered by their condition, and always the same."""
+@pytest.mark.parametrize("taps", [False, True])
+def test_a_model_draws_its_own_passage_the_same_each_time(taps: bool) -> None:
+    """The levels are as many as asked for, covered by their condition and lags, and always the same."""
+    subject = make_subject(taps=taps)
     one, again = (measure.own_passage(subject, 20) for _ in range(2))
     assert one.levels.shape == (20,)
     assert len(one.condition) == 7
+    assert (one.lag is None) if not taps else one.lag.tolist() == [0, 4, 7, 0, 2, 0, 4]
     assert torch.equal(one.levels, again.levels)
 
 
@@ -308,6 +338,21 @@ def test_the_reference_size() -> None:
     assert net.receptive_field == 2047
     again = measure.reference_subject().wavenet
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+
+
+def test_the_reference_size_with_pitch_taps() -> None:
+    """All else is the same, no tap is 0, and some frames have a lag of 60 to 400 Hz and some none."""
+    plain, tapped = measure.reference_subject(), measure.reference_subject(pitch_taps=True)
+    other = dict(tapped.wavenet.named_parameters())
+    for name, weight in plain.wavenet.named_parameters():
+        assert torch.equal(weight, other[name]), name
+    assert torch.equal(plain.condition, tapped.condition)
+    assert other["taps"].all()
+    lag = tapped.cover_lag(256 * 160)
+    assert set(lag.tolist()) <= {0, *range(40, 267)}
+    assert 0.4 < (lag > 0).float().mean() < 0.8
+    again = measure.reference_subject(pitch_taps=True)
+    assert torch.equal(again.lag, tapped.lag)
 
 
 def test_every_engine_has_loads() -> None:

@@ -1,6 +1,7 @@
 """The native engine: against the parallel pass, and streams the same alone, in company, and on any threads."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ if native.missing(torch.device("cpu")) is None and native._native.has_avx2():
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a WaveNet and of a frame."""
+    """Sizes of a WaveNet and of a frame, and whether there are pitch taps."""
 
     dilations: list[int]
     levels: int
@@ -34,6 +35,7 @@ class Shape:
     skip: int
     condition: int
     hop: int
+    taps: bool = False
 
 
 SHAPES = st.builds(
@@ -45,18 +47,30 @@ SHAPES = st.builds(
     skip=st.integers(1, 140),
     condition=st.integers(1, 40),
     hop=st.integers(1, 12),
+    taps=st.booleans(),
 )
 # two threads share one stream only where a step is worth it
 LARGE = Shape([1, 2, 4, 8, 16, 32, 1, 2, 4, 8], 256, 64, 128, 192, 20, 10)
+BOTH = pytest.mark.parametrize(
+    "shape", [LARGE, replace(LARGE, taps=True)], ids=["plain", "pitch taps"]
+)
 
 
 def make(shape: Shape, seed: int = 0) -> WaveNet:
     """Return a net with clear preferences, whose every weight and bias matters."""
     torch.manual_seed(seed)
     net = WaveNet(
-        shape.levels, shape.dilations, shape.residual, shape.gate, shape.skip, shape.condition
+        shape.levels,
+        shape.dilations,
+        shape.residual,
+        shape.gate,
+        shape.skip,
+        shape.condition,
+        pitch_taps=shape.taps,
     ).eval()
     torch.nn.init.normal_(net.residual_bias)
+    if net.taps is not None:
+        torch.nn.init.normal_(net.taps)
     with torch.no_grad():
         net.output.weight.mul_(4)
     return net.requires_grad_(False)
@@ -64,6 +78,26 @@ def make(shape: Shape, seed: int = 0) -> WaveNet:
 
 def condition(shape: Shape, frames: int, seed: int = 0) -> Tensor:
     return torch.randn(frames, shape.condition, generator=torch.Generator().manual_seed(seed))
+
+
+def periods(shape: Shape, frames: int, seed: int = 0) -> Tensor | None:
+    """Return a lag for each frame: none, too short, the shortest, some, longer than any past; None without taps."""
+    if not shape.taps:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    lag = torch.randint(2, 50, (frames,), generator=generator)
+    odd = torch.tensor([0, -1, 1, 2, 2**62])[torch.randint(5, (frames,), generator=generator)]
+    return torch.where(torch.rand(frames, generator=generator) < 0.5, lag, odd)
+
+
+def batch(lag: Tensor | None) -> Tensor | None:
+    """Return the lag of a stream as that of a batch of one."""
+    return None if lag is None else lag[None]
+
+
+def chosen(lags: Sequence[Tensor | None], which: Iterable[int]) -> list[Tensor] | None:
+    """Return the lags of some streams as `sample` takes them: None where there are no taps."""
+    return [lag for i in which if (lag := lags[i]) is not None] or None
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -77,15 +111,20 @@ def logits_with(
     """Logits of the engine and of the parallel pass for one stream of random levels."""
     given_levels = torch.randint(shape.levels, (1, frames * shape.hop))
     previous, frames_condition = net.previous(given_levels), condition(shape, frames)
+    lag = periods(shape, frames)
     sampler = native._native.Sampler(
         native.pack(net, mode, instructions), shape.hop, threads, -1.0, 1.0
     )
     sampler.add(
-        frames_condition.numpy(), torch.zeros(previous.shape[1]).numpy(), previous[0].numpy()
+        frames_condition.numpy(),
+        torch.zeros(previous.shape[1]).numpy(),
+        previous[0].numpy(),
+        None if lag is None else lag.numpy(),
     )
     while sampler.time(0) < previous.shape[1]:
         sampler.advance(7)
-    return torch.from_numpy(sampler.logits(0)), net(previous, frames_condition[None])[0]
+    expected = net(previous, frames_condition[None], lag=batch(lag))[0]
+    return torch.from_numpy(sampler.logits(0)), expected
 
 
 @pytest.mark.parametrize("instructions", INSTRUCTIONS)
@@ -94,7 +133,7 @@ def logits_with(
 def test_fp32_gives_the_logits_of_the_parallel_pass(
     instructions: str, shape: Shape, frames: int
 ) -> None:
-    """Any layers, dilations, channels and hop: rounding alone differs, 2e-5 of the spread of the logits."""
+    """Any layers, dilations, channels, hop and lags: rounding alone differs, 2e-5 of the spread of the logits."""
     found, expected = logits_with(make(shape), shape, frames, "fp32", instructions, 1)
     assert relative(found, expected) < 2e-5
 
@@ -111,15 +150,18 @@ def test_narrow_modes_stay_near_the_parallel_pass(
         assert relative(found, expected) < 0.05, mode
 
 
+@BOTH
 @pytest.mark.parametrize("mode", native.MODES)
 @pytest.mark.parametrize("instructions", INSTRUCTIONS)
-def test_two_threads_on_one_stream_give_the_same_logits(mode: str, instructions: str) -> None:
+def test_two_threads_on_one_stream_give_the_same_logits(
+    mode: str, instructions: str, shape: Shape
+) -> None:
     """Whoever adds up a row, it is added up in the same order: not a bit differs."""
-    net = make(LARGE)
+    net = make(shape)
     results = []
     for threads in (1, 2):
         torch.manual_seed(1)
-        results.append(logits_with(net, LARGE, 30, mode, instructions, threads)[0])
+        results.append(logits_with(net, shape, 30, mode, instructions, threads)[0])
     assert torch.equal(*results)
 
 
@@ -133,11 +175,11 @@ def test_two_threads_on_one_stream_give_the_same_logits(mode: str, instructions:
 def test_a_stream_is_the_same_alone_in_company_and_on_any_threads(
     mode: str, shape: Shape, lengths: list[int], threads: int
 ) -> None:
-    """More streams than lanes, of unequal lengths: each is what it is alone, and again the second time."""
+    """More streams than lanes, of unequal lengths and lags: each is what it is alone, and again the second time."""
     net = make(shape)
-    given_conditions = [
-        condition(shape, max(1, -(-n // shape.hop)), i) for i, n in enumerate(lengths)
-    ]
+    frames = [max(1, -(-n // shape.hop)) for n in lengths]
+    given_conditions = [condition(shape, n, i) for i, n in enumerate(frames)]
+    lags = [periods(shape, n, i) for i, n in enumerate(frames)]
     seeds = list(range(len(lengths)))
 
     def drawn(which: list[int], on: int) -> list[Tensor]:
@@ -148,6 +190,7 @@ def test_a_stream_is_the_same_alone_in_company_and_on_any_threads(
             [lengths[i] for i in which],
             seeds=[seeds[i] for i in which],
             sampling=Sampling(engine="native", mode=mode, threads=on),
+            lags=chosen(lags, which),
         )
 
     together = drawn(seeds, threads)
@@ -158,21 +201,24 @@ def test_a_stream_is_the_same_alone_in_company_and_on_any_threads(
         assert torch.equal(drawn([i], 1)[0], together[i])
 
 
+@BOTH
 @pytest.mark.parametrize("mode", native.MODES)
-def test_one_stream_on_two_threads_is_the_same_stream(mode: str) -> None:
+def test_one_stream_on_two_threads_is_the_same_stream(mode: str, shape: Shape) -> None:
     """Also when it has run in lockstep with others before they ended."""
-    net, seconds = make(LARGE), 40
-    conditions = [condition(LARGE, seconds, i) for i in range(3)]
+    net, frames = make(shape), 40
+    conditions = [condition(shape, frames, i) for i in range(3)]
+    lags = [periods(shape, frames, i) for i in range(3)]
     lengths = [400, 55, 123]
 
     def drawn(count: int, threads: int) -> Tensor:
         return sample(
             net,
             conditions[:count],
-            LARGE.hop,
+            shape.hop,
             lengths[:count],
             seeds=[1, 2, 3][:count],
             sampling=Sampling(engine="native", mode=mode, threads=threads),
+            lags=chosen(lags, range(count)),
         )[0]
 
     alone = drawn(1, 1)
@@ -186,6 +232,7 @@ def test_one_stream_on_two_threads_is_the_same_stream(mode: str) -> None:
 @given(
     shape=SHAPES,
     frames=st.integers(1, 6),
+    block=st.integers(1, 40),
     sampling=st.builds(
         Sampling,
         temperature=st.sampled_from([0.0, 1e-30, 0.5, 1.0, 3.0, float("inf")]),
@@ -195,20 +242,31 @@ def test_one_stream_on_two_threads_is_the_same_stream(mode: str) -> None:
     ),
 )
 def test_draws_are_those_of_the_parallel_logits(
-    shape: Shape, frames: int, sampling: Sampling
+    shape: Shape, frames: int, block: int, sampling: Sampling
 ) -> None:
-    """Given what was drawn before, choosing from the parallel pass leads to the same level.
+    """Given what was drawn before, choosing from the parallel pass leads to the same level, in blocks of any size.
 
     Where it does not, the uniform number lies on the border of the two levels up to rounding: moving it by 1e-4
     gives the engine's level.
     """
     net, samples = make(shape), frames * shape.hop
     frames_condition = condition(shape, frames)
-    (drawn,) = sample(net, [frames_condition], shape.hop, [samples], seeds=[3], sampling=sampling)
-    logits = net(net.previous(drawn[None]), frames_condition[None])[0]
+    lag = periods(shape, frames)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "BLOCK_SAMPLES", block)
+        (drawn,) = sample(
+            net,
+            [frames_condition],
+            shape.hop,
+            [samples],
+            seeds=[3],
+            sampling=sampling,
+            lags=chosen([lag], [0]),
+        )
+    logits = net(net.previous(drawn[None]), frames_condition[None], lag=batch(lag))[0]
     numbers = uniforms(samples, 3)
 
-    def chosen(shift: float) -> Tensor:
+    def moved_by(shift: float) -> Tensor:
         moved = (numbers + shift).clamp(0, 1 - 2**-24)
         return reference.choose(logits, moved, sampling.warmth, sampling.top_p)
 
@@ -216,11 +274,12 @@ def test_draws_are_those_of_the_parallel_logits(
         # which levels are in the nucleus, or at the top, may itself turn on rounding
         kept = logits.softmax(1) if sampling.warmth == 0 else (logits / sampling.warmth).softmax(1)
         at_least = kept.gather(1, drawn[:, None])[:, 0]
-        agree = chosen(0.0) == drawn
-        assert (agree | (at_least >= kept.gather(1, chosen(0.0)[:, None])[:, 0] * 0.99)).all()
+        unmoved = moved_by(0.0)
+        agree = unmoved == drawn
+        assert (agree | (at_least >= kept.gather(1, unmoved[:, None])[:, 0] * 0.99)).all()
         assert agree.float().mean() > 0.9
     else:
-        low, high = chosen(-1e-4), chosen(1e-4)
+        low, high = moved_by(-1e-4), moved_by(1e-4)
         assert ((low <= drawn) & (drawn <= high)).all()
 
 
@@ -240,6 +299,22 @@ def test_draws_stay_in_the_nucleus(top_p: float) -> None:
     logits = net(net.previous(drawn[None]), condition(shape, frames)[None])[0]
     assert reference.nucleus(logits.softmax(1), top_p).gather(1, drawn[:, None]).all()
     assert len(drawn.unique()) > 2
+
+
+@settings(max_examples=20)
+@given(shape=SHAPES, frames=st.integers(1, 6))
+def test_taps_of_zero_change_no_bit(shape: Shape, frames: int) -> None:
+    """A WaveNet whose taps have not learned gives the logits of one without them, whatever the lags."""
+    plain, tapped = replace(shape, taps=False), replace(shape, taps=True)
+    net, other = make(plain), make(tapped)
+    other.load_state_dict({**net.state_dict(), "taps": torch.zeros_like(other.taps)})
+    previous = net.previous(torch.randint(shape.levels, (1, frames * shape.hop)))[0]
+    given_condition = condition(shape, frames)
+    for mode in native.MODES:
+        expected = native.logits(net, given_condition, shape.hop, previous, mode)
+        lag = periods(tapped, frames)
+        found = native.logits(other, given_condition, shape.hop, previous, mode, lag)
+        assert torch.equal(found, expected), mode
 
 
 def test_seeds() -> None:
@@ -287,6 +362,25 @@ def test_blocks_are_short_and_closing_ends_the_work(monkeypatch: pytest.MonkeyPa
     assert len(advanced) == 1
 
 
+@pytest.mark.parametrize(("threads", "helped"), [(None, False), (2, True), (1, True)])
+def test_a_single_stream_is_helped_only_where_threads_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch, threads: int | None, helped: bool
+) -> None:
+    """A second thread for one stream costs time on a busy machine, so it is nobody's default."""
+    made = []
+
+    class Noting(native._native.Sampler):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            made.append(options["helped"])
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(native._native, "Sampler", Noting)
+    shape = Shape([1, 2], 16, 8, 16, 16, 4, 5)
+    sampling = Sampling(engine="native", threads=threads)
+    list(draw(make(shape), [condition(shape, 4)], 5, [20], seeds=[0], sampling=sampling))
+    assert made == [helped]
+
+
 def test_a_model_in_double_precision_or_with_gradients_is_packed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -297,6 +391,26 @@ def test_a_model_in_double_precision_or_with_gradients_is_packed(
     again = make(shape).double().requires_grad_(True)
     found = native.logits(again, condition(shape, 2).double(), 5, torch.arange(10), "fp32")
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("taps", "lags", "message"),
+    [
+        (False, torch.zeros(2), "lags go with pitch taps"),
+        (True, None, "lags go with pitch taps"),
+        (True, torch.zeros(3), "not as many lags as frames"),
+    ],
+)
+def test_lags_that_do_not_fit_are_refused(taps: bool, lags: Tensor | None, message: str) -> None:
+    """The binding wants one for each frame, and none without pitch taps."""
+    packed = native.pack(make(Shape([1], 16, 8, 16, 16, 4, 5, taps)), "fp32")
+    sampler = native._native.Sampler(packed, 5, 1, 1.0, 1.0)
+    with pytest.raises(ValueError, match=message):
+        sampler.add(
+            torch.zeros(2, 4).numpy(),
+            torch.zeros(4).numpy(),
+            lags=None if lags is None else lags.long().numpy(),
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Contours in training: how they are worn, and what the head's loss measures."""
+"""Contours in training: how they are degraded, and what the head's loss measures."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vqspeech.nn.pitch import Pitch, Prediction
-from vqspeech.training.contour import JITTER, OCTAVE, PREDICTED, UNVOICED, pitch_loss, worn
+from vqspeech.training.contour import JITTER, OCTAVE, PREDICTED, UNVOICED, degraded, pitch_loss
 
 
 def test_worn_contours_are_mostly_their_own_and_at_times_not() -> None:
@@ -16,7 +16,7 @@ def test_worn_contours_are_mostly_their_own_and_at_times_not() -> None:
     contour = torch.full((rows, 6), 100.0)
     contour[:, 2] = 0
     predicted = torch.full((rows, 6), 77.0)
-    found = worn(contour, predicted)
+    found = degraded(contour, predicted)
     by_head = (found == 77).all(1)
     silent = (found == 0).all(1)
     assert float(by_head.float().mean()) == pytest.approx(PREDICTED, abs=0.03)

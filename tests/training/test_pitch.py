@@ -13,13 +13,14 @@ from vqspeech.architecture import ModelConfig
 from vqspeech.audio import mulaw_encode
 from vqspeech.checkpoint import load_model, save_model
 from vqspeech.corpus.pitchtracks import open_tracks
-from vqspeech.corpus.segments import Phase, Segments
+from vqspeech.corpus.segments import CodedBatch, Phase, Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError
 from vqspeech.model import Autoencoder
 from vqspeech.pitch import Voice
 from vqspeech.training.config import from_mapping
 from vqspeech.training.loop import train
+from vqspeech.training.objective import Objective
 from vqspeech.training.start import start, with_pitch, with_speakers
 
 Settings = dict[str, Any]
@@ -166,3 +167,24 @@ def test_a_model_without_pitch_keeps_its_file(
     other = Autoencoder(replace(model.config, decoder=explicit), model.speakers)
     other.load_state_dict(model.state_dict())
     assert other.state_dict().keys() == model.state_dict().keys()
+
+
+def test_the_loss_with_pitch_is_one_graph(voiced_model_file: Path) -> None:
+    """A compiler that takes no break gives the loss, and draws the same numbers, as without it."""
+    model = load_model(voiced_model_file).train()
+    objective = Objective(model, 0.0, 0.2, model.decoder.spectral, None, 4, 2.0)
+    batch = CodedBatch(
+        torch.randint(256, (2, 640), dtype=torch.uint8),
+        torch.randint(16, (2, 40)),
+        torch.tensor([0, 1]),
+        torch.tensor([640, 500]),
+        torch.tensor([0, 5]),
+        200 * torch.rand(2, 80).round(),
+    )
+    whole = torch.compile(objective, fullgraph=True, dynamic=False, backend="eager")
+    losses = []
+    for form in (objective, whole):
+        torch.manual_seed(0)
+        losses.append(form(batch, 320, False).total)
+    torch.compiler.reset()
+    torch.testing.assert_close(losses[0], losses[1])

@@ -40,6 +40,7 @@ _COLUMNS = (
     ("mode", "mode", "{}"),
     ("streams", "streams", "{}"),
     ("threads", "threads", "{}"),
+    ("pitch taps", "pitch_taps", "{}"),
     ("samples/s", "samples_per_s", "{:,.0f}"),
     ("x real time", "x_real_time", "{:.2f}"),
     ("x reference", "x_reference", "{:.1f}"),
@@ -216,12 +217,16 @@ def _machine(device: "torch.device") -> str:
     return f"{gpu}{name}, {cores} core{'s' * (cores > 1)} usable, torch {torch.__version__}"
 
 
+def _cell(value: Any, text: str) -> str:
+    return text.format(("no", "yes")[value] if isinstance(value, bool) else value)
+
+
 def _table(rows: "Sequence[Row]") -> str:
     lines = [[title for title, _, _ in _COLUMNS]]
-    lines += [[text.format(getattr(row, key)) for _, key, text in _COLUMNS] for row in rows]
+    lines += [[_cell(getattr(row, key), text) for _, key, text in _COLUMNS] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     # names to the left, numbers to the right
-    sides = ["<" if key in ("engine", "mode") else ">" for _, key, _ in _COLUMNS]
+    sides = ["<" if key in ("engine", "mode", "pitch_taps") else ">" for _, key, _ in _COLUMNS]
     return "\n".join(
         "  ".join(
             f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)
@@ -264,24 +269,30 @@ def run(args: argparse.Namespace) -> None:
         reference_subject,
     )
 
-    passages: list[Passage] = []
     heard = _spread(sources) if sources else []
+    spoken: list[Passage] = []
     if named:
         model = open_model(args)
         speaker = args.speaker or model.speakers[0]
         subject = model_subject(model, speaker)
-        passages = [speech_passage(model, path, speaker, args.speech_seconds) for path in heard]
+        spoken = [speech_passage(model, path, speaker, args.speech_seconds) for path in heard]
+        subjects = {subject.pitch_taps: subject}
         what = f"{model_name(args)}: {subject.sample_rate} Hz, {subject.hop} samples a condition"
     else:
-        subject = reference_subject(find_device(args))
-        what = "random weights of the reference size; name a model with --model for its own figures"
-    device = subject.condition.device
+        device = find_device(args)
+        subjects = {taps: reference_subject(device, pitch_taps=taps) for taps in (False, True)}
+        what = (
+            "random weights of the reference size; name a model with --model for its own figures\n"
+            "pitch taps: random weights too, with random lags of 60 to 400 Hz in three frames of five"
+        )
+    device = next(iter(subjects.values())).condition.device
     cases = plan(
         device,
         engines=args.engine,
         modes=args.mode,
         streams=args.streams,
         threads=args.threads,
+        pitch_taps=list(subjects),
     )
     print(what)
     print(_machine(device), flush=True)
@@ -289,10 +300,12 @@ def run(args: argparse.Namespace) -> None:
     absent = [f"{name} ({reason})" for name, reason in reasons.items() if reason]
     if absent:
         print(f"cannot run here: {', '.join(absent)}")
-    passages = passages or [own_passage(subject, OWN_SAMPLES)]
+    passages = {
+        taps: spoken or [own_passage(subject, OWN_SAMPLES)] for taps, subject in subjects.items()
+    }
     with Progress(pieces(cases, args.rounds), "measurements", "measuring") as progress:
         rows = measure(
-            subject,
+            subjects,
             cases,
             passages,
             rounds=args.rounds,
@@ -304,7 +317,7 @@ def run(args: argparse.Namespace) -> None:
         f"speeds: medians of {args.rounds} interleaved rounds; x reference: beside one stream of the"
         " reference engine on one thread"
     )
-    samples = sum(len(passage.levels) for passage in passages)
+    samples = sum(len(passage.levels) for passage in next(iter(passages.values())))
     on = ", ".join(map(str, heard)) or "the model's own samples"
     print(f"logits, KL and NLL: against the parallel pass on {on} ({samples:,} samples)")
     if args.json:

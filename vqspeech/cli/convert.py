@@ -6,6 +6,7 @@ from pathlib import Path
 from vqspeech.cli.files import Failures, Source, find_sources, sound_outputs
 from vqspeech.cli.options import (
     add_model_arguments,
+    add_pitch_argument,
     add_pitch_shift_argument,
     add_sampling_arguments,
     add_speaker_argument,
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         required=True,
         metavar="FILE|FOLDER",
-        help="sound files, or folders to search",
+        help="sound files, or folders to search; - reads standard input",
     )
     add_speaker_argument(parser)
     parser.add_argument(
@@ -35,12 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " standard output as it is made (default: SOURCE-SPEAKER.wav in this folder)",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
-    parser.add_argument(
-        "--pitch",
-        choices=("source", "predicted"),
-        help="the melody of a model that takes pitch: the recording's, moved to the height and range of the speaker, or"
-        " the one that its codes suggest (default: source)",
-    )
+    add_pitch_argument(parser)
     add_pitch_shift_argument(parser)
     add_sampling_arguments(parser)
     add_model_arguments(parser)
@@ -66,22 +62,23 @@ def run(args: argparse.Namespace) -> None:
     speakers = speakers_named(args.speaker, model)
     stems = [Path(source.mirror.with_suffix("")) for source in sources]
     own = [source.path for source in sources]
-    outputs = sound_outputs(stems, speakers, args.out, force=args.force, sources=own)
+    failures = Failures(len(stems) * len(speakers))
+    outputs = sound_outputs(stems, speakers, args.out, failures, force=args.force, sources=own)
     sampling = sampling_of(args)
     note = engine_note(model, sampling)
-    places: dict[Source, list[Path]] = {
-        source: outputs[i * len(speakers) : (i + 1) * len(speakers)]
-        for i, source in enumerate(sources)
-    }
-    failures = Failures(len(sources))
+    places: dict[Source, list[tuple[str, Path]]] = {}
+    for number, path in enumerate(outputs):
+        if path is not None:
+            place = speakers[number % len(speakers)], path
+            places.setdefault(sources[number // len(speakers)], []).append(place)
     voiced = model.decoder.pitch is not None
     tracked = voiced and args.pitch != "predicted"
     jobs = []
-    for source, heard in tell_all(model, sources, failures, tracked=tracked):
-        for speaker, path in zip(speakers, places[source], strict=True):
+    for source, encoded in tell_all(model, list(places), failures, len(speakers), tracked=tracked):
+        for speaker, path in places[source]:
             contour = None
             if voiced:
-                contour = model.contour(heard.told, speaker, heard.contour, args.pitch_shift)
-            jobs.append(Job(heard.told, speaker, heard.samples, path, args.seed, contour))
-    render(model, jobs, sampling, note)
+                contour = model.contour(encoded.codes, speaker, encoded.contour, args.pitch_shift)
+            jobs.append(Job(encoded.codes, speaker, encoded.samples, path, args.seed, contour))
+    render(model, jobs, sampling, note, failures)
     failures.finish("converted")

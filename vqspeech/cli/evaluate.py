@@ -3,14 +3,17 @@
 import argparse
 import logging
 import math
+from contextlib import nullcontext
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from vqspeech.cli.files import check_folder, check_outputs, inside, packed
 from vqspeech.cli.options import (
     add_model_arguments,
+    add_pitch_argument,
     add_prior_argument,
     add_sampling_arguments,
+    check_pitch,
     find_prior,
     model_name,
     number,
@@ -18,6 +21,7 @@ from vqspeech.cli.options import (
     sampling_of,
 )
 from vqspeech.errors import ConfigurationError, CorpusError
+from vqspeech.lock import only_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,6 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-audio", action="store_true", help=f"write all recordings into OUT/{_AUDIO}"
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
+    add_pitch_argument(parser)
     add_sampling_arguments(parser)
     add_model_arguments(parser)
     add_prior_argument(parser, ", for what they cost")
@@ -128,6 +133,12 @@ def run(args: argparse.Namespace) -> None:
     from vqspeech.evaluation.judges import check_judges
 
     check_judges(args.without, args.recogniser)
+    with nullcontext() if args.out is None else only_run(args.out):
+        _judge(args)
+
+
+def _judge(args: argparse.Namespace) -> None:
+    """Do what `run` does once the places are known to be free."""
     model = open_model(args)
 
     import tempfile
@@ -177,6 +188,7 @@ def _evaluate(
         )
     if not len(store.indices(args.split)):
         raise CorpusError(f"{store.path}: nothing in the {args.split} split")
+    check_pitch(args, model)
     sampling = sampling_of(args)
     note = engine_note(model, sampling)
     plan = make_plan(
@@ -203,6 +215,7 @@ def _evaluate(
         codes=wanted,
         code_nats=None if prior is None else code_nats(prior),
         phones=not args.no_phones,
+        pitch=args.pitch or "source",
     )
 
 

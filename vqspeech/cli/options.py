@@ -55,6 +55,16 @@ def add_speaker_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_pitch_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--pitch``."""
+    parser.add_argument(
+        "--pitch",
+        choices=("source", "predicted"),
+        help="pitch contour of a model that takes one: that of the recording, moved to the mean and deviation of the"
+        " speaker's F0, or the one predicted from codes and speaker (default: source)",
+    )
+
+
 def add_pitch_shift_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--pitch-shift``."""
     parser.add_argument(
@@ -77,7 +87,8 @@ def check_pitch(args: argparse.Namespace, model: "Autoencoder") -> None:
     if model.decoder.pitch is not None:
         return
     given = [f"--pitch {args.pitch}"] if getattr(args, "pitch", None) else []
-    given += [f"--pitch-shift {args.pitch_shift:g}"] if args.pitch_shift else []
+    shift = getattr(args, "pitch_shift", 0.0)
+    given += [f"--pitch-shift {shift:g}"] if shift else []
     if given:
         raise ConfigurationError(
             f"{given[0]}: {model_name(args)} takes no pitch; vqspeech info says which models do"
@@ -141,7 +152,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=_threads,
         metavar="N",
-        help="CPU threads of the engine; they change no sample (default: as many as may be used)",
+        help="CPU threads of the engine; they change no sample (default: as many as may be used, one for a single"
+        " recording, which a second one helps only while no other program wants that core)",
     )
 
 
@@ -208,8 +220,13 @@ def open_model(args: argparse.Namespace) -> "Autoencoder":
     ModelFileError
         When there is no such model, or the file is not one.
     """
-    import vqspeech
+    import torch
 
+    import vqspeech
+    from vqspeech.workers import usable_threads
+
+    # Torch counts the cores of the machine, not those that a control group grants.
+    torch.set_num_threads(min(torch.get_num_threads(), usable_threads()))
     device = find_device(args)
     return vqspeech.load(model_name(args)).to(device)
 

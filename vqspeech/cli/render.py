@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vqspeech.cli.files import STANDARD_OUTPUT
-from vqspeech.errors import ConfigurationError
+from vqspeech.cli.files import STANDARD_OUTPUT, Failures
+from vqspeech.errors import ConfigurationError, VqspeechError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,21 +84,25 @@ def engine_note(model: "Autoencoder", sampling: "Sampling") -> str:
         When there is no such engine or mode, or the engine cannot run here.
     """
     from vqspeech.sampling import ENGINES, resolve
-    from vqspeech.sampling.engine import why_not
 
-    taps = model.decoder.pitch is not None
-    name, mode = resolve(ENGINES, sampling, model.device, taps)
+    name, mode = resolve(ENGINES, sampling, model.device)
     note = f"decoding with engine {name}, mode {mode}"
     if sampling.engine == "auto":
         faster = list(ENGINES)[: list(ENGINES).index(name)]
-        reasons = ((other, why_not(ENGINES[other], model.device, taps)) for other in faster)
+        reasons = ((other, ENGINES[other].missing(model.device)) for other in faster)
         # where the model is was the person's choice and is no news
         missing = [f"{o}: {r}" for o, r in reasons if r and not r.startswith("the model is on")]
         note += "".join(f"; {reason}" for reason in missing)
     return note
 
 
-def render(model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", note: str) -> None:
+def render(
+    model: "Autoencoder",
+    jobs: Sequence[Job],
+    sampling: "Sampling",
+    note: str,
+    failures: Failures,
+) -> None:
     """Decode `jobs`, longest first, and print the path of each file once it is there.
 
     Parameters
@@ -112,6 +116,8 @@ def render(model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", note
         How levels are drawn, and by what.
     note : str
         Said before the work begins.
+    failures : Failures
+        Files that could not be written go here.
     """
     from vqspeech.progress import Progress
 
@@ -123,7 +129,7 @@ def render(model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", note
             _render_stream(model, jobs[0], sampling, bar)
         else:
             for group in _groups(jobs):
-                _render_files(model, group, sampling, bar)
+                _render_files(model, group, sampling, bar, failures)
 
 
 def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
@@ -140,7 +146,11 @@ def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
 
 
 def _render_files(
-    model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", bar: "Progress"
+    model: "Autoencoder",
+    jobs: Sequence[Job],
+    sampling: "Sampling",
+    bar: "Progress",
+    failures: Failures,
 ) -> None:
     import torch
 
@@ -162,11 +172,15 @@ def _render_files(
             parts[i].append(block)
             left[i] -= len(block)
             if left[i] == 0:
-                job.path.parent.mkdir(parents=True, exist_ok=True)
                 wav = torch.cat(parts[i]).numpy()
-                audio.write(job.path, wav, model.sample_rate, force=True)
-                print(job.path, flush=True)
                 parts[i] = []
+                try:
+                    job.path.parent.mkdir(parents=True, exist_ok=True)
+                    audio.write(job.path, wav, model.sample_rate, force=True)
+                except (VqspeechError, OSError) as error:
+                    failures.add(error)
+                else:
+                    print(job.path, flush=True)
         bar.update(sum(map(len, blocks)))
 
 

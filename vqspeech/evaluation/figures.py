@@ -15,7 +15,9 @@ from vqspeech.evaluation.cepstra import mel_cepstral_distortion
 from vqspeech.evaluation.judges import Heard
 from vqspeech.evaluation.pitch import semitones
 from vqspeech.evaluation.voices import Vector, liken
+from vqspeech.evaluation.voicing import f0_correlation
 from vqspeech.evaluation.words import WordErrors, word_errors
+from vqspeech.pitch import Voice, voice_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class Figures:
         DNSMOS.
     mcd_db : float
         Mel-cepstral distortion to a reading of the same sentence.
+    strength, jitter, hnr_db : float
+        See `Voicing`.
+    f0_correlation : float
+        Of log-F0 with the source's, frame by frame.
+    spread : float
+        Deviation of log-F0 less the target's, in semitones.
     """
 
     to_target: float = nan
@@ -58,6 +66,11 @@ class Figures:
     signal: float = nan
     background: float = nan
     mcd_db: float = nan
+    strength: float = nan
+    jitter: float = nan
+    hnr_db: float = nan
+    f0_correlation: float = nan
+    spread: float = nan
 
 
 @dataclass(frozen=True)
@@ -80,8 +93,10 @@ class Summary:
         Median over them of the distance to the target's median, either way.
     pitched : int
         Recordings that have a pitch.
-    unvoiced, overall, signal, background, mcd_db : float
+    unvoiced, overall, signal, background, mcd_db, strength, jitter, hnr_db, f0_correlation : float
         As in `Figures`.
+    spread : float
+        Median of its distance from 0.
     """
 
     recordings: int
@@ -100,6 +115,11 @@ class Summary:
     signal: float
     background: float
     mcd_db: float
+    strength: float
+    jitter: float
+    hnr_db: float
+    f0_correlation: float
+    spread: float
 
 
 def figures_of(
@@ -111,6 +131,8 @@ def figures_of(
     text: str = "",
     target_f0_hz: float = nan,
     reference: NDArray[np.float64] | None = None,
+    target_voice: Voice | None = None,
+    followed: NDArray[np.float32] | None = None,
 ) -> Figures:
     """Hold what was heard against what should have been.
 
@@ -128,6 +150,10 @@ def figures_of(
         The target's median F0.
     reference : ndarray of float64, shape (frames, cepstra), optional
         Cepstra of a reading of the same sentence.
+    target_voice : Voice, optional
+        Mean and deviation of the target's log-F0.
+    followed : ndarray of float32, optional
+        Contour of the source, where the recording runs along with it.
 
     Returns
     -------
@@ -142,6 +168,14 @@ def figures_of(
     mcd_db = nan
     if reference is not None and heard.cepstra is not None:
         mcd_db = mel_cepstral_distortion(heard.cepstra, reference)
+    strength, jitter, hnr_db = heard.voicing or (nan, nan, nan)
+    correlation = spread = nan
+    if heard.contour is not None:
+        if followed is not None:
+            correlation = f0_correlation(heard.contour, followed)
+        own = voice_of([heard.contour])
+        if own is not None and target_voice is not None:
+            spread = 12 * (own.deviation - target_voice.deviation)
     return Figures(
         to_target=like.to_target,
         to_source=like.to_source,
@@ -158,6 +192,11 @@ def figures_of(
         signal=signal,
         background=background,
         mcd_db=mcd_db,
+        strength=strength,
+        jitter=jitter,
+        hnr_db=hnr_db,
+        f0_correlation=correlation,
+        spread=spread,
     )
 
 
@@ -196,6 +235,11 @@ def summarise(found: Sequence[Figures], seed: int = 0) -> Summary:
         signal=_mean([of.signal for of in found]),
         background=_mean([of.background for of in found]),
         mcd_db=_mean([of.mcd_db for of in found]),
+        strength=_mean([of.strength for of in found]),
+        jitter=_mean([of.jitter for of in found]),
+        hnr_db=_mean([of.hnr_db for of in found]),
+        f0_correlation=_mean([of.f0_correlation for of in found]),
+        spread=_median([abs(of.spread) for of in found]),
     )
 
 

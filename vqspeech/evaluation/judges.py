@@ -18,6 +18,7 @@ from vqspeech.evaluation.cepstra import CEPSTRA, mel_cepstra
 from vqspeech.evaluation.pitch import Pitch, measure_pitch
 from vqspeech.evaluation.quality import Dnsmos, Listeners, Opinion
 from vqspeech.evaluation.voices import Resemblyzer, Vector, Voices
+from vqspeech.evaluation.voicing import Voicing, measure_voicing
 from vqspeech.evaluation.words import (
     PACKAGED,
     Recogniser,
@@ -25,6 +26,7 @@ from vqspeech.evaluation.words import (
     check_whisper,
     packaged_whisper,
 )
+from vqspeech.pitch import track
 
 SPEAKERS, WORDS, PITCH, QUALITY, DISTORTION = "speakers", "words", "pitch", "quality", "distortion"
 JUDGES = (SPEAKERS, WORDS, PITCH, QUALITY, DISTORTION)
@@ -50,7 +52,7 @@ class Judges:
     listeners : Listeners or None
         How good it sounds.
     pitch, distortion : bool
-        Whether F0 is measured, and the mel-cepstral distortion.
+        Whether F0 and voicing are measured, and the mel-cepstral distortion.
     names : mapping of str to str
         What each is, for people, by its name in `JUDGES`.
     """
@@ -89,6 +91,10 @@ class Heard:
         How good it sounds.
     cepstra : ndarray or None
         (frames, cepstra).
+    voicing : Voicing or None
+        How regular its voice is.
+    contour : ndarray or None
+        Its pitch contour.
     """
 
     vector: Vector | None
@@ -96,6 +102,8 @@ class Heard:
     pitch: Pitch | None
     opinion: Opinion | None
     cepstra: NDArray[np.float64] | None
+    voicing: Voicing | None = None
+    contour: NDArray[np.float32] | None = None
 
 
 def check_judges(without: Collection[str], recogniser: Path | None) -> None:
@@ -194,12 +202,17 @@ def listen(
         pitch=measure_pitch(wav, sample_rate) if judges.pitch else None,
         opinion=judges.listeners.judge(wav, sample_rate) if judges.listeners else None,
         cepstra=mel_cepstra(wav, sample_rate) if judges.distortion else None,
+        voicing=measure_voicing(wav, sample_rate) if judges.pitch else None,
+        contour=track(wav, sample_rate) if judges.pitch else None,
     )
 
 
 def _names(without: Collection[str], recogniser: Path | None) -> dict[str, str]:
     """Say what the judges are, with their versions."""
-    names = {PITCH: "pYIN", DISTORTION: f"{CEPSTRA} mel cepstra"}
+    names = {
+        PITCH: f"pYIN; contours by swift-f0 {version('swift-f0')}",
+        DISTORTION: f"{CEPSTRA} mel cepstra",
+    }
     if SPEAKERS not in without:
         names[SPEAKERS] = f"resemblyzer {version('resemblyzer')}"
     if WORDS not in without:

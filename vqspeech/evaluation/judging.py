@@ -19,6 +19,7 @@ from vqspeech.evaluation.pitch import median_f0_hz
 from vqspeech.evaluation.speaking import Spoken, mulaw_round_trip
 from vqspeech.evaluation.trials import PARALLEL, RECONSTRUCTION, Plan, Trial
 from vqspeech.evaluation.voices import Vector, centroid
+from vqspeech.pitch import Voice, track, voice_of
 from vqspeech.progress import Progress
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def judge(
     if not plan.trials:
         return ()
     centroids = _centroids(judges, store, plan)
-    target_f0_hz = _target_pitch(judges, store, plan)
+    target_f0_hz, target_voices = _target_pitch(judges, store, plan)
     sources = {trial.index for trial in plan.trials}
     real = sources | {trial.real for trial in plan.trials if trial.real is not None}
     with Progress(len(real) + len(sources) + len(spoken.wavs), "recordings", "judging") as bar:
@@ -141,6 +142,8 @@ def judge(
                         text=texts.get(row, text),
                         target_f0_hz=target_f0_hz.get(trial.target, nan),
                         reference=None if row == "real" else reference,
+                        target_voice=target_voices.get(trial.target),
+                        followed=None if row == "real" else untouched[trial.index].contour,
                     )
                     for row in ROWS
                     if row in heard
@@ -199,16 +202,22 @@ def _centroids(judges: Judges, store: "PackedStore", plan: Plan) -> dict[str, Ve
     return found
 
 
-def _target_pitch(judges: Judges, store: "PackedStore", plan: Plan) -> dict[str, float]:
-    """Median F0 of each target in its train recordings, Hz."""
+def _target_pitch(
+    judges: Judges, store: "PackedStore", plan: Plan
+) -> tuple[dict[str, float], dict[str, Voice]]:
+    """Median F0 of each target in its train recordings, Hz, and mean and deviation of its log-F0."""
+    medians: dict[str, float] = {}
+    voices: dict[str, Voice] = {}
     if not judges.pitch:
-        return {}
-    found = {}
+        return medians, voices
     targets = sorted({trial.target for trial in plan.trials} & plan.references.keys())
     with Progress(len(targets), "speakers", "learning pitch") as bar:
         for target in targets:
-            wav = np.concatenate([store.wav(index) for index in plan.references[target]])
+            wavs = [store.wav(index) for index in plan.references[target]]
             limit = round(_F0_S * store.sample_rate)
-            found[target] = median_f0_hz(wav[:limit], store.sample_rate)
+            medians[target] = median_f0_hz(np.concatenate(wavs)[:limit], store.sample_rate)
+            voice = voice_of([track(wav, store.sample_rate) for wav in wavs])
+            if voice is not None:
+                voices[target] = voice
             bar.update()
-    return found
+    return medians, voices

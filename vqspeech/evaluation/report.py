@@ -137,6 +137,7 @@ def _figures(of: Figures) -> list[str]:
     for value, text in (
         (of.to_target, "to target {:.2f}"),
         (of.f0_hz, "F0 {:.0f} Hz"),
+        (of.strength, "voicing {:.2f}"),
         (of.overall, "DNSMOS {:.1f}"),
         (of.mcd_db, "distortion {:.1f} dB"),
     ):

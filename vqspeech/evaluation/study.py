@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.analysis.code_cost import CodeCost, CodeNats, code_cost
+from vqspeech.analysis.contour_cost import ContourCost, contour_cost
 from vqspeech.analysis.phoneme_study import (
     PhonemeStudy,
     choose_utterances,
@@ -20,6 +21,7 @@ from vqspeech.evaluation.judges import SPEAKERS, WORDS, Judges
 from vqspeech.evaluation.judging import Group, Judged, group, judge
 from vqspeech.evaluation.speaking import Spoken, speak
 from vqspeech.evaluation.trials import Plan
+from vqspeech.pitch import track
 from vqspeech.progress import Progress
 from vqspeech.sampling import ENGINES, resolve
 from vqspeech.training.validate import HeldOut, held_out, scorable
@@ -68,6 +70,8 @@ class Evaluation:
         As in `Spoken`.
     remarks : tuple of str
         What was left out, and why.
+    contour : ContourCost or None
+        What contours of the split would cost; None of a model that takes no pitch.
     """
 
     model: Mapping[str, object]
@@ -84,6 +88,7 @@ class Evaluation:
     sound_s: float
     took_s: float
     remarks: tuple[str, ...]
+    contour: ContourCost | None = None
 
 
 def evaluate(
@@ -99,6 +104,7 @@ def evaluate(
     codes: bool = True,
     code_nats: CodeNats | None = None,
     phones: bool = True,
+    pitch: str = "source",
 ) -> tuple[Evaluation, Spoken]:
     """Judge a model.
 
@@ -126,6 +132,8 @@ def evaluate(
         What they cost under a learned prior.
     phones : bool
         Whether to hold codes against phone labels.
+    pitch : str
+        Contour of a model that takes pitch: ``source`` or ``predicted``.
 
     Returns
     -------
@@ -141,15 +149,18 @@ def evaluate(
     CorpusError
         When labels cannot be read.
     """
-    engine, mode = resolve(ENGINES, sampling, model.device, model.decoder.pitch is not None)
+    engine, mode = resolve(ENGINES, sampling, model.device)
     remarks = list(plan.remarks)
     likelihood = None
     if likelihood_s > 0 and scorable(store, plan.split, model.speakers):
         likelihood = held_out(model, store, plan.split, likelihood_s)
-    cost = None
+    voiced = model.decoder.pitch is not None
+    cost = contour = None
+    if codes and voiced:
+        contour = study_contours(model, store, plan.split, seed)
     if codes and model.discrete:
         cost = study_codes(model, store, plan.split, code_nats, seed)
-    spoken = speak(model, store, plan, sampling, seed)
+    spoken = speak(model, store, plan, sampling, seed, pitch)
     trials = judge(judges, store, plan, spoken, model.config.levels)
     studies: dict[str, PhonemeStudy] = {}
     if phones and not model.discrete:
@@ -186,6 +197,7 @@ def evaluate(
             "top_p": sampling.top_p,
             "post_filter": sampling.post_filter,
             "seed": seed,
+            **({"pitch": pitch} if voiced else {}),
         },
         measured=measured,
         likelihood=likelihood,
@@ -196,6 +208,7 @@ def evaluate(
         sound_s=spoken.sound_s,
         took_s=spoken.took_s,
         remarks=tuple(remarks),
+        contour=contour,
     )
     return found, spoken
 
@@ -227,11 +240,10 @@ def study_codes(
     CodeCost or None
         None where the corpus has no train split to count on.
     """
-    counted = [int(i) for i in store.indices("train")]
-    if not counted:
+    split_up = _counted_and_scored(model, store, split, seed)
+    if split_up is None:
         return None
-    counted = draw_utterances(counted, store, COUNTED_MINUTES, np.random.default_rng(seed))
-    scored = scorable(store, split, model.speakers) or [int(i) for i in store.indices(split)]
+    counted, scored = split_up
     with Progress(len(counted) + len(scored), "utterances", "codes") as bar:
 
         def encoded(index: int) -> NDArray[np.int64]:
@@ -253,6 +265,35 @@ def study_codes(
         sample_rate=model.sample_rate,
         prior_nats=nats,
     )
+
+
+def _counted_and_scored(
+    model: "Autoencoder", store: "PackedStore", split: str, seed: int
+) -> tuple[list[int], list[int]] | None:
+    counted = [int(i) for i in store.indices("train")]
+    if not counted:
+        return None
+    counted = draw_utterances(counted, store, COUNTED_MINUTES, np.random.default_rng(seed))
+    scored = scorable(store, split, model.speakers) or [int(i) for i in store.indices(split)]
+    return counted, scored
+
+
+def study_contours(
+    model: "Autoencoder", store: "PackedStore", split: str, seed: int = 0
+) -> ContourCost | None:
+    """Say what pitch contours would cost beside codes; arguments and utterances are those of `study_codes`."""
+    split_up = _counted_and_scored(model, store, split, seed)
+    if split_up is None:
+        return None
+    with Progress(sum(map(len, split_up)), "utterances", "contours") as bar:
+
+        def tracked(index: int) -> NDArray[np.float32]:
+            found = track(store.wav(index), store.sample_rate)
+            bar.update()
+            return found
+
+        train, test = ([tracked(index) for index in indices] for indices in split_up)
+    return contour_cost(train, test)
 
 
 def study_phones(

@@ -6,6 +6,7 @@ from math import isnan, log, log2, nan
 from typing import Any
 
 from vqspeech.analysis.code_cost import CodeCost
+from vqspeech.analysis.contour_cost import SYMBOLS, SYMBOLS_PER_S, ContourCost
 from vqspeech.analysis.document import (
     Cell,
     Table,
@@ -34,6 +35,9 @@ CODE_MODELS = {
     "prior": "learned prior",
 }
 
+CONTOUR_MODELS = ("uniform", "unigram", "bigram")
+"""Models of the symbols of a contour."""
+
 _MADE = {RECONSTRUCTION: "reconstruction"}
 _NOTES = {
     RECONSTRUCTION: "Codes of an utterance decoded with its own speaker. Real target: another recording of "
@@ -49,7 +53,9 @@ _READING = {
     WORDS: "Word error: edits over words of the texts, case, punctuation, contractions and numerals made alike; "
     "above 100 % more is heard than was said.",
     PITCH: "F0: median over recordings. From target: median distance to the target's median, in semitones. "
-    "Unvoiced: share of the audible frames.",
+    "Unvoiced: share of the audible frames. Spread from target: distance of the deviation of F0 to the target's, in "
+    "semitones. Voicing: mean over audible frames of the autocorrelation one period on, 0 where there is none. Jitter: "
+    "mean difference of consecutive periods over the mean period. F0 with source: correlation of the logarithms.",
     QUALITY: "DNSMOS: 1 (bad) to 5.",
     DISTORTION: "Mel-cepstral distortion: 24 cepstra of log mel spectra without c0, after warping, frames within "
     "40 dB of the loudest.",
@@ -108,6 +114,8 @@ def tables(found: Evaluation) -> list[Table]:
     laid = [_likelihood(found)] if found.likelihood is not None else []
     if found.codes is not None:
         laid.append(_code_cost(found, found.codes))
+    if found.contour is not None:
+        laid.append(_contour_cost(found, found.contour))
     first = True
     for group in found.groups:
         laid.append(_group(found, group, with_reading=first))
@@ -152,6 +160,7 @@ def to_json(found: Evaluation) -> str:
         "centroids": {"speakers": sorted(plan.references), "left_out": list(plan.short)},
         "likelihood": asdict(found.likelihood) if found.likelihood is not None else None,
         "codes": _codes(found),
+        "contour": _contour(found),
         "groups": [
             {
                 "kind": of.kind,
@@ -233,6 +242,39 @@ def _codes(found: Evaluation) -> dict[str, Any] | None:
     return {"codes": of.codes, "hop": of.hop, "decoder_bits_per_sample": bits, **of.figures(bits)}
 
 
+def _contour(found: Evaluation) -> dict[str, Any] | None:
+    of = found.contour
+    if of is None:
+        return None
+    return {
+        "symbols": of.symbols,
+        **{
+            model: {
+                "bits_per_symbol": getattr(of, model),
+                "bits_per_second": of.bits_per_second(model),
+            }
+            for model in CONTOUR_MODELS
+        },
+    }
+
+
+def _contour_cost(found: Evaluation, of: ContourCost) -> Table:
+    codes, rows = found.codes, {}
+    for model in CONTOUR_MODELS:
+        contour = of.bits_per_second(model)
+        alone = nan if codes is None else codes.bits_per_second(model)
+        rows[CODE_MODELS[model]] = tuple(_number(x, 1) for x in (alone, contour, alone + contour))
+    return Table(
+        "Rate of codes, and of the contour of a source",
+        f"Codes alone are decoded with the contour that they suggest. A conversion that follows its source is of more "
+        f"than codes: here is what its contour would take, sent {SYMBOLS_PER_S} times a second as unvoiced or F0 in "
+        f"half semitones, {SYMBOLS} different symbols, under models fitted on the train split.",
+        ("codes alone, bit/s", "contour, bit/s", "codes with contour, bit/s"),
+        rows,
+        head="model of both",
+    )
+
+
 def _code_cost(found: Evaluation, of: CodeCost) -> Table:
     bits = nan if found.likelihood is None else found.likelihood.bits_per_sample
     figures = of.figures(bits)
@@ -304,6 +346,11 @@ def _cells(found: Evaluation, group: Group, row: str) -> dict[str, Cell]:
         cells["F0"] = Cell(of.f0_hz, f0, beside)
         cells["F0 from target, semitones"] = _number(of.semitones, 1)
         cells["unvoiced"] = Cell(of.unvoiced, percent(of.unvoiced))
+        cells["spread from target, semitones"] = _number(of.spread, 1)
+        cells["voicing"] = _number(of.strength, 2)
+        cells["jitter"] = Cell(of.jitter, percent(of.jitter))
+        cells["harmonics to noise, dB"] = _number(of.hnr_db, 1)
+        cells["F0 with source"] = _number(of.f0_correlation, 2)
     if QUALITY in found.measured:
         cells["DNSMOS"] = _number(of.overall, 2)
         cells["signal"] = _number(of.signal, 2)

@@ -139,7 +139,9 @@ class Decoder(nn.Module):
             else None
         )
 
-    def voiced(self, condition: Tensor, contour: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def with_contour(
+        self, condition: Tensor, contour: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """Add a pitch contour to a condition.
 
         Parameters

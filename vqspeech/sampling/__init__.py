@@ -95,7 +95,7 @@ def draw(
         if length > hop * len(condition):
             raise ValueError(f"{length} samples asked of {len(condition)} frames of {hop} samples")
     device = wavenet.gate_weight.device
-    name, mode = resolve(ENGINES, sampling, device, wavenet.taps is not None)
+    name, mode = resolve(ENGINES, sampling, device)
     periods: list[Tensor | None] = [None] * len(samples)
     if lags is not None:
         periods = [lag.to(device) for lag in lags]

@@ -19,13 +19,20 @@ class Network:
 
 class Sampler:
     def __init__(
-        self, network: Network, hop: int, threads: int, inverse_temperature: float, top_p: float
+        self,
+        network: Network,
+        hop: int,
+        threads: int,
+        inverse_temperature: float,
+        top_p: float,
+        helped: bool = True,
     ) -> None: ...
     def add(
         self,
         frames: NDArray[np.float32],
         uniforms: NDArray[np.float32],
         given: NDArray[np.int32] | None = None,
+        lags: NDArray[np.int64] | None = None,
     ) -> None: ...
     def advance(self, samples: int) -> None: ...
     def drawn(self, stream: int) -> NDArray[np.int32]: ...

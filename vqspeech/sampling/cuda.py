@@ -24,14 +24,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from vqspeech.nn.wavenet import WaveNet
-from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream
+from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream, longest_lag
 from vqspeech.sampling.graph import Block, Graph
 
 MODES = ("bf16", "fp32", "graph")
 """Arithmetics: the kernel with weights in bfloat16, the kernel in float32, a captured graph in float32."""
-
-TAPS = False
-"""Whether it does pitch taps."""
 
 PART = 64
 """Channels of the hidden layer that the kernel works on at a time."""
@@ -39,6 +36,8 @@ PART = 64
 _OLDEST = (8, 0)
 # a product on tensor cores takes no less
 _NARROWEST = 16
+# the kernel counts samples in 32 bits
+_LONGEST_LAG = 2**31 - 1
 # shared memory for what is exchanged between threads, beside a vector of logits for each stream
 _SPARE_BYTES = 4 * 1024
 
@@ -106,9 +105,20 @@ class Kernel:
         Streams that advance together; later ones may drop out.
     sampling : Sampling
         How levels are drawn, with the mode ``bf16`` or ``fp32``.
+    longest : int
+        Samples of the longest pitch period, see `vqspeech.sampling.engine.longest_lag`.
+    shape : Shape, optional
+        How the kernel is cut; one of `SHAPES` by default.
     """
 
-    def __init__(self, wavenet: WaveNet, streams: int, sampling: Sampling) -> None:
+    def __init__(
+        self,
+        wavenet: WaveNet,
+        streams: int,
+        sampling: Sampling,
+        longest: int = 0,
+        shape: Shape | None = None,
+    ) -> None:
         self.sampling, self.levels = sampling, wavenet.levels
         dtype = torch.bfloat16 if sampling.mode == "bf16" else torch.float32
         layers, inputs, gates = wavenet.gate_weight.shape
@@ -117,12 +127,12 @@ class Kernel:
             for size in (gates // 2, inputs // 2, wavenet.skip.out_features, wavenet.levels)
         )
         part = min(PART, skip)
-        taps = wavenet.gate_weight.view(layers, 2, inputs // 2, 2, gates // 2)
-        taps = _pad(taps.permute(0, 1, 3, 4, 2), layers, 2, 2, half, residual)
+        sides = wavenet.gate_weight.view(layers, 2, inputs // 2, 2, gates // 2)
+        sides = _pad(sides.permute(0, 1, 3, 4, 2), layers, 2, 2, half, residual)
         skips = wavenet.skip.weight.view(-1, layers, gates // 2)
-        self.weights = {
+        self.weights: dict[str, Tensor | None] = {
             "embedding": _pad(wavenet.embedding.weight, levels, residual),
-            "gate_weight": taps.to(dtype),
+            "gate_weight": sides.to(dtype),
             "residual_weight": _pad(wavenet.residual_weight.mT, layers, residual, half).to(dtype),
             "residual_bias": _pad(wavenet.residual_bias, layers, residual),
             "skip_weight": _pad(skips.transpose(0, 1), layers, skip, half).to(dtype),
@@ -132,6 +142,8 @@ class Kernel:
             "output_weight": _pad(wavenet.output.weight, levels, skip).to(dtype),
             "output_bias": _pad(wavenet.output.bias, levels),
         }
+        taps = wavenet.taps
+        self.weights["taps"] = None if taps is None else _pad(taps, *taps.shape[:2], residual)
         device = wavenet.gate_weight.device
         multiprocessors, shared = _resources(device)
         # several streams a program need each tile of weights in shared memory, one stream does not
@@ -141,17 +153,20 @@ class Kernel:
             for shape in SHAPES[sampling.mode]
             if shape.streams == 1 or tile + _SPARE_BYTES <= shared
         ]
-        self.shape = next(
+        self.shape = shape or next(
             (shape for shape in shapes if -(-streams // shape.streams) <= multiprocessors),
             shapes[-1],
         )
         rows = self._rows(streams)
         sizes = torch.tensor(wavenet.dilations) + 1
-        self.slots = int(sizes.sum())
+        self.slots, self.span = int(sizes.sum()), longest + 1
         self.state = {
             "rings": torch.stack([sizes.cumsum(0) - sizes, sizes], 1).int().to(device),
             "past": torch.zeros(rows, self.slots, residual, device=device),
             "newest": torch.full((rows,), wavenet.silence, dtype=torch.int32, device=device),
+            "history": None
+            if taps is None
+            else torch.zeros(rows, self.span, dtype=torch.int32, device=device),
         }
         # as many layers on their way as fit: what is loaded n stages ahead needs n - 1 buffers
         layer = (5 * residual + skip) * half * dtype.itemsize
@@ -194,11 +209,16 @@ class Kernel:
         _, frames, layers, gates = block.condition.shape
         condition = block.condition.unflatten(-1, (2, gates // 2))
         half = self.constants["half"]
+        lag = None
+        if block.lag is not None:
+            lag = torch.zeros(len(found), frames, dtype=torch.int32, device=found.device)
+            lag[: len(block.lag)] = block.lag.clamp(0, _LONGEST_LAG)
         warmth, top_p = self.sampling.warmth, self.sampling.top_p
         return {
             **self.weights,
             **self.state,
             "condition": _pad(condition, len(found), frames, layers, 2, half),
+            "lag": lag,
             "given": given,
             "found": found,
             "begin": block.begin,
@@ -207,6 +227,7 @@ class Kernel:
             "first_frame": block.begin // block.hop,
             "frames": frames,
             "slots": self.slots,
+            "span": self.span,
             "count": self.levels,
             "warmth": float(warmth),
             "top_p": float(top_p),
@@ -248,16 +269,22 @@ class _Transfer:
 
 @torch.inference_mode()
 def draw(
-    wavenet: WaveNet, streams: Sequence[Stream], hop: int, sampling: Sampling
+    wavenet: WaveNet,
+    streams: Sequence[Stream],
+    hop: int,
+    sampling: Sampling,
+    shape: Shape | None = None,
 ) -> Iterator[list[Tensor]]:
     """Draw streams, a launch a block; see `vqspeech.sampling.engine.Engine.draw`.
 
-    The next block is launched before the one before it is handed out. Threads are not used.
+    The next block is launched before the one before it is handed out. Threads are not used. `shape` says how the kernel
+    is cut, for who compares speeds; by default it follows from `SHAPES`. The mode ``graph`` has no shapes.
     """
     # longest first: finished streams are at the end, and whole programs of them are not launched
     order = sorted(range(len(streams)), key=lambda i: -len(streams[i].uniforms))
     ranked = [streams[i] for i in order]
-    runner = _runner(wavenet, len(streams), sampling)
+    longest = max(longest_lag(stream.lag, len(stream.uniforms)) for stream in streams)
+    runner = _runner(wavenet, len(streams), sampling, longest, shape)
 
     def scatter(begin: int, transfer: _Transfer) -> list[Tensor]:
         blocks = [torch.empty(0, dtype=torch.int64)] * len(streams)
@@ -270,7 +297,7 @@ def draw(
     for begin in range(0, len(ranked[0].uniforms), BLOCK_SAMPLES):
         begun = [stream for stream in ranked if len(stream.uniforms) > begin]
         length = min(BLOCK_SAMPLES, len(begun[0].uniforms) - begin)
-        block = _block(wavenet, [stream.condition for stream in begun], hop, begin, length)
+        block = _block(wavenet, begun, hop, begin, length)
         numbers = torch.zeros(len(begun), length, pin_memory=block.condition.is_cuda)
         for row, stream in zip(numbers, begun, strict=True):
             piece = stream.uniforms[begin : begin + length]
@@ -294,28 +321,37 @@ def logits(
     lag: Tensor | None = None,
 ) -> Tensor:
     """Logits as `draw` finds them for a stream alone; see `vqspeech.sampling.engine.Engine.logits`."""
-    runner = _runner(wavenet, 1, Sampling(mode=mode))
+    runner = _runner(wavenet, 1, Sampling(mode=mode), longest_lag(lag, len(previous)))
+    stream = Stream(condition, torch.empty(0), lag)
     previous = previous.to(condition.device)[None]
     found = [torch.empty(0, wavenet.levels)]
     for begin in range(0, previous.shape[1], BLOCK_SAMPLES):
         piece = previous[:, begin : begin + BLOCK_SAMPLES]
-        block = _block(wavenet, [condition], hop, begin, piece.shape[1])
+        block = _block(wavenet, [stream], hop, begin, piece.shape[1])
         found.append(runner.force(block, piece)[0].float().cpu())
     return torch.cat(found)
 
 
-def _runner(wavenet: WaveNet, streams: int, sampling: Sampling) -> Runner:
+def _runner(
+    wavenet: WaveNet,
+    streams: int,
+    sampling: Sampling,
+    longest: int = 0,
+    shape: Shape | None = None,
+) -> Runner:
     """What runs a mode."""
-    return (Graph if sampling.mode == "graph" else Kernel)(wavenet, streams, sampling)
+    if sampling.mode == "graph":
+        return Graph(wavenet, streams, sampling, longest)
+    return Kernel(wavenet, streams, sampling, longest, shape)
 
 
-def _block(
-    wavenet: WaveNet, conditions: Sequence[Tensor], hop: int, begin: int, length: int
-) -> Block:
+def _block(wavenet: WaveNet, streams: Sequence[Stream], hop: int, begin: int, length: int) -> Block:
     """Project what a block needs of the conditions: of a long recording the whole takes gigabytes."""
     first, last = begin // hop, -(-(begin + length) // hop)
-    frames = pad_sequence([condition[first:last] for condition in conditions], batch_first=True)
-    return Block(begin, length, hop, wavenet.project(frames))
+    frames = pad_sequence([stream.condition[first:last] for stream in streams], batch_first=True)
+    lags = [stream.lag[first:last] for stream in streams if stream.lag is not None]
+    lag = pad_sequence(lags, batch_first=True) if lags else None
+    return Block(begin, length, hop, wavenet.project(frames), lag)
 
 
 def _resources(device: torch.device) -> tuple[int, int]:

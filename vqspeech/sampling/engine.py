@@ -37,7 +37,8 @@ class Sampling:
     mode : str
         Arithmetic of the engine, one of its ``MODES``, or ``auto`` for the first of them.
     threads : int or None
-        CPU threads; None for as many as this process may use. It does not change what is drawn.
+        CPU threads; None for as many as this process may use, though one for a stream that is alone. It does not
+        change what is drawn.
     post_filter : float
         In [0, 1]: how far the spectrum of what was drawn is moved to the one that the decoder predicts, see
         `vqspeech.postfilter`; without effect where a decoder has no spectral head. 0 is the WaveNet alone.
@@ -99,6 +100,11 @@ class Stream:
 def uniforms(samples: int, seed: int) -> Tensor:
     """Uniform numbers in [0, 1) that decide a stream, float32, (samples,), on the CPU."""
     return torch.rand(samples, generator=torch.Generator().manual_seed(seed))
+
+
+def longest_lag(lag: Tensor | None, samples: int) -> int:
+    """Samples of the longest pitch period of a stream, at most its length, 0 where there is none: levels to be kept."""
+    return 0 if lag is None or not lag.numel() else min(max(int(lag.max()), 0), samples)
 
 
 class Engine(Protocol):
@@ -173,16 +179,8 @@ class Engine(Protocol):
         """
 
 
-def why_not(engine: Engine, device: torch.device, taps: bool = False) -> str | None:
-    """Why an engine cannot run a model that is on `device`, with pitch taps or without; None when it can."""
-    reason = engine.missing(device)
-    if reason is None and taps and not getattr(engine, "TAPS", True):
-        return "it does not do pitch taps yet"
-    return reason
-
-
 def resolve(
-    engines: Mapping[str, Engine], sampling: Sampling, device: torch.device, taps: bool = False
+    engines: Mapping[str, Engine], sampling: Sampling, device: torch.device
 ) -> tuple[str, str]:
     """Decide which engine runs and in which mode.
 
@@ -194,8 +192,6 @@ def resolve(
         What is asked.
     device : torch.device
         Where the model is.
-    taps : bool
-        Whether the WaveNet has pitch taps.
 
     Returns
     -------
@@ -209,7 +205,7 @@ def resolve(
     """
     name = sampling.engine
     if name == "auto":
-        able = [name for name, engine in engines.items() if why_not(engine, device, taps) is None]
+        able = [name for name, engine in engines.items() if engine.missing(device) is None]
         having = [name for name in able if sampling.mode in ("auto", *engines[name].MODES)]
         name = (having or able)[0]
     if name not in engines:
@@ -217,7 +213,7 @@ def resolve(
             f"engine {name!r}: there is no such engine, choose one of auto, {', '.join(engines)}"
         )
     engine = engines[name]
-    reason = why_not(engine, device, taps)
+    reason = engine.missing(device)
     if reason is not None:
         raise ConfigurationError(f"engine {name}: {reason}; choose another, or auto")
     mode = engine.MODES[0] if sampling.mode == "auto" else sampling.mode

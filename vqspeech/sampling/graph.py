@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling
-from vqspeech.sampling.reference import choose
+from vqspeech.sampling.reference import add_taps, choose
 
 
 class Block(NamedTuple):
@@ -23,12 +23,15 @@ class Block(NamedTuple):
         Samples a condition frame.
     condition : Tensor
         (streams, frames, layers, gate_channels), projected, from the frame that has the first step.
+    lag : Tensor or None
+        int64, (streams, frames), for a WaveNet with pitch taps.
     """
 
     begin: int
     length: int
     hop: int
     condition: Tensor
+    lag: Tensor | None = None
 
 
 class Graph:
@@ -44,9 +47,13 @@ class Graph:
         Streams that advance together; later ones may drop out, which saves nothing.
     sampling : Sampling
         How levels are drawn.
+    longest : int
+        Samples of the longest pitch period, see `vqspeech.sampling.engine.longest_lag`.
     """
 
-    def __init__(self, wavenet: WaveNet, streams: int, sampling: Sampling) -> None:
+    def __init__(
+        self, wavenet: WaveNet, streams: int, sampling: Sampling, longest: int = 0
+    ) -> None:
         self.wavenet, self.sampling = wavenet, sampling
         weight = wavenet.gate_weight
         layers, inputs, gates = weight.shape
@@ -59,6 +66,8 @@ class Graph:
         self.condition = weight.new_zeros(layers, streams, gates)
         self.gates = weight.new_zeros(streams, wavenet.skip.in_features)
         self.level = self.dilations.new_zeros(streams)
+        self.history = self.dilations.new_zeros(longest + 1, streams)
+        self.lag = self.dilations.new_zeros(streams)
         self.uniforms = weight.new_zeros(BLOCK_SAMPLES, streams)
         self.levels = self.dilations.new_zeros(BLOCK_SAMPLES, streams)
         self.logits = weight.new_zeros(streams, wavenet.levels)
@@ -92,10 +101,16 @@ class Graph:
         if time == block.begin or time % block.hop == 0:
             frame = block.condition[:, time // block.hop - block.begin // block.hop]
             self.condition[:, : len(frame)] = frame.transpose(0, 1)
+            if block.lag is not None:
+                lag = block.lag[:, time // block.hop - block.begin // block.hop]
+                self.lag[: len(lag)] = lag
 
     def _step(self) -> None:
         net = self.wavenet
         x = F.embedding(self.level, net.embedding.weight)
+        if net.taps is not None:
+            self.history.index_copy_(0, self.time % len(self.history), self.level[None])
+            x = add_taps(net, x, self.history, self.time, self.lag)
         slots = self.starts + self.time % self.dilations
         # all past taps at once: none depends on this step
         past = self.past.index_select(0, slots)

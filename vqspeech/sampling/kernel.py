@@ -82,9 +82,12 @@ def choose(logits, uniform, warmth, top_p, greedy: tl.constexpr, narrow: tl.cons
     return tl.minimum(tl.min(first, -1, keep_dims=True), last)
 
 
-@triton.jit(do_not_specialize=["begin", "length", "hop", "first_frame", "frames", "slots", "count"])
+@triton.jit(
+    do_not_specialize=["begin", "length", "hop", "first_frame", "frames", "slots", "span", "count"]
+)
 def steps(
     embedding,  # (levels, residual), float32
+    taps,  # (3, count + 1, residual), float32; None without pitch taps
     gate_weight,  # (layers, past | now, filter | gate, half, residual)
     residual_weight,  # (layers, residual, half)
     residual_bias,  # (layers, residual), float32
@@ -97,7 +100,9 @@ def steps(
     rings,  # int32, (layers, 2): first slot and number of slots
     past,  # float32, (streams, slots, residual)
     newest,  # int32, (streams,): the level before the next
+    history,  # int32, (streams, span): the level before each sample, a ring for pitch taps
     condition,  # float32, (streams, frames, layers, filter | gate, half)
+    lag,  # int32, (streams, frames): samples of a pitch period
     given,  # levels before each sample, int32, (streams, length); or uniform numbers, float32
     found,  # logits, float32, (streams, length, count); or levels, int32, (streams, length)
     begin,
@@ -106,6 +111,7 @@ def steps(
     first_frame,
     frames,
     slots,
+    span,
     count,
     warmth,
     top_p,
@@ -124,6 +130,7 @@ def steps(
     """Advance by `length` samples from time `begin`.
 
     With `forced` the levels are given and the logits found, else uniform numbers are given and levels found.
+    See `vqspeech.nn.wavenet.WaveNet.embed` for pitch taps; no slot of their ring is both read and written in a step.
 
     A ring has one slot more than its layer's dilation, so within a step no slot is both read and written, and
     loads of later layers may overtake stores. From one step to the next the threads of a program wait for each
@@ -152,6 +159,19 @@ def steps(
         if forced:
             level = tl.load(given + stream * length + step)
         x = tl.load(embedding + level * residual + r)
+        if taps is not None:
+            period = tl.load(lag + stream * frames + time // hop - first_frame)
+            for tap in tl.static_range(3):
+                # no period, or a sample before the first, is the last row
+                place = time - period + tap
+                there = (period >= 2) & (place > 0)
+                # the newest level is not in the ring yet
+                older = there & (place < time)
+                row = tl.load(history + stream * span + place % span, mask=older, other=0)
+                row = tl.where(place < time, row, level)
+                row = tl.where(there, row, count) + tap * (count + 1)
+                x += tl.load(taps + row * residual + r)
+            tl.store(history + stream * span + time % span, level)
         frame = (time // hop - first_frame) * layers
         skipped = tl.zeros((stream + s).shape, tl.float32)
         for layer in tl.range(0, layers, num_stages=stages):

@@ -6,7 +6,7 @@ levels that are given: of logits as they are, of distributions in nats, computed
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,16 +44,19 @@ class Case(NamedTuple):
         Streams that are drawn together.
     threads : int
         CPU threads that the engine may use.
+    pitch_taps : bool
+        Whether the WaveNet has pitch taps.
     """
 
     engine: str
     mode: str
     streams: int
     threads: int
+    pitch_taps: bool = False
 
 
 BASELINE = Case("reference", "fp32", 1, 1)
-"""What every speed is shown beside."""
+"""What every speed is shown beside, with pitch taps where no WaveNet is without them."""
 
 LOADS = {
     "native": ((1, 1), (6, 1), (1, 2), (12, 2)),
@@ -86,6 +89,11 @@ class Subject:
     hop: int
     sample_rate: int
     lag: Tensor | None = None
+
+    @property
+    def pitch_taps(self) -> bool:
+        """Whether the WaveNet has pitch taps."""
+        return self.wavenet.taps is not None
 
     def cover(self, samples: int) -> Tensor:
         """The condition of as many frames as hold `samples` samples, (frames, condition_channels)."""
@@ -143,7 +151,7 @@ class Row:
 
     Attributes
     ----------
-    engine, mode, streams, threads
+    engine, mode, streams, threads, pitch_taps
         See `Case`.
     samples_per_s : float
         Of all streams together.
@@ -159,6 +167,7 @@ class Row:
     mode: str
     streams: int
     threads: int
+    pitch_taps: bool
     samples_per_s: float
     x_real_time: float
     x_reference: float
@@ -167,20 +176,27 @@ class Row:
     delta_nll_nats: float
 
 
-def reference_subject(device: torch.device | str = "cpu") -> Subject:
+def reference_subject(device: torch.device | str = "cpu", *, pitch_taps: bool = False) -> Subject:
     """Make a WaveNet of the reference size, with random weights that are always the same.
 
     256 levels, 20 layers of dilations 2 x (1 ... 512), 64 residual, 128 gate, 256 skip and 128 condition channels,
-    100 frames a second at 16 kHz: 864,256 multiply-adds a sample, the condition's left out.
+    100 frames a second at 16 kHz: 864,256 multiply-adds a sample, the condition's left out. With pitch taps all else is
+    the same, and about three frames of five have a lag, of 40 to 266 samples: 60 to 400 Hz.
     """
+    dilations = [2**i for i in range(10)] * 2
+    lag = None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        wavenet = WaveNet(256, [2**i for i in range(10)] * 2, 64, 128, 256, 128).eval()
+        wavenet = WaveNet(256, dilations, 64, 128, 256, 128, pitch_taps=pitch_taps).eval()
         condition = torch.randn(256, 128)
+        if wavenet.taps is not None:
+            torch.nn.init.normal_(wavenet.taps, std=0.3)
+            voiced = torch.rand(256) < 0.6
+            lag = torch.where(voiced, torch.randint(40, 267, (256,)), 0).to(device)
     with torch.no_grad():
         # as sure of a sample as a trained one, 2.6 nats: nearly equal logits would be exact in any arithmetic
         wavenet.output.weight.mul_(64)
-    return Subject(wavenet.to(device), condition.to(device), hop=160, sample_rate=16_000)
+    return Subject(wavenet.to(device), condition.to(device), 160, 16_000, lag)
 
 
 def plan(
@@ -190,8 +206,9 @@ def plan(
     modes: Sequence[str] = (),
     streams: Sequence[int] = (),
     threads: Sequence[int] = (),
+    pitch_taps: Sequence[bool] = (False,),
 ) -> list[Case]:
-    """List what is to be timed, `BASELINE` always among it.
+    """List what is to be timed, `BASELINE` always among it, with the first of `pitch_taps`.
 
     Parameters
     ----------
@@ -205,6 +222,8 @@ def plan(
         Every pair of them is timed. Where neither is given it is the `LOADS` with as many threads as may be used;
         where one is, the other takes the numbers that occur there. Threads are nothing to an engine whose
         `LOADS` never have more than one.
+    pitch_taps : sequence of bool
+        Whether there are WaveNets without pitch taps, and with them; each case comes with every one.
 
     Raises
     ------
@@ -220,13 +239,15 @@ def plan(
             having = "; ".join(f"{name} has {', '.join(ENGINES[name].MODES)}" for name in names)
             raise ConfigurationError(f"mode {mode!r}: {having}")
     cases = [
-        Case(name, mode, *load)
+        Case(name, mode, *load, taps)
         for name in dict.fromkeys(names)
         for mode in ENGINES[name].MODES
         if not modes or mode in modes
         for load in _loads(name, streams, threads)
+        for taps in pitch_taps
     ]
-    return cases if BASELINE in cases else [*cases, BASELINE]
+    baseline = BASELINE._replace(pitch_taps=pitch_taps[0])
+    return cases if baseline in cases else [*cases, baseline]
 
 
 def _loads(
@@ -290,7 +311,7 @@ def length(samples_per_s: float, streams: int, seconds: float) -> int:
 
 
 def speeds(
-    subject: Subject,
+    subjects: Mapping[bool, Subject],
     cases: Sequence[Case],
     *,
     rounds: int,
@@ -301,8 +322,8 @@ def speeds(
 
     Parameters
     ----------
-    subject : Subject
-        What is measured.
+    subjects : mapping
+        What is measured, a `Subject` by whether it has pitch taps.
     cases : sequence of Case
         How.
     rounds : int
@@ -319,7 +340,7 @@ def speeds(
     """
 
     def timed(case: Case, samples: int) -> float:
-        found = speed(subject, case, samples)
+        found = speed(subjects[case.pitch_taps], case, samples)
         tick()
         return found
 
@@ -414,24 +435,24 @@ def own_passage(subject: Subject, samples: int) -> Passage:
 
 
 def measure(
-    subject: Subject,
+    subjects: Mapping[bool, Subject],
     cases: Sequence[Case],
-    passages: Sequence[Passage],
+    passages: Mapping[bool, Sequence[Passage]],
     *,
     rounds: int,
     seconds: float,
     tick: Callable[[], None],
 ) -> list[Row]:
-    """Measure speeds of cases and, once for each engine and mode, accuracy.
+    """Measure speeds of cases and, once for each engine, mode and WaveNet, accuracy.
 
     Parameters
     ----------
-    subject : Subject
-        What is measured.
+    subjects : mapping
+        What is measured, a `Subject` by whether it has pitch taps.
     cases : sequence of Case
-        How; `BASELINE` is among them.
-    passages : sequence of Passage
-        What accuracy is measured on.
+        How; `BASELINE` is among them, as `plan` says.
+    passages : mapping
+        What accuracy of each subject is measured on.
     rounds, seconds
         See `speeds`.
     tick : callable
@@ -443,23 +464,25 @@ def measure(
         One for each case, in their order.
     """
     rates = dict(
-        zip(cases, speeds(subject, cases, rounds=rounds, seconds=seconds, tick=tick), strict=True)
+        zip(cases, speeds(subjects, cases, rounds=rounds, seconds=seconds, tick=tick), strict=True)
     )
+    baseline = BASELINE if BASELINE in rates else BASELINE._replace(pitch_taps=True)
     accuracies = {}
-    for engine, mode in dict.fromkeys((case.engine, case.mode) for case in cases):
-        accuracies[engine, mode] = accuracy(
-            subject.wavenet, subject.hop, ENGINES[engine], mode, passages
+    for engine, mode, taps in dict.fromkeys(map(_arithmetic, cases)):
+        subject = subjects[taps]
+        accuracies[engine, mode, taps] = accuracy(
+            subject.wavenet, subject.hop, ENGINES[engine], mode, passages[taps]
         )
         tick()
     rows = []
     for case, rate in rates.items():
-        error = accuracies[case.engine, case.mode]
+        error = accuracies[_arithmetic(case)]
         rows.append(
             Row(
                 *case,
                 samples_per_s=rate,
-                x_real_time=rate / subject.sample_rate,
-                x_reference=rate / rates[BASELINE],
+                x_real_time=rate / subjects[case.pitch_taps].sample_rate,
+                x_reference=rate / rates[baseline],
                 max_abs_dlogit=error.max_abs_dlogit,
                 kl_nats=error.kl_nats,
                 delta_nll_nats=error.delta_nll_nats,
@@ -470,4 +493,8 @@ def measure(
 
 def pieces(cases: Sequence[Case], rounds: int) -> int:
     """Pieces of work that `measure` counts."""
-    return (rounds + 1) * len(cases) + len({(case.engine, case.mode) for case in cases})
+    return (rounds + 1) * len(cases) + len(set(map(_arithmetic, cases)))
+
+
+def _arithmetic(case: Case) -> tuple[str, str, bool]:
+    return case.engine, case.mode, case.pitch_taps

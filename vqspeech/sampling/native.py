@@ -24,9 +24,6 @@ else:
 MODES = ("bf16", "fp32", "int8")
 """Weights as bf16 (activations and sums in fp32), all in fp32, or weights of 8 and activations of 16 bits."""
 
-TAPS = False
-"""Whether it does pitch taps."""
-
 
 def missing(device: torch.device) -> str | None:
     """Why the engine cannot run, whatever device the model is on; None when it can."""
@@ -37,6 +34,10 @@ def missing(device: torch.device) -> str | None:
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().to("cpu", torch.float32).contiguous().numpy()
+
+
+def _lags(lag: Tensor | None) -> np.ndarray | None:
+    return None if lag is None else lag.cpu().numpy()
 
 
 def pack(wavenet: WaveNet, mode: str, instructions: str = "best") -> "_native.Network":
@@ -70,6 +71,8 @@ def pack(wavenet: WaveNet, mode: str, instructions: str = "best") -> "_native.Ne
         "condition": wavenet.condition.weight,
         "condition_bias": wavenet.condition.bias,
     }
+    if wavenet.taps is not None:
+        arrays["taps"] = wavenet.taps
     return _native.Network(
         {name: _array(tensor) for name, tensor in arrays.items()},
         wavenet.dilations,
@@ -82,16 +85,21 @@ def pack(wavenet: WaveNet, mode: str, instructions: str = "best") -> "_native.Ne
 def draw(
     wavenet: WaveNet, streams: Sequence[Stream], hop: int, sampling: Sampling
 ) -> Iterator[list[Tensor]]:
-    """Draw streams on threads, up to six in lockstep on each; see `vqspeech.sampling.engine.Engine`."""
+    """Draw streams on threads, up to six in lockstep on each; see `vqspeech.sampling.engine.Engine`.
+
+    A stream that is alone has one thread, unless more were asked for: a second one gains little where the other core
+    is idle, and costs more than twice the time where it is not.
+    """
     sampler = _native.Sampler(
         pack(wavenet, sampling.mode),
         hop,
         sampling.threads or usable_threads(),
         1 / sampling.warmth if sampling.warmth > 0 else -1.0,
         sampling.top_p,
+        helped=sampling.threads is not None,
     )
     for stream in streams:
-        sampler.add(_array(stream.condition), stream.uniforms.numpy())
+        sampler.add(_array(stream.condition), stream.uniforms.numpy(), lags=_lags(stream.lag))
     drawn = [torch.from_numpy(sampler.drawn(i)) for i in range(len(streams))]
     done = [0] * len(streams)
     while any(time < len(levels) for time, levels in zip(done, drawn, strict=True)):
@@ -115,6 +123,11 @@ def logits(
 ) -> Tensor:
     """Logits of one stream whose levels are given; see `vqspeech.sampling.engine.Engine`."""
     sampler = _native.Sampler(pack(wavenet, mode), hop, threads, -1.0, 1.0)
-    sampler.add(_array(condition), torch.zeros(len(previous)).numpy(), previous.cpu().numpy())
+    sampler.add(
+        _array(condition),
+        torch.zeros(len(previous)).numpy(),
+        previous.cpu().numpy(),
+        _lags(lag),
+    )
     sampler.advance(len(previous))
     return torch.from_numpy(sampler.logits(0))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from vqspeech.nn.wavenet import SHORTEST_LAG, WaveNet
-from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream
+from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream, longest_lag
 
 MODES = ("fp32",)
 """Arithmetics: that of the weights."""
@@ -30,7 +30,7 @@ class Cache:
     streams : int
         Streams that advance together.
     longest : int
-        Samples of the longest pitch period, 0 without pitch taps: so far back are levels kept.
+        Samples of the longest pitch period, see `longest_lag`: so far back are levels kept.
     """
 
     def __init__(self, wavenet: WaveNet, streams: int, longest: int = 0) -> None:
@@ -38,7 +38,6 @@ class Cache:
         channels = wavenet.embedding.embedding_dim
         weight = wavenet.gate_weight
         self.past = [weight.new_zeros(d, streams, channels) for d in wavenet.dilations]
-        # that of step s is in slot s % len
         self.levels = torch.zeros(longest + 1, streams, dtype=torch.int64, device=weight.device)
         self.gates = weight.new_empty(streams, wavenet.skip.in_features)
         self.slices = self.gates.chunk(len(wavenet.dilations), 1)
@@ -56,18 +55,6 @@ class Cache:
         self.gates = self.gates[:streams].contiguous()
         self.slices = self.gates.chunk(len(self.past), 1)
 
-    def _taps(self, previous: Tensor, lag: Tensor, table: Tensor) -> list[Tensor]:
-        """Embeddings of the levels one period ago, (streams, channels) each; see `WaveNet.embed`."""
-        slots = len(self.levels)
-        self.levels[self.time % slots] = previous
-        found = []
-        for tap, rows in enumerate(table):
-            place = self.time - lag + tap
-            there = (lag >= SHORTEST_LAG) & (place > 0)
-            level = self.levels.gather(0, torch.where(there, place % slots, 0)[None])[0]
-            found.append(F.embedding(torch.where(there, level, self.wavenet.levels), rows))
-        return found
-
     def step(self, previous: Tensor, conditions: list[Tensor], lag: Tensor | None = None) -> Tensor:
         """Advance by one sample.
 
@@ -78,7 +65,7 @@ class Cache:
         conditions : list of Tensor
             For each layer, (streams, gate_channels).
         lag : Tensor, optional
-            int64, (streams,): samples of a pitch period, at most `longest`; for a WaveNet with pitch taps.
+            int64, (streams,): samples of a pitch period; for a WaveNet with pitch taps.
 
         Returns
         -------
@@ -87,9 +74,9 @@ class Cache:
         """
         net = self.wavenet
         x = F.embedding(previous, net.embedding.weight)
-        if net.taps is not None and lag is not None:
-            for tap in self._taps(previous, lag, net.taps):
-                x = x + tap
+        if lag is not None:
+            self.levels[self.time % len(self.levels)] = previous
+            x = add_taps(net, x, self.levels, self.time, lag)
         last = len(self.past) - 1
         for layer, ring in enumerate(self.past):
             slot = ring[self.time % len(ring)]
@@ -104,6 +91,38 @@ class Cache:
         self.time += 1
         hidden = F.relu(net.hidden(F.relu(net.skip(self.gates))))
         return net.output(hidden)
+
+
+def add_taps(
+    wavenet: WaveNet, x: Tensor, levels: Tensor, time: int | Tensor, lag: Tensor
+) -> Tensor:
+    """Add the embeddings of the levels one pitch period ago, see `WaveNet.embed`.
+
+    Parameters
+    ----------
+    wavenet : WaveNet
+        With pitch taps or without: then x is returned.
+    x : Tensor
+        (streams, channels).
+    levels : Tensor
+        int64, (slots, streams): a ring that has the level before sample s in slot ``s % slots``, up to this sample, and
+        as many slots as the longest lag within the past and one more.
+    time : int or Tensor
+        Of this sample, (1,) as a tensor.
+    lag : Tensor
+        int64, (streams,).
+
+    Returns
+    -------
+    Tensor
+        (streams, channels).
+    """
+    for tap, table in enumerate(() if wavenet.taps is None else wavenet.taps):
+        place = time - lag + tap
+        there = (lag >= SHORTEST_LAG) & (place > 0)
+        level = levels.gather(0, torch.where(there, place % len(levels), 0)[None])[0]
+        x = x + F.embedding(torch.where(there, level, wavenet.levels), table)
+    return x
 
 
 def choose(logits: Tensor, uniform: Tensor, warmth: float, top_p: float = 1.0) -> Tensor:
@@ -186,7 +205,8 @@ class Lockstep:
     ) -> None:
         self.wavenet, self.streams, self.hop, self.sampling = wavenet, streams, hop, sampling
         self.lengths = [len(stream.uniforms) for stream in streams]
-        self.cache = Cache(wavenet, len(streams), max(_longest(s.lag) for s in streams))
+        longest = max(longest_lag(s.lag, len(s.uniforms)) for s in streams)
+        self.cache = Cache(wavenet, len(streams), longest)
         device = wavenet.gate_weight.device
         self.previous = torch.full((len(streams),), wavenet.silence, device=device)
 
@@ -236,10 +256,6 @@ class Lockstep:
         return [row[:end].clone() for row, end in zip(drawn.T.cpu(), ends, strict=True)]
 
 
-def _longest(lag: Tensor | None) -> int:
-    return 0 if lag is None or not lag.numel() else int(lag.max())
-
-
 @torch.inference_mode()
 def draw(
     wavenet: WaveNet, streams: Sequence[Stream], hop: int, sampling: Sampling
@@ -271,7 +287,7 @@ def logits(
     lag: Tensor | None = None,
 ) -> Tensor:
     """Logits from cached steps, those that `draw` takes; see `vqspeech.sampling.engine.Engine.logits`."""
-    cache = Cache(wavenet, 1, _longest(lag))
+    cache = Cache(wavenet, 1, longest_lag(lag, len(previous)))
     previous = previous.to(condition.device)
     found = torch.empty(len(previous), wavenet.levels)
     with one_thread():

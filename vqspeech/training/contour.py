@@ -1,4 +1,4 @@
-"""Pitch in training: contours as worn as those of a conversion may be, and the loss of the head that predicts them."""
+"""Pitch in training: contours with the errors that those of a conversion may have, and the loss of the head."""
 
 import torch
 from torch import Tensor
@@ -10,14 +10,14 @@ from vqspeech.nn.spectral import masked_mean
 WEIGHT = 0.1
 """Of the pitch head's loss beside the likelihood; without likelihood it is 1."""
 
-PREDICTED, UNVOICED, OCTAVE = 0.3, 0.05, 0.05
+PREDICTED, UNVOICED, OCTAVE = 0.15, 0.03, 0.03
 """Shares of recordings with the predicted contour, with none, and with one an octave off; others have their own."""
 
 JITTER = 0.01
 """Largest standard deviation, in octaves, of what is added to log-F0 frame by frame, and of what is added to all."""
 
 
-def worn(contour: Tensor, predicted: Tensor) -> Tensor:
+def degraded(contour: Tensor, predicted: Tensor) -> Tensor:
     """Exchange or disturb contours, so that the WaveNet learns to live with wrong ones.
 
     Parameters

@@ -19,7 +19,7 @@ from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.jitter import jitter
 from vqspeech.nn.spectral import SpectralHead, SpectralLoss
 from vqspeech.nn.vimco import multi_sample
-from vqspeech.training.contour import WEIGHT, pitch_loss, worn
+from vqspeech.training.contour import WEIGHT, degraded, pitch_loss
 from vqspeech.training.perturb import Perturbation
 
 
@@ -180,8 +180,10 @@ class Objective(nn.Module):
         found = pitch.predict(condition)
         return pitch_loss(pitch, found, batch.contour, batch.speaker, self._mask(batch))
 
-    def _voiced(self, condition: Tensor, batch: Batch | CodedBatch) -> tuple[Tensor, Tensor | None]:
-        """Condition with a contour, worn for training, and its lags; rows as in `condition`."""
+    def _with_contour(
+        self, condition: Tensor, batch: Batch | CodedBatch
+    ) -> tuple[Tensor, Tensor | None]:
+        """Condition with a contour, degraded for training, and its lags; rows as in `condition`."""
         pitch = self.model.decoder.pitch
         if pitch is None:
             return condition, None
@@ -189,8 +191,8 @@ class Objective(nn.Module):
         with torch.no_grad():
             speaker = batch.speaker.repeat(draws)
             predicted = pitch.contour(pitch.predict(condition), speaker)
-            contour = worn(batch.contour.repeat(draws, 1), predicted)
-        return self.model.decoder.voiced(condition, contour)
+            contour = degraded(batch.contour.repeat(draws, 1), predicted)
+        return self.model.decoder.with_contour(condition, contour)
 
     def _mask(self, batch: Batch | CodedBatch) -> Tensor:
         """Which frames have recording in them: bool, (batch, frames)."""
@@ -240,7 +242,7 @@ class Objective(nn.Module):
             crop // decoder.condition_hop, device=levels.device
         )
         kept = self._scored(crop, levels.device)
-        condition, lag = self._voiced(condition, batch)
+        condition, lag = self._with_contour(condition, batch)
         logits = decoder.wavenet(
             previous[rows, samples],
             condition[rows, frames],

@@ -3,6 +3,7 @@
 The data and the jitter of a step follow from (seed, step), so no generator's state is kept.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,12 +92,13 @@ def save_state(state: State, path: Path) -> None:
         "average": state.average.state_dict(),
         **{name: getattr(state, name) for name in COUNTS},
     }
+    # In memory first: of a full disk torch says that a position is unexpected.
+    packed = io.BytesIO()
+    torch.save(content, packed)
     try:
-        write_atomically(path, lambda file: torch.save(content, file))
-    except RuntimeError as error:
-        # what torch makes of a full disk
-        reason = " ".join(str(error).split())
-        raise ModelFileError(f"{path}: could not be written ({reason})") from None
+        write_atomically(path, lambda file: file.write_bytes(packed.getbuffer()))
+    except OSError as error:
+        raise ModelFileError(f"{path}: could not be written ({error.strerror})") from None
 
 
 def _first_misfit(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
@@ -114,7 +116,7 @@ def _first_misfit(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str 
 
 
 def load_state(state: State, path: Path) -> None:
-    """Fill a state from a file, or leave it as it was.
+    """Fill a state from a file, or leave it as it was where the file is another run's.
 
     Raises
     ------
@@ -177,13 +179,33 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def fill_state(state: State, content: Mapping[str, Any], path: Path) -> None:
-    """Fill a state with what was read, or leave it as it was.
+    """Fill a state with what was read.
 
     Raises
     ------
     ModelFileError
-        It belongs to another configuration.
+        It belongs to another configuration, and the state is as it was; or it contradicts itself, and the state is not
+        to be used.
     """
+    try:
+        _fill(state, content, path)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # what torch makes of optimizers and averages of another shape
+        reason = " ".join(str(error).split())
+        raise ModelFileError(
+            f"{path}: a training state that contradicts itself ({reason})"
+        ) from None
+
+
+def _fill(state: State, content: Mapping[str, Any], path: Path) -> None:
+    """Put values that are all there into a state; those of another run are refused before any is moved."""
     speakers = list(state.objective.model.speakers)
     if content["speakers"] != speakers:
         raise ModelFileError(
@@ -198,4 +220,7 @@ def fill_state(state: State, content: Mapping[str, Any], path: Path) -> None:
         optimizer.load_state_dict(values)
     state.average.load_state_dict(content["average"])
     for name in COUNTS:
+        found, expected = type(content[name]), type(getattr(state, name))
+        if found is not expected and {found, expected} != {int, float}:
+            raise TypeError(f"{name} is {content[name]!r}")
         setattr(state, name, content[name])

@@ -17,6 +17,7 @@ namespace {
 
 using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
 using Levels = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
+using Lags = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
 
 [[noreturn]] void refuse(const std::string& what) {
     throw std::invalid_argument(what);
@@ -62,6 +63,8 @@ struct PyNetwork {
         if (L < 1 || w.levels < 1 || R < 1 || H < 1 || S < 1 || silence < 0 || silence >= w.levels)
             refuse("a size is below 1, or silence is no level");
         w.embedding = checked(arrays, "embedding", {w.levels, R}, kept);
+        if (arrays.contains("taps"))
+            w.taps = checked(arrays, "taps", {kTaps, w.levels + 1, R}, kept);
         w.gate = checked(arrays, "gate", {L, 2 * R, 2 * H}, kept);
         w.residual_weight = checked(arrays, "residual", {L - 1, H, R}, kept);
         w.residual_bias = checked(arrays, "residual_bias", {L - 1, R}, kept);
@@ -87,23 +90,28 @@ struct PyNetwork {
 class PySampler {
   public:
     PySampler(const PyNetwork& network, int hop, int threads, double inverse_temperature,
-              double top_p)
+              double top_p, bool helped)
         : network_(network.network),
           hop_(hop),
           choice_{static_cast<float>(inverse_temperature), static_cast<float>(top_p)},
-          sampler_(*network_, *network.loops, threads) {
+          sampler_(*network_, *network.loops, threads, helped) {
         if (hop < 1) refuse("hop is below 1");
     }
 
-    void add(const Floats& frames, const Floats& uniforms, const std::optional<Levels>& given) {
+    void add(const Floats& frames, const Floats& uniforms, const std::optional<Levels>& given,
+             const std::optional<Lags>& lags) {
         if (frames.ndim() != 2 || frames.shape(1) != network_->condition_channels)
             refuse("frames are not (frames, condition channels)");
         const auto samples = uniforms.size();
         if (samples > frames.shape(0) * hop_) refuse("more samples than the frames cover");
-        Kept kept{frames, uniforms, Levels(samples), Levels(0), Floats(0)};
+        if (lags.has_value() != (network_->taps != nullptr))
+            refuse("lags go with pitch taps and with nothing else");
+        if (lags && lags->size() != frames.shape(0)) refuse("not as many lags as frames");
+        Kept kept{frames, uniforms, Levels(samples), Levels(0), Floats(0), lags.value_or(Lags(0))};
         Task task{};
         task.frames = kept.frames.data();
         task.hop = hop_;
+        if (lags) task.lags = kept.lags.data();
         task.uniforms = kept.uniforms.data();
         task.drawn = kept.drawn.mutable_data();
         task.samples = samples;
@@ -140,6 +148,7 @@ class PySampler {
         Floats frames, uniforms;
         Levels drawn, given;
         Floats logits;
+        Lags lags;
     };
     std::shared_ptr<const Network> network_;
     int hop_;
@@ -161,10 +170,11 @@ PYBIND11_MODULE(_native, m) {
              py::arg("arrays"), py::arg("dilations"), py::arg("silence"), py::arg("mode"),
              py::arg("instructions") = "best");
     py::class_<PySampler>(m, "Sampler")
-        .def(py::init<const PyNetwork&, int, int, double, double>(), py::arg("network"),
-             py::arg("hop"), py::arg("threads"), py::arg("inverse_temperature"), py::arg("top_p"))
+        .def(py::init<const PyNetwork&, int, int, double, double, bool>(), py::arg("network"),
+             py::arg("hop"), py::arg("threads"), py::arg("inverse_temperature"), py::arg("top_p"),
+             py::arg("helped") = true)
         .def("add", &PySampler::add, py::arg("frames"), py::arg("uniforms"),
-             py::arg("given") = py::none())
+             py::arg("given") = py::none(), py::arg("lags") = py::none())
         .def("advance", &PySampler::advance, py::arg("samples"))
         .def("drawn", &PySampler::drawn, py::arg("stream"))
         .def("logits", &PySampler::logits, py::arg("stream"))

@@ -16,6 +16,8 @@ constexpr int kPanelRows =
 constexpr int kTileRows = 16;      // panels have a multiple of this many rows
 constexpr int kBlockColumns = 32;  // depths are a multiple of this
 constexpr int kTileWeights = kTileRows * kBlockColumns;
+constexpr int kTaps = 3;         // levels around one pitch period ago
+constexpr int kShortestLag = 2;  // the newest of its taps is the newest level there is
 constexpr int kLanes = 6;  // streams, or moments of one stream, that share one load of a weight
 
 enum class Mode { fp32, bf16, int8 };
@@ -43,6 +45,7 @@ struct Weights {
     int levels, residual, half, skip, condition, silence;
     std::vector<int> dilations;
     const float* embedding;         // (levels, R)
+    const float* taps;              // (kTaps, levels + 1, R), or none
     const float* gate;              // (L, 2 R, 2 H): past first
     const float* residual_weight;   // (L - 1, H, R)
     const float* residual_bias;     // (L - 1, R)
@@ -67,6 +70,7 @@ class Network {
     Matrix skip_matrix, hidden_matrix, output_matrix;
     Matrix condition_matrix;  // fp32 in every mode: it is used once a frame
     const float* embedding;   // (levels, residual)
+    const float* taps;        // (kTaps, levels + 1, residual), or none
     const float *skip_bias, *hidden_bias, *output_bias, *condition_bias;
     size_t value_bytes() const { return mode == Mode::int8 ? sizeof(int16_t) : sizeof(float); }
 

@@ -108,6 +108,15 @@ const float* copy(Arena& arena, const float* source, int given, int length, floa
     return place;
 }
 
+const float* copy_rows(Arena& arena, const float* source, int rows, int given, int length) {
+    const float* first = nullptr;
+    for (int row = 0; row < rows; ++row) {
+        const float* place = copy(arena, source + row * size_t(given), given, length);
+        if (row == 0) first = place;
+    }
+    return first;
+}
+
 // Row of a gate matrix to row of the model, or -1: eight rows of the filter alternate with eight of
 // the gate.
 int gate_row(int row, int half) {
@@ -169,17 +178,14 @@ void lay_out(Network& net, const Weights& w, Arena& arena) {
             return inside ? gate_factor(row) * w.condition_weight[at] : 0.f;
         });
     float* bias = arena.take<float>(L * 2 * half);
-    float* embedding = arena.take<float>(static_cast<size_t>(w.levels) * net.residual);
     net.condition_bias = bias;
-    net.embedding = embedding;
+    net.embedding = copy_rows(arena, w.embedding, w.levels, R, net.residual);
+    net.taps = w.taps ? copy_rows(arena, w.taps, kTaps * (w.levels + 1), R, net.residual) : nullptr;
     if (arena.counts_only()) return;
     for (int row = 0; row < L * 2 * half; ++row) {
         const int from = condition_row(row);
         bias[row] = from < 0 ? 0.f : gate_factor(row) * w.condition_bias[from];
     }
-    for (int level = 0; level < w.levels; ++level)
-        for (int k = 0; k < net.residual; ++k)
-            *embedding++ = k < R ? w.embedding[level * size_t(R) + k] : 0.f;
 }
 
 }  // namespace

@@ -51,13 +51,30 @@ struct Steps {
         s.x_scale = narrow(s.x.as<float>(), net.residual, s.x_values.as<Value>()).scale;
     }
 
-    // Looks up the level before this sample, and projects the condition when a frame begins.
+    // Adds the embeddings of the levels around one period ago. All past levels are there: those
+    // drawn in the caller's memory, or those given, which are one sample ahead.
+    static void add_taps(const Network& net, Stream& s, int64_t frame) {
+        const int64_t lag = s.task.lags[frame];
+        const int32_t* past = s.task.given ? s.task.given + 1 : s.task.drawn;
+        // Without a period the taps are before the first sample, for which the last row stands.
+        const int64_t oldest = lag < kShortestLag ? -kTaps : s.time - lag - 1;
+        float* x = s.x.as<float>();
+        for (int tap = 0; tap < kTaps; ++tap) {
+            const int64_t level = oldest + tap < 0 ? net.levels : past[oldest + tap];
+            const float* row = net.taps + (tap * int64_t{net.levels + 1} + level) * net.residual;
+            for (int i = 0; i < net.residual; i += 8)
+                Isa::store(x + i, Isa::add(Isa::load(x + i), Isa::load(row + i)));
+        }
+    }
+
+    // Looks up the levels that this sample takes, and projects the condition when a frame begins.
     static void begin(const Network& net, Stream& s) {
+        const int64_t frame = s.time / s.task.hop;
         if (s.task.given) s.level = s.task.given[s.time];
         std::memcpy(s.x.as<float>(), net.embedding + static_cast<size_t>(s.level) * net.residual,
                     net.residual * sizeof(float));
+        if (net.taps) add_taps(net, s, frame);
         narrow_x(net, s);
-        const int64_t frame = s.time / s.task.hop;
         if (frame == s.frame) return;
         s.frame = frame;
         float* frame_values = s.condition.as<float>() + net.condition_matrix.rows;

@@ -29,12 +29,13 @@ class Memory {
 
 // What a stream is asked for. The pointers stay the caller's.
 struct Task {
-    const float* frames;    // (frames, condition channels)
-    int hop;                // samples a frame
-    const float* uniforms;  // (samples,)
+    const float* frames;            // (frames, condition channels)
+    int hop;                        // samples a frame
+    const int64_t* lags = nullptr;  // (frames,): samples of a pitch period; for pitch taps
+    const float* uniforms;          // (samples,)
     const int32_t* given =
         nullptr;               // (samples,): the level before each sample, instead of the one drawn
-    int32_t* drawn = nullptr;  // (samples,), or none
+    int32_t* drawn = nullptr;  // (samples,); none where levels are given
     float* logits = nullptr;   // (samples, levels), or none
     int64_t samples;
     Choice choice;
