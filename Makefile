@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint sanitize format types native clean
+.PHONY: help demo test lint sanitize rehearse format types native clean
 
 # Each target makes .venv first when it is missing (recipes/venv.sh).
 PYTHON = .venv/bin/python
@@ -18,6 +18,9 @@ lint:  ## ruff, mypy, clang-format and shellcheck
 
 sanitize:  ## the C++ engine under the address and undefined-behaviour sanitizers
 	bash tests/sampling/sanitize.sh
+
+rehearse:  ## training on a lent GPU machine, small and on the CPU
+	bash recipes/pretrained/rehearse.sh
 
 format: $(PYTHON)  ## rewrite the sources in the house format
 	$(PYTHON) -m ruff check --fix .

@@ -1,4 +1,6 @@
+import io
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,3 +87,23 @@ def test_a_write_that_fails_leaves_the_previous_file(
         codesfile.write(path, record, "json")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_damaged_npz_is_one_line_whatever_zipfile_makes_of_it() -> None:
+    """An unknown way of compression, and data that do not decompress, are errors of the file."""
+    content = CodesRecord("a.wav", [1, 2], 64, 16000, 100, 4, "m", "").to_npz()
+    names = zipfile.ZipFile(io.BytesIO(content)).infolist()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name.filename, zipfile.ZipFile(io.BytesIO(content)).read(name))
+    whole = bytearray(packed.getvalue())
+    damaged = [bytearray(whole), bytearray(whole)]
+    for place in (8, whole.index(b"PK\x01\x02") + 10):
+        damaged[0][place] = 97
+    start = 30 + len(names[0].filename)
+    damaged[1][start : start + 4] = b"\xff\xff\xff\xff"
+    for data in damaged:
+        with pytest.raises(CodesError, match="not an npz file of plain arrays") as caught:
+            codesfile.parse(bytes(data), "a.npz")
+        assert "\n" not in str(caught.value)

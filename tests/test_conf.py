@@ -23,7 +23,7 @@ from vqspeech.training.prior_config import PriorTrainConfig
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(CONF.glob("*/*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in CONF.glob("experiment/*.yaml"))
-SETTINGS_OF_ALL = {"experiment", "machine"}
+SETTINGS_OF_ALL = {"experiment", "machine", "budget"}
 """Groups whose files set values of the other groups."""
 
 PLACES = ["data.store=store", "run.dir=run"]
@@ -46,6 +46,7 @@ def test_every_group_has_files() -> None:
         "decoder",
         "experiment",
         "machine",
+        "budget",
     }
     assert {"paper64", "phoneme640", "mini", "real", "vctk", "phoneme25"} <= set(EXPERIMENTS)
 
@@ -164,3 +165,25 @@ def test_a_configuration_that_is_no_group() -> None:
     given["optimizer"] = 3
     with pytest.raises(ConfigurationError, match=re.escape("optimizer: expected a group")):
         from_mapping(given)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "settings", "expected"),
+    [
+        (True, ["experiment=paper64"], "cuda"),
+        (False, ["experiment=paper64"], "cpu"),
+        (True, ["experiment=paper64", "machine=auto"], "cuda"),
+        (True, ["experiment=mini"], "cpu"),
+        (True, ["experiment=paper64", "machine=cpu"], "cpu"),
+        (False, ["experiment=paper64", "machine=gpu"], "cuda"),
+    ],
+)
+def test_a_gpu_is_taken_where_there_is_one_and_the_experiment_is_not_for_a_cpu(
+    gpu: bool, settings: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a word; a machine that is named is the one that is taken."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    run = compose([*settings, *PLACES])["run"]
+    assert run["accelerator"] == expected
+    assert run["compile"] == (expected == "cuda")
+    assert run["precision"] == {"cuda": "bf16-mixed", "cpu": "32-true"}[expected]

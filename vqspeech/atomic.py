@@ -18,7 +18,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         Writes to the path handed to it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    # Not named like the file, whose name may be as long as names can be.
+    handle, name = tempfile.mkstemp(prefix=".vqspeech-", suffix=".partial", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -1,27 +1,45 @@
-"""Sound in and out: files, resampling and µ-law; the only module that opens or writes sound.
+"""Sound in and out: files, resampling and µ-law; with `soundreader`, the only module that opens or writes sound.
 
 A `wav` is float32 in [-1, 1], mono, shape (samples,). Files are read and written through soundfile,
 rates are converted with soxr HQ. Both are imported on first use, because training runs on machines
 that have neither.
 """
 
+import io
 import logging
 import math
 import os
 import struct
-import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from vqspeech.atomic import write_atomically
 from vqspeech.errors import AudioError
-from vqspeech.soundheader import check_openable, check_wav_size, reason
+from vqspeech.soundheader import reason
+from vqspeech.soundreader import FAR_BEYOND, AudioInfo, SoundReader
 
 if TYPE_CHECKING:
     import torch
+
+__all__ = [
+    "FAR_BEYOND",
+    "SUFFIXES",
+    "AudioInfo",
+    "info",
+    "mulaw_decode",
+    "mulaw_encode",
+    "read",
+    "read_blocks",
+    "resample",
+    "to_int16",
+    "warnings_kept",
+    "write",
+    "write_stream",
+]
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
@@ -36,39 +54,13 @@ _CODEC_RATES = {
     ".opus": (8000, 12000, 16000, 24000, 48000),
     ".mp3": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
 }
-# What libsndfile answers for a flac file that was written to a pipe.
-_UNSTATED_SAMPLES = 1 << 60
-
 _logger = logging.getLogger("vqspeech")
 _said: set[tuple[Any, ...]] = set()
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """What the header of a sound file says.
-
-    Attributes
-    ----------
-    sample_rate : int
-        Samples per second and channel.
-    channels : int
-        Channels in the file.
-    samples : int
-        Samples per channel.
-    """
-
-    sample_rate: int
-    channels: int
-    samples: int
-
-    @property
-    def duration_s(self) -> float:
-        """Length in seconds."""
-        return self.samples / self.sample_rate
+_kept: list[str] | None = None
 
 
 def info(path: str | os.PathLike[str]) -> AudioInfo:
-    """Read the header of a sound file and refuse what the header alone shows to be broken.
+    """Read the headers of a sound file and refuse what they alone show to be broken.
 
     Parameters
     ----------
@@ -83,26 +75,10 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
     ------
     AudioError
         If the file is missing, a folder, unreadable, empty, of no known format, without samples, or
-        a wav file shorter than its header says.
+        states clearly more sound than it holds.
     """
-    import soundfile
-
-    path = Path(path)
-    check_openable(path)
-    try:
-        found = soundfile.info(os.fsencode(path))
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise AudioError(f"{path}: not a sound file that can be read ({reason(error)})") from None
-    if found.samplerate <= 0 or found.channels <= 0:
-        raise AudioError(
-            f"{path}: the header names {found.samplerate} Hz, {found.channels} channels"
-        )
-    if found.frames == 0:
-        raise AudioError(f"{path}: the file has a header and no samples")
-    if found.frames >= _UNSTATED_SAMPLES:
-        raise AudioError(f"{path}: the header does not say how long it is; convert the file anew")
-    check_wav_size(path)
-    return AudioInfo(found.samplerate, found.channels, found.frames)
+    with SoundReader(Path(path), lambda _: None) as reader:
+        return reader.info()
 
 
 def read(path: str | os.PathLike[str], sample_rate: int = 16000) -> np.ndarray:
@@ -158,45 +134,21 @@ def read_blocks(
     AudioError
         As `read` does, when the block concerned is reached.
     """
-    import soundfile
-    import soxr
-
     path = Path(path)
-    header = info(path)
-    _say_conversion(path, header, sample_rate)
-    stream = (
-        soxr.ResampleStream(header.sample_rate, sample_rate, 1, dtype="float32", quality="HQ")
-        if header.sample_rate != sample_rate
-        else None
-    )
-    done = given = 0
+    with SoundReader(path, lambda text: _say(path, text)) as reader:
+        _say_conversion(path, reader.info(), sample_rate)
+        yield from reader.blocks(sample_rate, block_s)
+
+
+@contextmanager
+def warnings_kept() -> Iterator[list[str]]:
+    """Collect the warnings about single files, without their names, instead of logging them."""
+    global _kept
+    _kept, before = [], _kept
     try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            frames = max(1, round(block_s * header.sample_rate))
-            while len(block := file.read(frames, dtype="float32", always_2d=True)):
-                wav = block[:, 0] if header.channels == 1 else block.mean(axis=1, dtype=np.float32)
-                _check_values(path, wav, done / header.sample_rate)
-                done += len(wav)
-                if stream is not None:
-                    wav = stream.resample_chunk(np.ascontiguousarray(wav))
-                if len(wav):
-                    given += len(wav)
-                    yield np.ascontiguousarray(wav)
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise AudioError(
-            f"{path}: damaged after {done} of {header.samples} samples ({reason(error)})"
-        ) from None
-    if done < header.samples:
-        raise AudioError(f"{path}: truncated, it ends after {done} of {header.samples} samples")
-    if stream is not None and len(
-        rest := stream.resample_chunk(np.zeros(0, np.float32), last=True)
-    ):
-        given += len(rest)
-        yield rest
-    if given == 0:
-        raise AudioError(
-            f"{path}: {done} samples at {header.sample_rate} Hz are none at {sample_rate} Hz"
-        )
+        yield _kept
+    finally:
+        _kept = before
 
 
 def write(
@@ -247,31 +199,20 @@ def write(
     # Scaled here because libsndfile multiplies by 32767 but divides by 32768.
     pcm = _checked_int16(str(path), wav)
     container, subtype = _FORMATS[suffix]
-    temporary: Path | None = None
+    if not path.parent.is_dir():
+        raise AudioError(f"{path}: the folder {path.parent} does not exist")
+    # Made in memory first: of a full disk, libsndfile says that there is a system error.
+    content = io.BytesIO()
     try:
-        handle, name = tempfile.mkstemp(prefix=".vqspeech-", suffix=suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        temporary.chmod(0o666 & ~_umask())
         with soundfile.SoundFile(
-            os.fsencode(name),
-            "w",
-            samplerate=sample_rate,
-            channels=1,
-            format=container,
-            subtype=subtype,
+            content, "w", samplerate=sample_rate, channels=1, format=container, subtype=subtype
         ) as file:
             # libsndfile's Vorbis encoder overflows its stack when a long signal comes in one piece.
             for start in range(0, len(pcm), 65536):
                 file.write(pcm[start : start + 65536])
-        temporary.replace(path)
-    except FileNotFoundError:
-        raise AudioError(f"{path}: the folder {path.parent} does not exist") from None
+        write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
     except (OSError, soundfile.SoundFileError, RuntimeError) as error:
         raise AudioError(f"{path}: cannot be written ({reason(error)})") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def write_stream(
@@ -413,13 +354,12 @@ def mulaw_decode(codes: "torch.Tensor", levels: int = 256) -> "torch.Tensor":
     return y.sign() * torch.expm1(y.abs() * math.log1p(mu)) / mu
 
 
-def _check_values(path: Path, wav: np.ndarray, start_s: float) -> None:
-    """Refuse NaN and infinity, warn once about values beyond full scale."""
-    peak = float(np.abs(wav).max())
-    if not math.isfinite(peak):
-        raise AudioError(f"{path}: NaN or infinite samples after {start_s:.1f} s; repair the file")
-    if peak > 1:
-        _say_once(("peak", path), "%s: values up to %.3g, beyond 1; µ-law clips them", path, peak)
+def _say(path: Path, text: str) -> None:
+    """Warn of one file, once."""
+    if _kept is not None:
+        _kept.append(text)
+    else:
+        _say_once((path, text), "%s: %s", path, text)
 
 
 def _say_conversion(path: Path, header: AudioInfo, sample_rate: int) -> None:
@@ -438,10 +378,3 @@ def _say_once(key: tuple[Any, ...], text: str, *values: object) -> None:
     if key not in _said:
         _said.add(key)
         _logger.warning(text, *values)
-
-
-def _umask() -> int:
-    """Return the process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

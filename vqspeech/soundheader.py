@@ -1,80 +1,122 @@
-"""What the first bytes of a sound file tell that libsndfile does not: why it cannot be opened, whether it is whole."""
+"""What kind of thing a file is, where it is no sound that can be read, and what went wrong, in a few words."""
 
 import os
-import struct
+import stat
 from pathlib import Path
 
 from vqspeech.errors import AudioError
 
-# Programs that write wav to a pipe cannot go back to fill in the size and leave one above this.
-_UNSTATED_WAV_SIZE = 0x7FFFF000
+STANDARD_INPUT = Path("/dev/stdin")
+
+UNREAD_SUFFIXES = frozenset(
+    {
+        *(".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".alac", ".amr", ".ape"),
+        *(".au", ".caf", ".dsf", ".dss", ".g722", ".gsm", ".m4a", ".m4b", ".mka"),
+        *(".mkv", ".mov", ".mp2", ".mp4", ".mpc", ".nist", ".oga", ".opx", ".pcm"),
+        *(".ra", ".raw", ".shn", ".snd", ".sph", ".spx", ".tta", ".voc", ".vox"),
+        *(".w64", ".wave", ".webm", ".wma", ".wv"),
+    }
+)
+"""Suffixes of sound and video that this package does not look for, in lower case."""
+
+_KINDS = (
+    (4, b"ftyp", "MPEG-4, as .m4a and .mp4 have it"),
+    (0, b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
+    (0, b"\x30\x26\xb2\x75", "Windows Media"),
+    (0, b"#!AMR", "AMR"),
+    (0, b"\xff\xf1", "AAC"),
+    (0, b"\xff\xf9", "AAC"),
+    (0, b"ajkg", "Shorten"),
+    (0, b"MAC ", "Monkey's Audio"),
+    (0, b"wvpk", "WavPack"),
+    (0, b"RIFF", "RIFF of a kind that is not read"),
+    (0, b"FORM", "AIFF of a kind that is not read"),
+    (0, b"NIST_1A", "NIST SPHERE with a coding that is not read"),
+    (0, b"OggS", "Ogg with neither Vorbis nor Opus that can be read"),
+    (0, b"fLaC", "a damaged flac file"),
+    (0, b"\x00\x05\x16\x07", "an AppleDouble file, what macOS keeps beside a file"),
+    (
+        0,
+        b"version https://git-lfs",
+        "a pointer of Git LFS: fetch the file itself with git lfs pull",
+    ),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"%PDF", "PDF"),
+    (0, b"\x89PNG", "a picture"),
+    (0, b"\xff\xd8\xff", "a picture"),
+)
 
 
-def check_openable(path: Path) -> None:
-    """Say why a file cannot be opened, where libsndfile would only speak of a system error.
+def kind_of(head: bytes) -> str:
+    """Say what a file that is no readable sound looks like.
 
     Parameters
     ----------
-    path : Path
-        The file.
+    head : bytes
+        Its first bytes, some hundred of them.
+
+    Returns
+    -------
+    str
+        In a few words.
+    """
+    for place, magic, kind in _KINDS:
+        if head[place : place + len(magic)] == magic:
+            return f"it looks like {kind}"
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
+        return "it looks like a web page"
+    if not head.strip(b"\0"):
+        return "it holds nothing but zeros"
+    text = head.decode("utf-8", "ignore")
+    if len(text.encode()) > len(head) - 4 and all(c.isprintable() or c.isspace() for c in text):
+        return "it looks like text"
+    return "format not recognised"
+
+
+def is_stream(path: Path) -> bool:
+    """Whether `path` is a pipe or the like, which can be read once."""
+    try:
+        mode = os.fstat(0).st_mode if path == STANDARD_INPUT else path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def open_file(path: Path) -> int:
+    """Open a file or a pipe for reading.
+
+    Returns
+    -------
+    int
+        Its descriptor.
 
     Raises
     ------
     AudioError
-        If it is missing, a folder, empty, out of reach, or has an impossible name.
+        If it is missing, a folder, a device, out of reach, or has an impossible name.
     """
     try:
-        if path.is_dir():
-            raise AudioError(f"{path}: a folder, not a sound file")
-        with path.open("rb") as file:
-            empty = not file.read(1)
+        if path == STANDARD_INPUT:
+            descriptor = os.dup(0)
+        else:
+            mode = path.stat().st_mode
+            if stat.S_ISDIR(mode):
+                raise AudioError(f"{path}: a folder, not a sound file")
+            descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         raise AudioError(f"{path}: no such file") from None
     except OSError as error:
         raise AudioError(f"{path}: cannot be opened ({reason(error)})") from None
     except ValueError:
         raise AudioError(f"{str(path)!r}: not a possible file name") from None
-    if empty:
-        raise AudioError(f"{path}: the file is empty (0 bytes)")
-
-
-def check_wav_size(path: Path) -> None:
-    """Compare the size that a wav header states with the file: libsndfile reads a truncated wav without a word.
-
-    Parameters
-    ----------
-    path : Path
-        Any sound file; one that is not RIFF or RF64 passes.
-
-    Raises
-    ------
-    AudioError
-        If the file is shorter than the header says. Sizes left open by a program that wrote to a
-        pipe pass.
-    """
-    with path.open("rb") as file:
-        head = file.read(12)
-        if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-            return
-        size = path.stat().st_size
-        long_size = None
-        while len(chunk := file.read(8)) == 8:
-            name, length = struct.unpack("<4sI", chunk)
-            if name == b"ds64":
-                long_size = struct.unpack("<QQ", file.read(16))[1]
-                file.seek(length - 16, os.SEEK_CUR)
-                continue
-            if name == b"data":
-                stated = long_size if head[:4] == b"RF64" and long_size is not None else length
-                found = size - file.tell()
-                if found < stated < _UNSTATED_WAV_SIZE or (
-                    long_size is not None and found < stated
-                ):
-                    raise AudioError(
-                        f"{path}: truncated, {found} of the {stated} bytes its header announces"
-                    )
-                return
-            file.seek(length + length % 2, os.SEEK_CUR)
+    status = os.fstat(descriptor)
+    null = os.makedev(1, 3)
+    if stat.S_ISBLK(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev != null):
+        os.close(descriptor)
+        raise AudioError(f"{path}: a terminal or another device, not a sound file")
+    return descriptor
 
 
 def reason(error: BaseException) -> str:

@@ -7,6 +7,7 @@ caller is killed. This one ends when its input does.
 
 import contextlib
 import json
+import math
 import os
 import queue
 import signal
@@ -14,14 +15,54 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any, Self
 
 from vqspeech.errors import VqspeechError
 
 
 def usable_threads() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPU cores that this process may use: those it is bound to, and no more than its control group grants."""
+    bound = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return max(1, int(min(bound, _granted_cores(Path("/")))))
+
+
+def _granted_cores(root: Path) -> float:
+    """Read how much processor time the control groups of this process grant, in cores; infinite without a limit."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return math.inf
+    granted = math.inf
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        tree = root / "sys/fs/cgroup"
+        if controllers:  # version 1
+            if "cpu" not in controllers.split(","):
+                continue
+            tree /= controllers
+        place = tree / group.lstrip("/")
+        # A limit of any group above counts; inside a container the group may not be there by its outer name.
+        for folder in (place, *place.parents):
+            if folder == tree.parent:
+                break
+            granted = min(granted, _quota(folder))
+    return granted
+
+
+def _quota(folder: Path) -> float:
+    """Return the cores that one control group grants."""
+    try:
+        if (folder / "cpu.max").is_file():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text()
+            period = (folder / "cpu.cfs_period_us").read_text()
+        return int(quota) / int(period) if int(quota) > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):  # "max", or nothing is said
+        return math.inf
 
 
 def serve(handle: Callable[[Any], Any]) -> None:
@@ -84,7 +125,8 @@ class _Worker:
 
     def __init__(self, module: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            # -P: else a signal.py or soundfile.py in the current folder would be run in place of the real one.
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

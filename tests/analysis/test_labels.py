@@ -5,9 +5,11 @@ from time import perf_counter
 import numpy as np
 import pytest
 
+from vqspeech.analysis import labelfiles
 from vqspeech.analysis.contingency import contingency
 from vqspeech.analysis.labels import (
     Interval,
+    check_end,
     frame_centres_s,
     frames_within,
     labels_at,
@@ -56,7 +58,7 @@ def test_empty_file_has_no_intervals(lab) -> None:
         ("0 10 a\n\n0.5 0.7 b\n", 3, "whole numbers of 100 ns"),
         ("20 10 a\n", 1, "backwards"),
         ("-5 10 a\n", 1, "negative"),
-        ("0 10 a\n9 20 b\n", 2, "overlap"),
+        ("0 300000 a\n100000 400000 b\n", 2, "overlap"),
     ],
 )
 def test_bad_lines_name_file_and_line(lab, text: str, line: int, complaint: str) -> None:
@@ -85,8 +87,10 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 def test_format_is_chosen_by_suffix(lab) -> None:
     """Upper case is the same suffix; a suffix without a reader names those there are."""
     assert len(read_labels(lab("0 10 a\n", "A.LAB"))) == 1
-    with pytest.raises(CorpusError, match=r"no reader .* '\.eaf'; known are \.ctm, \.lab, \.textg"):
-        read_labels(lab("0 10 a\n", "a.eaf"))
+    with pytest.raises(
+        CorpusError, match=r"no reader .* '\.mlf'; known are \.ctm, \.eaf, \.lab, \.phn"
+    ):
+        read_labels(lab("0 10 a\n", "a.mlf"))
 
 
 def test_utf_16_is_text(lab) -> None:
@@ -270,3 +274,128 @@ def test_real_label_files_read(real_speech: Path) -> None:
         intervals = read_labels(path)
         assert intervals, path
         assert all(a.end_s <= b.start_s for a, b in pairwise(intervals))
+
+
+def _grid(tier: str, rows: list[tuple[float, float, str]]) -> str:
+    """Return a TextGrid of one tier."""
+    intervals = "".join(f'{start} {end} "{label}"\n' for start, end, label in rows)
+    head = f'"ooTextFile"\n"TextGrid"\n0 99 <exists> 1\n"IntervalTier" "{tier}" 0 99 {len(rows)}\n'
+    return head + intervals
+
+
+def _eaf(tier: str, rows: list[tuple[int, int, str]]) -> str:
+    """Return an ELAN file of one tier, times in milliseconds."""
+    times = [time for start, end, _ in rows for time in (start, end)]
+    slots = "".join(
+        f'<TIME_SLOT TIME_SLOT_ID="t{k}" TIME_VALUE="{time}"/>' for k, time in enumerate(times)
+    )
+    annotations = "".join(
+        f'<ANNOTATION><ALIGNABLE_ANNOTATION TIME_SLOT_REF1="t{2 * k}" TIME_SLOT_REF2="t{2 * k + 1}">'
+        f"<ANNOTATION_VALUE>{label}</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>"
+        for k, (_, _, label) in enumerate(rows)
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<ANNOTATION_DOCUMENT>'
+        f"<TIME_ORDER>{slots}</TIME_ORDER>"
+        f'<TIER TIER_ID="{tier}">{annotations}</TIER></ANNOTATION_DOCUMENT>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.lab", "0 5100000 ah\n5000000 10000000 s\n"),
+        ("a.lab", "0.0 0.51 ah\n0.5 1.0 s\n"),
+        ("a.phn", "0 8160 ah\n8000 16000 s\n"),
+        ("a.ctm", "a 1 0 0.51 ah\na 1 0.5 0.5 s\n"),
+        ("a.TextGrid", _grid("phones", [(0, 0.51, "ah"), (0.5, 1, "s")])),
+        ("a.eaf", _eaf("phones", [(0, 510, "ah"), (500, 1000, "s")])),
+    ],
+)
+def test_overlaps_by_rounding_are_mended_in_every_format(
+    lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    """Up to 10 ms the earlier interval is shortened, with a word; more is refused."""
+    monkeypatch.setattr(labelfiles, "_said", set())
+    assert read_labels(lab(text, name)) == [Interval(0, 0.5, "ah"), Interval(0.5, 1, "s")]
+    assert "overlaps the interval above it by 10 ms" in caplog.text
+    worse = text.replace("51", "52").replace("8160", "8400")
+    with pytest.raises(CorpusError, match="overlap"):
+        read_labels(lab(worse, name))
+
+
+def test_festival_labels_have_ends_and_a_header(lab) -> None:
+    """Each phone begins where the one before ends; HTK's second column is no colour."""
+    text = "separator ;\nnfields 1\n#\n 0.2200 125 pau\n 0.3000 125 ah ; more\n"
+    expected = [Interval(0, 0.22, "pau"), Interval(0.22, 0.3, "ah")]
+    assert read_labels(lab(text)) == expected
+    with pytest.raises(CorpusError, match="'end colour phone'"):
+        read_labels(lab("#\n0.1 ah\n"))
+
+
+def test_timit_labels_are_samples(lab) -> None:
+    """Times count samples at 16 kHz; closures are of their stops."""
+    found = read_labels(lab("0 3050 h#\n3050 4559 sh\n4559 5000 kcl\n5000 5100 q\n", "SX1.PHN"))
+    assert found[1] == Interval(3050 / 16000, 4559 / 16000, "sh")
+    assert [to_arpabet(i.label) for i in found] == ["sil", "sh", "k", "t"]
+
+
+def test_elan_files_are_read_and_broken_ones_named(lab) -> None:
+    """Annotations come in order of time; what is no EAF is an error of one line."""
+    text = _eaf("Phones", [(500, 1000, "s"), (0, 500, "ah")])
+    assert read_labels(lab(text, "a.eaf")) == [Interval(0, 0.5, "ah"), Interval(0.5, 1, "s")]
+    for broken in (
+        "",
+        "<a/>",
+        text[:200],
+        text.replace('REF1="t0"', 'REF1="t9"'),
+        _eaf("words", []),
+    ):
+        with pytest.raises(CorpusError) as caught:
+            read_labels(lab(broken, "a.eaf"))
+        assert "\n" not in str(caught.value)
+
+
+def test_webmaus_tiers_are_sampa_unless_they_are_ipa(lab) -> None:
+    """In SAMPA case carries the phone; a tier with a letter of IPA is left as it is."""
+    sampa = ["S", "T", "D", "Z", "N", "V", "I", "U", "O:", "{", "Q", "3:", "@", "tS", "dZ", "<p:>"]
+    wanted = [
+        "sh",
+        "th",
+        "dh",
+        "zh",
+        "ng",
+        "ah",
+        "ih",
+        "uh",
+        "ao",
+        "ae",
+        "aa",
+        "er",
+        "ah",
+        "ch",
+        "jh",
+        "sil",
+    ]
+    for name, found in (("MAU", wanted), ("phones", None)):
+        rows = [(k, k + 1, label) for k, label in enumerate(sampa)]
+        read = [to_arpabet(i.label) for i in read_labels(lab(_grid(name, rows), "a.TextGrid"))]
+        assert found is None or read == found
+        assert found is not None or read != wanted
+    ipa = _grid("MAU", [(0, 1, "ʃ"), (1, 2, "s"), (2, 3, "i\u02d0")])
+    assert [i.label for i in read_labels(lab(ipa, "b.TextGrid"))] == ["ʃ", "s", "i\u02d0"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "fits"),
+    [(1, True), (1.1, True), (0.9, True), (10, False), (1000, False), (0.1, False)],
+)
+def test_labels_that_end_elsewhere_are_of_another_recording(factor: float, fits: bool) -> None:
+    """In another unit, or of another recording, the last phone ends far from the sound; silence does not count."""
+    found = [Interval(0, 4 * factor, "ah"), Interval(4 * factor, 90 * factor, "sil")]
+    if fits:
+        check_end(Path("a.lab"), found, 0.0, 4.0)
+    else:
+        with pytest.raises(CorpusError, match=r"a\.lab: its last phone ends at"):
+            check_end(Path("a.lab"), found, 0.0, 4.0)
+    check_end(Path("a.lab"), [], 0.0, 4.0)

@@ -112,12 +112,59 @@ def test_names_that_lead_outside_are_refused(people: Path, run: Callable) -> Non
     assert "outside of out" in run("align", "m.tsv", "--out", "out").error
 
 
-def test_two_utterances_of_one_name_are_refused(people: Path, run: Callable) -> None:
-    """One output for two recordings would lose one of them."""
+def test_two_utterances_of_one_name_are_refused(
+    people: Path, run: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One output for two recordings would lose one of them: neither is written, the others are."""
     rows = [f"{corpus}\tm1\tu\t{people / 'm1/m1_001.wav'}\tHi." for corpus in ("a", "b")]
+    text = (people / "m1/m1_001.txt").read_text()
+    rows.append(f"a\tm1\tother\t{people / 'm1/m1_001.wav'}\t{text}")
     header = "corpus\tspeaker\tutterance\tpath\ttext"
     Path("m.tsv").write_text("\n".join([header, *rows]) + "\n")
-    assert "two outputs would both be" in run("align", "m.tsv", "--out", "out").error
+    done = run("align", "m.tsv", "--out", "out", "--workers", 1)
+    assert done.status == 1
+    assert done.err.splitlines()[-1].startswith("vqspeech: 2 of 3 files were not aligned")
+    assert "two outputs would both be out/m1/u.TextGrid" in caplog.text
+    assert sorted(path.name for path in Path("out/m1").iterdir()) == ["other.TextGrid", "other.lab"]
+
+
+def test_existing_files_are_kept_and_the_missing_one_is_made(people: Path, run: Callable) -> None:
+    """A corrected TextGrid, and the transcript of the Montreal Forced Aligner, survive without --force."""
+    source = people / "m1/m1_001.wav"
+    text = source.with_suffix(".txt").read_text()
+    Path("m1_001.TextGrid").write_text("corrected by hand")
+    assert run("align", source).status == 0
+    assert Path("m1_001.TextGrid").read_text() == "corrected by hand"
+    assert read_lab(Path("m1_001.lab"))
+    source.with_suffix(".txt").rename(source.with_suffix(".lab"))
+    assert run("align", people, "--out", people, "--workers", 1).status == 1
+    assert source.with_suffix(".lab").read_text() == text
+    assert source.with_suffix(".TextGrid").is_file()
+
+
+def test_a_transcript_is_not_replaced_even_by_force(people: Path, run: Callable) -> None:
+    """It is the source of what would replace it; the other file of the pair is made."""
+    source = people / "m1/m1_001.wav"
+    transcript = source.with_suffix(".txt").rename(source.with_suffix(".lab"))
+    before = transcript.read_text()
+    done = run("align", source, "--out", source.parent, "--force")
+    assert done.status == 1
+    assert "is itself a source" in done.err
+    assert transcript.read_text() == before
+    assert source.with_suffix(".TextGrid").is_file()
+
+
+def test_out_may_be_a_file_for_one_recording(people: Path, run: Callable) -> None:
+    """Its suffix says the format; for several recordings, or of a format that is not written, it is refused."""
+    source = people / "m1/m1_001.wav"
+    assert run("align", source, "--out", "x.lab").status == 0
+    assert read_lab(Path("x.lab"))
+    assert not Path("x.TextGrid").exists()
+    assert "means lab" in run("align", source, "--out", "y.lab", "--format", "textgrid").error
+    assert "cannot write .ctm" in run("align", source, "--out", "y.ctm").error
+    assert (
+        "one file for 2" in run("align", source, people / "f1/f1_001.wav", "--out", "y.lab").error
+    )
 
 
 def test_without_pocketsphinx_one_line_says_what_to_install(

@@ -1,6 +1,9 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -188,26 +191,73 @@ def test_a_single_bad_file_is_one_line(run, tmp_path: Path) -> None:
     assert "a.wav" in run("codes", "a.wav").error
 
 
-def test_existing_output_is_kept_unless_forced(run, tone, tmp_path: Path) -> None:
-    """An existing file is refused before work begins, byte for byte the same; --force replaces it."""
+def test_existing_output_is_kept_unless_forced(run, tone, tmp_path: Path, caplog) -> None:
+    """An existing file stays byte for byte the same and is listed, the rest is done; --force replaces it."""
     tone("in/a.wav")
     tone("in/b.wav")
     (tmp_path / "out").mkdir()
     kept = tmp_path / "out/b.json"
     kept.write_text("mine")
-    assert "b.json exists" in run("codes", "in", "--out", "out").error
+    outcome = run("codes", "in", "--out", "out")
+    assert outcome.error == "1 of 2 files were not encoded; they are listed above"
+    assert "b.json exists" in caplog.text
     assert kept.read_text() == "mine"
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "b.json"]
     assert run("codes", "in", "--out", "out", "--force").status == 0
     assert json.loads(kept.read_text())["file"] == "in/b.wav"
 
 
-def test_two_recordings_for_one_output_are_refused(run, tone, tmp_path: Path) -> None:
-    """a.wav and a.flac would both become a.json: nothing is written."""
+def test_two_recordings_for_one_output_are_refused(run, tone, tmp_path: Path, caplog) -> None:
+    """a.wav and a.flac would both become a.json: neither is written, and the rest is."""
     tone("in/a.wav")
     tone("in/a.flac")
-    assert "two outputs" in run("codes", "in", "--out", "out").error
-    assert not (tmp_path / "out").exists()
+    tone("in/b.wav")
+    assert run("codes", "in", "--out", "out").error.startswith("2 of 3 files were not encoded")
+    assert "two outputs would both be out/a.json" in caplog.text
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.json"]
+
+
+def test_one_name_that_is_too_long_stops_itself_alone(run, tone, tmp_path: Path, caplog) -> None:
+    """A name as long as the file system allows is written, a longer one is listed before the work."""
+    tone("in/ok.wav")
+    tone(f"in/{'a' * 250}.wav")
+    tone(f"in/{'b' * 251}.wav")
+    assert run("codes", "in", "--out", "out").error.startswith("1 of 3 files were not encoded")
+    assert "the name is too long (256 bytes of 255 possible)" in caplog.text
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["a" * 250, "ok"]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz", ".TextGrid", ".vqc"])
+def test_out_may_be_a_file_for_one_recording(run, tone, tmp_path: Path, suffix: str) -> None:
+    """Its suffix says the format, as if it had been named; another format is refused."""
+    tone("a.wav")
+    assert run("codes", "a.wav", "--out", f"new/x{suffix}").status == 0
+    kind = next(kind for kind, s in codesfile.SUFFIXES.items() if s == suffix)
+    assert run("codes", "a.wav", "--format", kind, "--out", "o").status == 0
+    assert Path(f"new/x{suffix}").read_bytes() == Path(f"o/a{suffix}").read_bytes()
+    other = "json" if kind != "json" else "npz"
+    error = run("codes", "a.wav", "--format", other, "--out", f"y{suffix}").error
+    assert f"means {kind} and --format says {other}" in error
+    assert not Path(f"y{suffix}").exists()
+
+
+def test_a_pipe_and_standard_input_are_recordings(run, tone, tmp_path: Path) -> None:
+    """What comes through a pipe has the codes of the file; its name is that of the pipe."""
+    content = tone("a.wav").read_bytes()
+    (expected,) = lines(run("codes", "a.wav"))
+    command = [sys.executable, "-m", "vqspeech", "codes"]
+    for name in ("-", "/dev/stdin"):
+        done = subprocess.run([*command, name], input=content, capture_output=True, check=True)
+        record = json.loads(done.stdout)
+        assert record == expected | {"file": "/dev/stdin"}
+    script = 'exec "$@" <(cat a.wav)'
+    done = subprocess.run(["bash", "-c", script, "_", *command], capture_output=True, check=True)
+    assert json.loads(done.stdout)["codes"] == expected["codes"]
+    os.mkfifo("p.wav")
+    writer = threading.Thread(target=Path("p.wav").write_bytes, args=(content,))
+    writer.start()
+    assert lines(run("codes", "p.wav", "a.wav")) == [expected | {"file": "p.wav"}, expected]
+    writer.join()
 
 
 @pytest.mark.parametrize(
@@ -221,7 +271,8 @@ def test_two_recordings_for_one_output_are_refused(run, tone, tmp_path: Path) ->
         (["a.wav", "--format", "vqc", "--out", "o", "--speaker", "p225"], "--speaker is told to"),
         (["a.wav", "--coder", "unigram"], "--coder and --speaker are for --format vqc"),
         (["not.vqc"], "not.vqc: no .vqc file"),
-        (["a.wav", "--out", "a.wav"], "a.wav is not a folder"),
+        (["a.wav", "--out", "a.wav"], "cannot write .wav; choose .json"),
+        (["a.wav", "--out", "a.wav/b"], "a.wav is not a folder"),
         (["a.wav", "--model", "none.safetensors"], "none.safetensors: no such model file"),
         (["a.wav", "--model", "a.wav"], "a.wav"),
     ],

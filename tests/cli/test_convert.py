@@ -131,19 +131,57 @@ def test_unknown_speaker_names_those_that_look_alike(run, tone, tmp_path: Path, 
     assert names_below(tmp_path) == {"a.wav"}
 
 
-def test_existing_output_is_kept_unless_forced(run, tone, tmp_path: Path, first_two) -> None:
-    """One existing file among several is found before any is made."""
+def test_existing_output_is_kept_unless_forced(
+    run, tone, tmp_path: Path, first_two, caplog
+) -> None:
+    """One existing file among several is listed, kept as it is, and the others are made."""
     tone("in/a.wav")
     tone("in/b.wav")
     kept = tmp_path / "out" / f"b-{first_two[0]}.wav"
     kept.parent.mkdir()
     kept.write_text("mine")
     argv = ["convert", "--src", "in", "--speaker", first_two[0], "--out", "out"]
-    assert "exists" in run(*argv).error
-    assert names_below(tmp_path / "out") == {kept.name}
+    assert run(*argv).status == 1
+    assert f"{kept.name} exists" in caplog.text
+    assert names_below(tmp_path / "out") == {kept.name, f"a-{first_two[0]}.wav"}
     assert kept.read_text() == "mine"
     assert run(*argv, "--force").status == 0
     assert kept.read_bytes()[:4] == b"RIFF"
+
+
+def test_a_name_too_long_and_a_format_that_is_not_written(
+    run, tone, tmp_path: Path, first_two, caplog
+) -> None:
+    """One output whose name the file system refuses stops no other; an unknown format is no folder."""
+    tone("in/ok.wav")
+    tone(f"in/{'b' * 250}.wav")
+    argv = ["convert", "--speaker", first_two[0], "--src"]
+    assert run(*argv, "in", "--out", "out").status == 1
+    assert "the name is too long" in caplog.text
+    assert names_below(tmp_path / "out") == {f"ok-{first_two[0]}.wav"}
+    error = run(*argv, "in/ok.wav", "--out", "x.m4a").error
+    assert "cannot write .m4a; choose .wav" in error
+    assert not (tmp_path / "x.m4a").exists()
+
+
+def test_what_cannot_be_written_stops_no_other(
+    run, tone, tmp_path: Path, first_two, caplog, monkeypatch
+) -> None:
+    """A disk that fills while a file is written is said of that file, and the others are there."""
+    tone("in/a.wav")
+    tone("in/b.wav", 0.04)
+    write = audio.write
+
+    def fail(path: Path, *args: object, **options: object) -> None:
+        if path.name.startswith("a"):
+            raise OSError(28, "No space left on device", str(path))
+        write(path, *args, **options)
+
+    monkeypatch.setattr(audio, "write", fail)
+    outcome = run("convert", "--src", "in", "--speaker", first_two[0], "--out", "out")
+    assert outcome.status == 1
+    assert "No space left on device" in caplog.text
+    assert names_below(tmp_path / "out") == {f"b-{first_two[0]}.wav"}
 
 
 def test_a_source_is_never_overwritten(run, tone, tmp_path: Path, first_two) -> None:
@@ -205,7 +243,7 @@ def test_bad_files_do_not_stop_the_others(run, tone, tmp_path: Path, first_two, 
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
-        (["--src", "b.wav", "--out", "c.wav"], "one file for 2 conversions"),
+        (["--src", "b.wav", "--out", "c.wav"], "one file for 2 results"),
         (["--out", "a.wav/deep"], "a.wav is not a folder"),
         (["--speaker", ","], "--speaker names nobody"),
         (["--src", "missing.wav"], "missing.wav: no such file"),

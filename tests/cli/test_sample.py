@@ -150,7 +150,7 @@ def test_to_a_pipe(tiny_model_file: Path, tiny_prior_file: Path, tmp_path: Path)
         (("--seconds", "0"), "'0' is not a number above 0"),
         (("--seconds", "nan"), "'nan' is not a number above 0"),
         (("--count", "0"), "'0' is not a whole number from 1 up"),
-        (("--count", "2", "--out", "x.wav"), "is one file for 2 conversions"),
+        (("--count", "2", "--out", "x.wav"), "is one file for 2 results"),
         (("--count", "2", "--out", "-"), "is one recording, not 2"),
         (("--count", "2", "--seed", 2**63 - 1), "leaves no room for --count 2"),
         (("--prompt", "nowhere.wav"), "nowhere.wav"),

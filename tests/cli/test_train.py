@@ -10,6 +10,8 @@ import yaml
 from labelled_store import Spoken, write_store
 
 from vqspeech.checkpoint import read_header
+from vqspeech.cli.train import compose
+from vqspeech.lock import only_run
 
 Run = Callable[..., Any]
 
@@ -70,7 +72,7 @@ def test_all_missing_settings_are_named(run: Run) -> None:
         ("+optimizer.extra=3", "optimizer.extra: no such setting"),
         ("steps", "steps"),
         ("data.batch=[1", "data.batch=[1: not a setting as key=value"),
-        ("data.batch=many", "data.batch: 'many' is not of type int"),
+        ("data.batch=many", "data.batch: 'many' is neither a number nor auto"),
         ("~optimizer.clip", "optimizer.clip: missing"),
         ("model.decoder.upsample=7", "upsample 7 does not divide the hop 64"),
         ("data.store=${nowhere}", "nowhere"),
@@ -106,3 +108,40 @@ def test_run_ends_with_a_model_file(run: Run, tmp_path: Path) -> None:
     weights = [(tmp_path / name / "metrics.json").read_text() for name in ("run", "other")]
     scores = [{k: v for k, v in json.loads(w).items() if k != "curve"} for w in weights]
     assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "20260101",
+        "1e5",
+        "my run",
+        "run (2)",
+        "lr=3",
+        "Übung",
+        "~/run",
+        "it's",
+        "a\\",
+        "a,b",
+        "null",
+    ],
+)
+def test_a_folder_is_a_text_however_it_is_spelled(folder: str) -> None:
+    """Numbers, dates, spaces, parentheses and quotes need no quoting for Hydra."""
+    composed = compose(["data.store=s", f"run.dir={folder}"])
+    assert composed["run"]["dir"] == folder
+    assert compose(["data.store=s", f'run.dir="{folder.strip(chr(92))}"'])["run"]["dir"] in folder
+
+
+def test_an_error_shows_the_key_as_it_was_typed(run) -> None:
+    """What Hydra needs in front of a key is not shown to the person who did not write it."""
+    error = run("train", "--show", "data.store=s", "run.dir=d", "run.steps=(2").error
+    assert error.startswith("run.steps=(2: not a setting")
+    assert "++" not in error
+
+
+def test_two_runs_in_one_folder_are_refused(run, tmp_path: Path) -> None:
+    """The second is told in one line, and the folder is free again when the first has ended."""
+    with only_run(tmp_path / "run"):
+        assert "run: another run is writing into this folder" in run("train", *HERE, *TINY).error
+    assert not (tmp_path / "run").exists()

@@ -48,7 +48,7 @@ def test_what_is_not_used_is_listed(tmp_path: Path, record: Callable[..., Path])
     assert [(s.path.name, s.reason.split(";")[0]) for s in listing.skipped] == [
         ("a.txt", "the text is not UTF-8"),
         ("a.wav", "ann has another recording a"),
-        ("b.wav", "a broken link or not a plain file"),
+        ("b.wav", "a broken link"),
         ("loose.wav", "not inside a speaker's folder"),
     ]
 

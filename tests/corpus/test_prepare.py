@@ -338,7 +338,7 @@ def test_changed_sources_need_force(
     """A store of other sources or settings is kept, until `force` replaces it."""
     store = _pack(list_folder(people), tmp_path / "store")
     before = _bytes(store.path)
-    record(people / "ann/ann_000.wav".replace("000", "100"), "Another sentence.")
+    record(people / "ann/ann_100.wav", "Another sentence.", seed=99)
     for settings in ({}, {"top_db": None}):
         with pytest.raises(CorpusError, match="--force"):
             _pack(list_folder(people), store.path, **settings)

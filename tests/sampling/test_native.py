@@ -362,6 +362,25 @@ def test_blocks_are_short_and_closing_ends_the_work(monkeypatch: pytest.MonkeyPa
     assert len(advanced) == 1
 
 
+@pytest.mark.parametrize(("threads", "helped"), [(None, False), (2, True), (1, True)])
+def test_a_single_stream_is_helped_only_where_threads_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch, threads: int | None, helped: bool
+) -> None:
+    """A second thread for one stream costs time on a busy machine, so it is nobody's default."""
+    made = []
+
+    class Noting(native._native.Sampler):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            made.append(options["helped"])
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(native._native, "Sampler", Noting)
+    shape = Shape([1, 2], 16, 8, 16, 16, 4, 5)
+    sampling = Sampling(engine="native", threads=threads)
+    list(draw(make(shape), [condition(shape, 4)], 5, [20], seeds=[0], sampling=sampling))
+    assert made == [helped]
+
+
 def test_a_model_in_double_precision_or_with_gradients_is_packed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -164,13 +164,39 @@ def test_failed_save_leaves_the_state_before_it(
     save_state(state, path)
     before = path.read_bytes()
 
-    def full(_: object, file: Path) -> None:
-        file.write_bytes(b"half of a state")
+    def full(file: Path, content: memoryview) -> None:
+        with file.open("wb") as opened:
+            opened.write(content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     state.step = 1
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ModelFileError, match=r"state\.pt: could not be written \(No space left"):
         save_state(state, path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("speakers", None),
+        ("objective", []),
+        ("optimizers", []),
+        ("optimizers", [{}]),
+        ("average", {}),
+        ("step", "seven"),
+        ("curve", None),
+    ],
+)
+def test_a_state_that_contradicts_itself_is_told_in_one_line(
+    make: Make, tmp_path: Path, key: str, value: object
+) -> None:
+    """Whatever torch makes of parts that do not fit, it is an error of the file."""
+    path, state = tmp_path / "state.pt", make()
+    save_state(state, path)
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {key: value}, path)
+    with pytest.raises(ModelFileError, match=r"state\.pt: ") as error:
+        load_state(state, path)
+    assert "\n" not in str(error.value)

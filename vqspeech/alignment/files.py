@@ -5,14 +5,15 @@ One that fails leaves none, and is tried again in the next run.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vqspeech import audio, workers
 from vqspeech.alignment.sphinx import Alignment, align
 from vqspeech.atomic import write_atomically
 from vqspeech.errors import VqspeechError
+from vqspeech.soundheader import is_stream
 from vqspeech.textgrid import SUFFIX
 
 FORMATS: dict[str, tuple[str, Callable[[Alignment], str]]] = {
@@ -47,9 +48,10 @@ class Job:
         """Return the files this job writes."""
         return [self.stem.with_name(self.stem.name + FORMATS[name][0]) for name in self.formats]
 
-    def done(self) -> bool:
-        """Tell whether all files are there."""
-        return all(path.is_file() for path in self.outputs())
+    def only(self, paths: Collection[Path]) -> "Job":
+        """Return the job that writes those of its files that are among `paths`."""
+        formats = zip(self.formats, self.outputs(), strict=True)
+        return replace(self, formats=tuple(name for name, path in formats if path in paths))
 
 
 def align_file(job: Job) -> str:
@@ -90,41 +92,48 @@ def align_all(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, str]]:
     Yields
     ------
     tuple of (Job, str)
-        A job that was done, in any order, and why it failed: empty when it did not.
+        A job that was done, in any order, and why it failed or could not be written: empty when it did not.
 
     Raises
     ------
     VqspeechError
-        If files cannot be written, or a worker dies.
+        If a worker dies.
     """
-    if min(processes, len(jobs)) <= 1:
-        logger = logging.getLogger("vqspeech")
-        level = logger.level
-        _quiet()
-        try:
-            for job in jobs:
-                yield job, align_file(job)
-        finally:
-            logger.setLevel(level)
-        return
-    tasks = [[str(job.source), job.text, str(job.stem), list(job.formats)] for job in jobs]
-    for position, (reason, fatal) in workers.map_unordered(__name__, tasks, processes):
-        if fatal:
-            raise VqspeechError(fatal)
-        yield jobs[position], reason
+    # A pipe is open in this process alone.
+    others = [job for job in jobs if not is_stream(job.source)]
+    if min(processes, len(others)) <= 1:
+        others = []
+    theirs = set(map(id, others))
+    logger = logging.getLogger("vqspeech")
+    level = logger.level
+    _quiet()
+    try:
+        for job in jobs:
+            if id(job) not in theirs:
+                yield job, _reason(job)
+    finally:
+        logger.setLevel(level)
+    tasks = [[str(job.source), job.text, str(job.stem), list(job.formats)] for job in others]
+    if tasks:
+        for position, reason in workers.map_unordered(__name__, tasks, processes):
+            yield others[position], reason
 
 
 def _write(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def _handle(task: list) -> tuple[str, str]:
-    source, text, stem, formats = task
-    job = Job(Path(source), text, Path(stem), tuple(formats))
+def _reason(job: Job) -> str:
+    """Align a recording and say why that failed, or could not be written."""
     try:
-        return align_file(job), ""
+        return align_file(job)
     except OSError as error:
-        return "", f"{error.filename or job.stem}: cannot be written ({error.strerror or error})"
+        return f"{error.filename or job.stem}: cannot be written ({error.strerror or error})"
+
+
+def _handle(task: list) -> str:
+    source, text, stem, formats = task
+    return _reason(Job(Path(source), text, Path(stem), tuple(formats)))
 
 
 def _quiet() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.analysis.contingency import map_codes
-from vqspeech.analysis.labels import frame_centres_s, labels_at, read_labels
+from vqspeech.analysis.labels import check_end, frame_centres_s, labels_at, read_labels
 from vqspeech.analysis.phoneme_scores import (
     UNKNOWN,
     Aligned,
@@ -357,6 +357,8 @@ def frame_phones(
     if utterance.labels is None:
         raise CorpusError(f"{utterance.path}: no phone labels")
     intervals = read_labels(utterance.labels)
+    end_s = utterance.start_s + utterance.samples / store.sample_rate
+    check_end(utterance.labels, intervals, utterance.start_s, end_s)
     frames = -(-utterance.samples // hop)
     centres_s = frame_centres_s(frames, hop, store.sample_rate, utterance.start_s)
     phones = np.full(frames, UNKNOWN, dtype=np.int64)

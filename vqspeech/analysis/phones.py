@@ -14,6 +14,9 @@ Label files spell phones in their own ways; `to_arpabet` folds them all into thi
   dictionaries) agree with these. Of its own it has ``ɒː`` (THOUGHT: ``ao``), palatal and
   retroflex stops and nasals, which go to the ones English has, and the nasal flap of WINTER, ``n``.
   Its ``spn``, noise or a word without pronunciation, is silence.
+- TIMIT's closures go to their stops, since other label files have no boundary between the two;
+  its epenthetic silence is silence, its nasal flap ``n``.
+- SAMPA, in which case carries the phone, is told from ARPAbet by its type (`Sampa`).
 """
 
 # ruff: noqa: RUF001
@@ -32,13 +35,26 @@ PHONES: tuple[str, ...] = (
 )
 PHONE_INDEX: dict[str, int] = {phone: index for index, phone in enumerate(PHONES)}
 
-_SILENCES = {"", "#", "h#", "_", "_:", "_|", "pau", "sil", "sp", "spn", "ssil"}
+_SILENCES = {"", "#", "h#", "_", "_:", "_|", "epi", "pau", "sil", "sp", "spn", "ssil"}
+_SILENCES |= {"<p:>", "<p>", "<usb>", "<nib>"}  # WebMAUS: pause, noise
 
 # The reduced and syllabic phones of older ARPAbet lists, as HTS and TIMIT label files have them.
 _ARPABET_VARIANTS = {
     **{"ax": "ah", "axr": "er", "ix": "ih", "ux": "uw", "hv": "hh", "dx": "t"},
-    **{"el": "l", "em": "m", "en": "n"},
+    **{"el": "l", "em": "m", "en": "n", "eng": "ng", "nx": "n", "ax-h": "ah"},
+    **{f"{stop}cl": stop for stop in "bdgptk"},
 }
+
+# X-SAMPA (Wells 1995) of the English languages of WebMAUS; what is not here is the same letter in IPA.
+_SAMPA = {
+    **{"A": "ɑ", "{": "æ", "Q": "ɒ", "V": "ʌ", "O": "ɔ", "E": "ɛ", "I": "ɪ", "U": "ʊ", "@": "ə"},
+    **{"3": "ɜ", "6": "ɐ", "}": "ʉ", "1": "ɨ", "2": "ø", "9": "œ", "Y": "ʏ", "M": "ɯ"},
+    **{"S": "ʃ", "Z": "ʒ", "T": "θ", "D": "ð", "N": "ŋ", "J": "ɲ", "4": "ɾ", "?": "ʔ", "C": "ç"},
+    **{"x": "x", "X": "χ", "W": "ʍ", "r\\": "ɹ", "r`": "ɻ", "l`": "ɭ", "t`": "ʈ", "d`": "ɖ"},
+    **{"@`": "ɚ", "3`": "ɝ", "h\\": "ɦ", "5": "ɫ", "l_G": "ɫ", "g": "ɡ", ":": "ː", "=": "\u0329"},
+    **{'"': "ˈ", "%": "ˌ", "~": "\u0303", "_h": "ʰ", "_j": "ʲ", "_w": "ʷ", "-": ""},
+}
+_SAMPA_SIGN = re.compile("|".join(map(re.escape, sorted(_SAMPA, key=len, reverse=True))))
 
 # Spellings have no stress, tie or syllabic marks, and a length mark only where it changes the vowel.
 _IPA_SPELLINGS = {
@@ -98,7 +114,36 @@ _MARKS = re.compile(
 _KALDI_POSITION = re.compile("(?<=.)_[bies]$")
 
 
-@functools.lru_cache(maxsize=1024)
+class Sampa(str):
+    """A label in SAMPA or X-SAMPA, as WebMAUS writes it: elsewhere ``S`` is ``s``, here it is ``ʃ``."""
+
+    __slots__ = ()
+
+
+def sampa_to_ipa(label: str) -> str:
+    """Write a phone of SAMPA or X-SAMPA in IPA.
+
+    Parameters
+    ----------
+    label : str
+        One phone in ASCII; labels of pauses (``"<p:>"``) stay as they are.
+
+    Returns
+    -------
+    str
+        What `to_arpabet` knows, for the phones of English.
+
+    Examples
+    --------
+    >>> sampa_to_ipa("tS"), sampa_to_ipa("{"), sampa_to_ipa("3:")
+    ('tʃ', 'æ', 'ɜː')
+    """
+    if label.startswith("<") or label.lower() in _SILENCES:
+        return str(label)
+    return _SAMPA_SIGN.sub(lambda sign: _SAMPA[sign[0]], label)
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
 def to_arpabet(label: str) -> str | None:
     """Fold a label into the phone set.
 
@@ -108,7 +153,7 @@ def to_arpabet(label: str) -> str | None:
         ARPAbet in any case with or without a stress digit (``"AH0"``), one of the usual names of
         silence (``"pau"``, ``""``), or one phone of espeak-ng's or the Montreal Forced Aligner's
         English IPA with or without stress and length marks (``"ˈɑːɹ"``, ``"tʷ"``). Kaldi's marks
-        of the place in the word are passed over (``"AH0_B"``).
+        of the place in the word are passed over (``"AH0_B"``). A `Sampa` is read as SAMPA.
 
     Returns
     -------
@@ -120,6 +165,8 @@ def to_arpabet(label: str) -> str | None:
     >>> to_arpabet("AH0"), to_arpabet("ˈoʊ"), to_arpabet("pau"), to_arpabet("click")
     ('ah', 'ow', 'sil', None)
     """
+    if isinstance(label, Sampa):
+        label = sampa_to_ipa(label)
     name = _KALDI_POSITION.sub("", label.strip().lower())
     if name in _SILENCES:
         return SILENCE

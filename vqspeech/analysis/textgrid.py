@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vqspeech.errors import CorpusError
 
-PHONE_TIERS = ("phones", "phone", "segments", "mau")
+PHONE_TIERS = ("phones", "phone", "phonemes", "phoneme", "segments", "mau")
 """Names of the tier with phones, in lower case, the first that is there; before ``phone`` comes any
 ``<speaker> - phones``."""
 
@@ -87,7 +87,7 @@ def phone_tier(tiers: list[Tier], file: str) -> Tier:
     Returns
     -------
     Tier
-        Named ``phones``, else ``<speaker> - phones``, ``phone``, ``segments`` or ``MAU``.
+        Named ``phones``, else ``<speaker> - phones``, ``phone``, ``phonemes``, ``phoneme``, ``segments`` or ``MAU``.
 
     Raises
     ------

@@ -7,13 +7,14 @@ answers at once.
 
 import argparse
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
+from vqspeech.cli.caches import prepare_caches
+from vqspeech.cli.streams import prepare_streams
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.pretrained import DEFAULT
 
@@ -88,13 +89,9 @@ def _say(line: str) -> None:
     print(f"vqspeech: {line}", file=sys.stderr)
 
 
-def _prepare_streams() -> None:
-    # File names need not be UTF-8: what Python read as a surrogate goes out as the byte it was.
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="surrogateescape")
-    logging.basicConfig(format="vqspeech: %(message)s")
+def _drop_output() -> None:
+    """Lead standard output to nowhere: the interpreter flushes it once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0 done, 1 an error that was told in one line, 130 interrupted, 141 the reader of the output
         went away.
     """
-    _prepare_streams()
+    prepare_streams()
+    prepare_caches()
     try:
         status = _dispatch(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
@@ -120,8 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:
-        # The interpreter flushes once more when it ends; nobody is there to read that either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return _BROKEN_PIPE
     except VqspeechError as error:
         if os.environ.get("VQSPEECH_TRACEBACK") == "1":
@@ -132,4 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         where = f"{error.filename}: " if error.filename else ""
         _say(f"{where}{error.strerror or error}")
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
     return 1

@@ -19,6 +19,7 @@ from vqspeech.cli.options import (
     find_prior,
 )
 from vqspeech.errors import ConfigurationError
+from vqspeech.lock import only_run
 
 if TYPE_CHECKING:
     from vqspeech.analysis.study import SystemStudy
@@ -107,7 +108,12 @@ def run(args: argparse.Namespace) -> None:
     for name in _FOLDERS:
         if (out / name).exists() and not args.force:
             raise ConfigurationError(f"{out / name} exists: it is kept unless you say --force")
+    with only_run(out):
+        _analyze(args, files, out)
 
+
+def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> None:
+    """Do what `run` does once the places are known to be free."""
     from vqspeech.analysis import report, tables
     from vqspeech.analysis.examples import choose_examples, example_textgrid, make_examples
     from vqspeech.analysis.plots import PLOTS

@@ -7,7 +7,15 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vqspeech.cli.files import Failures, Source, check_folder, check_outputs, find_sources, inside
+from vqspeech.cli.files import (
+    Failures,
+    Source,
+    check_folder,
+    find_sources,
+    inside,
+    out_file,
+    usable,
+)
 from vqspeech.cli.options import (
     add_model_arguments,
     add_prior_argument,
@@ -19,6 +27,7 @@ from vqspeech.cli.options import (
     open_prior,
     prior_finder,
 )
+from vqspeech.cli.streams import require_standard_output
 from vqspeech.errors import ConfigurationError, VqspeechError
 
 if TYPE_CHECKING:
@@ -42,17 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="+",
         metavar="FILE|FOLDER",
-        help="sound files, or folders to search for them; .vqc files, whose codes are read",
+        help="sound files, or folders to search for them; .vqc files, whose codes are read; - reads sound from"
+        " standard input",
     )
     parser.add_argument(
         "--format",
         choices=("json", "npz", "textgrid", "vqc"),
-        default="json",
-        help="json: one object a line on standard output, or a file each under --out (default); vqc: the"
-        " smallest, entropy-coded",
+        help="json: one object a line on standard output, or a file each under --out (default, unless --out is a file"
+        " of another format); vqc: the smallest, entropy-coded",
     )
     parser.add_argument(
-        "--out", metavar="FOLDER", help="write one file for each recording; folders are mirrored"
+        "--out",
+        metavar="FILE|FOLDER",
+        help="a file for one recording, else a folder for one file each; folders are mirrored",
     )
     parser.add_argument(
         "--coder",
@@ -134,19 +145,31 @@ def tell_file(
 
 
 def tell_all(
-    model: "Autoencoder", sources: list[Source], failures: Failures, *, tracked: bool = False
+    model: "Autoencoder",
+    sources: list[Source],
+    failures: Failures,
+    files: int = 1,
+    *,
+    tracked: bool = False,
 ) -> "Iterator[tuple[Source, Encoded]]":
-    """Apply `tell_file` to `sources` in turn with progress; one that cannot be read goes to `failures`."""
+    """Apply `tell_file` to `sources` in turn with progress; one that cannot be read goes to `failures`.
+
+    `files` is how many files are made of each.
+    """
     from vqspeech import audio
     from vqspeech.progress import Progress
+    from vqspeech.soundheader import is_stream
 
     readable: list[Source] = []
     total = 0
     for source in sources:
+        if is_stream(source.path):  # which gives its bytes once, and its length with them
+            readable.append(source)
+            continue
         try:
             found = audio.info(source.path)
         except VqspeechError as error:
-            failures.add(error)
+            failures.add(error, files)
         else:
             readable.append(source)
             total += round(found.duration_s * model.sample_rate)
@@ -155,7 +178,7 @@ def tell_all(
             try:
                 encoded = tell_file(model, source.path, progress, tracked=tracked)
             except VqspeechError as error:
-                failures.add(error)
+                failures.add(error, files)
             else:
                 yield source, encoded
 
@@ -213,23 +236,27 @@ def run(args: argparse.Namespace) -> None:
     from vqspeech import codesfile, vqc
     from vqspeech.codesrecord import CodesRecord
 
-    if args.out is None and args.format != "json":
-        raise ConfigurationError(f"--format {args.format} writes files: name a folder with --out")
-    if args.format != "vqc" and (args.coder or args.speaker):
-        raise ConfigurationError("--coder and --speaker are for --format vqc")
     sources = find_sources(args.sources)
-    places: dict[Path, Path] = {}
-    if args.out is not None:
-        check_folder(Path(args.out))
-        suffix = codesfile.SUFFIXES[args.format]
-        outputs = [inside(Path(args.out), source.mirror.with_suffix(suffix)) for source in sources]
-        check_outputs(outputs, force=args.force, sources=[source.path for source in sources])
-        places = dict(zip((source.path for source in sources), outputs, strict=True))
+    file = out_file(args.out, [*codesfile.SUFFIXES.values()], len(sources))
+    kind = _format(args.format, file)
+    if args.out is None and kind != "json":
+        raise ConfigurationError(f"--format {kind} writes files: name one, or a folder, with --out")
+    if kind != "vqc" and (args.coder or args.speaker):
+        raise ConfigurationError("--coder and --speaker are for --format vqc")
+    failures = Failures(len(sources))
+    places: dict[Source, Path] = {}
+    if args.out is None:
+        require_standard_output()
+    else:
+        outputs = [file] if file else _outputs(Path(args.out), sources, codesfile.SUFFIXES[kind])
+        own = [source.path for source in sources]
+        writable = usable(outputs, failures, force=args.force, sources=own)
+        places = {s: path for s, path in zip(sources, writable, strict=True) if path is not None}
+        sources = list(places)
     coded = [source for source in sources if source.path.suffix == vqc.SUFFIX]
     sounds = [source for source in sources if source.path.suffix != vqc.SUFFIX]
-    with_prior = args.format == "vqc" and args.coder != "unigram"
+    with_prior = bool(sources) and kind == "vqc" and args.coder != "unigram"
     name, prior = model_name(args), None
-    failures = Failures(len(sources))
     records = read_all(coded, prior_finder(args.prior, name), failures)
     if sounds or with_prior:
         model = open_model(args)
@@ -242,19 +269,38 @@ def run(args: argparse.Namespace) -> None:
             for source, (codes, samples, _) in tell_all(model, sounds, failures)
         )
         records = chain(records, encoded)
-    if args.format == "vqc":
+    if sources and kind == "vqc":
         check_coder(args, prior)
     for source, record in records:
         if not places:
             print(record.to_json(), flush=True)
             continue
-        with coding_progress(f"writing {places[source.path].name}") as tell:
-            codesfile.write(
-                places[source.path],
-                record,
-                args.format,
-                prior=prior,
-                speaker=args.speaker,
-                progress=tell,
-            )
+        try:
+            with coding_progress(f"writing {places[source].name}") as tell:
+                codesfile.write(
+                    places[source],
+                    record,
+                    kind,
+                    prior=prior,
+                    speaker=args.speaker,
+                    progress=tell,
+                )
+        except OSError as error:
+            failures.add(error)
     failures.finish("encoded")
+
+
+def _format(named: str | None, file: Path | None) -> str:
+    """Return the format that ``--format`` names, else that of the file, else JSON."""
+    from vqspeech import codesfile
+
+    kinds = {suffix.lower(): kind for kind, suffix in codesfile.SUFFIXES.items()}
+    meant = None if file is None else kinds[file.suffix.lower()]
+    if named and meant and named != meant:
+        raise ConfigurationError(f"--out {file} means {meant} and --format says {named}")
+    return named or meant or "json"
+
+
+def _outputs(folder: Path, sources: list[Source], suffix: str) -> list[Path]:
+    check_folder(folder)
+    return [inside(folder, source.mirror.with_suffix(suffix)) for source in sources]

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         required=True,
         metavar="FILE|FOLDER",
-        help="sound files, or folders to search",
+        help="sound files, or folders to search; - reads standard input",
     )
     add_speaker_argument(parser)
     parser.add_argument(
@@ -62,22 +62,23 @@ def run(args: argparse.Namespace) -> None:
     speakers = speakers_named(args.speaker, model)
     stems = [Path(source.mirror.with_suffix("")) for source in sources]
     own = [source.path for source in sources]
-    outputs = sound_outputs(stems, speakers, args.out, force=args.force, sources=own)
+    failures = Failures(len(stems) * len(speakers))
+    outputs = sound_outputs(stems, speakers, args.out, failures, force=args.force, sources=own)
     sampling = sampling_of(args)
     note = engine_note(model, sampling)
-    places: dict[Source, list[Path]] = {
-        source: outputs[i * len(speakers) : (i + 1) * len(speakers)]
-        for i, source in enumerate(sources)
-    }
-    failures = Failures(len(sources))
+    places: dict[Source, list[tuple[str, Path]]] = {}
+    for number, path in enumerate(outputs):
+        if path is not None:
+            place = speakers[number % len(speakers)], path
+            places.setdefault(sources[number // len(speakers)], []).append(place)
     voiced = model.decoder.pitch is not None
     tracked = voiced and args.pitch != "predicted"
     jobs = []
-    for source, encoded in tell_all(model, sources, failures, tracked=tracked):
-        for speaker, path in zip(speakers, places[source], strict=True):
+    for source, encoded in tell_all(model, list(places), failures, len(speakers), tracked=tracked):
+        for speaker, path in places[source]:
             contour = None
             if voiced:
                 contour = model.contour(encoded.codes, speaker, encoded.contour, args.pitch_shift)
             jobs.append(Job(encoded.codes, speaker, encoded.samples, path, args.seed, contour))
-    render(model, jobs, sampling, note)
+    render(model, jobs, sampling, note, failures)
     failures.finish("converted")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from vqspeech.cli.files import sound_outputs
+from vqspeech.cli.files import Failures, sound_outputs
 from vqspeech.cli.options import (
     add_model_arguments,
     add_pitch_shift_argument,
@@ -88,14 +88,18 @@ def run(args: argparse.Namespace) -> None:
     speakers = speakers_named(args.speaker, model)
     # What a record calls its recording came from elsewhere: only the last part of that path names a file here.
     stems = [Path(PurePath(record.file).stem or "recording") for record in records]
-    outputs = sound_outputs(stems, speakers, args.out, force=args.force)
+    failures = Failures(len(stems) * len(speakers))
+    outputs = sound_outputs(stems, speakers, args.out, failures, force=args.force)
     sampling = sampling_of(args)
     note = engine_note(model, sampling)
     pairs = [(record, speaker) for record in records for speaker in speakers]
     jobs = []
     for (record, speaker), path in zip(pairs, outputs, strict=True):
+        if path is None:
+            continue
         codes, contour = torch.tensor(record.codes), None
         if args.pitch_shift:
             contour = model.contour(codes, speaker, semitones=args.pitch_shift)
         jobs.append(Job(codes, speaker, record.samples, path, args.seed, contour))
-    render(model, jobs, sampling, note)
+    render(model, jobs, sampling, note, failures)
+    failures.finish("decoded")

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import math
+from contextlib import nullcontext
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from vqspeech.cli.options import (
     sampling_of,
 )
 from vqspeech.errors import ConfigurationError, CorpusError
+from vqspeech.lock import only_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,6 +133,12 @@ def run(args: argparse.Namespace) -> None:
     from vqspeech.evaluation.judges import check_judges
 
     check_judges(args.without, args.recogniser)
+    with nullcontext() if args.out is None else only_run(args.out):
+        _judge(args)
+
+
+def _judge(args: argparse.Namespace) -> None:
+    """Do what `run` does once the places are known to be free."""
     model = open_model(args)
 
     import tempfile

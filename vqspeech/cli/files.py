@@ -6,16 +6,33 @@ A file given by itself is written by its name; a file found in a given folder ke
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
+from vqspeech.cli.streams import require_standard_output
 from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.soundheader import STANDARD_INPUT, UNREAD_SUFFIXES
+
+if TYPE_CHECKING:
+    from vqspeech.corpus.manifest import Skipped
 
 log = logging.getLogger("vqspeech")
 
 STANDARD_OUTPUT = Path("/dev/stdout")
 """Where sound goes for ``--out -``; no sound file is called that, for want of a suffix."""
+
+_OTHER_SUFFIXES = frozenset(
+    {
+        *(".csv", ".ctm", ".eaf", ".flac", ".gz", ".h5", ".html", ".json", ".jsonl", ".km", ".lab"),
+        *(".md", ".mlf", ".mp3", ".npy", ".npz", ".ogg", ".opus", ".parquet", ".pdf", ".phn"),
+        *(".pickle", ".pkl", ".png", ".pt", ".pth", ".safetensors", ".tar", ".textgrid", ".tsv"),
+        *(".txt", ".vqc", ".wav", ".xml", ".yaml", ".zip"),
+    }
+)
+"""What ``--out`` ends in where it means a file, whether that can be written or not."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +52,10 @@ class Source:
 
 
 def find_sources(names: Iterable[str]) -> list[Source]:
-    """List the sound files that `names` mean: files as they are, folders searched in depth, in order of name.
+    """List the sound files that `names` mean: files and pipes as they are, folders searched in depth, in order of name.
 
-    Links to folders are not followed, so a loop of links ends.
+    ``-`` is standard input. Folders are searched as those of a corpus are: links are followed, hidden files passed
+    over; what is left out for another reason is counted in a warning.
 
     Raises
     ------
@@ -47,12 +65,11 @@ def find_sources(names: Iterable[str]) -> list[Source]:
     sources: list[Source] = []
     for name in names:
         path = Path(name)
-        if path.is_dir():
-            found = _in_folder(path)
-            if not found:
-                raise ConfigurationError(f"{path}: no sound file in this folder")
-            sources += found
-        elif os.path.lexists(path):
+        if name == "-":
+            sources.append(Source(STANDARD_INPUT, PurePath("stdin")))
+        elif path.is_dir():
+            sources += _in_folder(path)
+        elif os.path.lexists(path) or path == STANDARD_INPUT:
             sources.append(Source(path, PurePath(path.name)))
         else:
             raise ConfigurationError(f"{path}: no such file or folder")
@@ -60,15 +77,21 @@ def find_sources(names: Iterable[str]) -> list[Source]:
 
 
 def _in_folder(folder: Path) -> list[Source]:
-    from vqspeech.audio import SUFFIXES
+    from vqspeech.corpus.folder import BROKEN, recordings
 
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for file in sorted(files):
-            path = Path(parent, file)
-            if path.suffix.lower() in SUFFIXES:
-                found.append(Source(path, path.relative_to(folder)))
+    skipped: list[Skipped] = []
+    paths = list(recordings(folder, skipped))
+    # A link to nowhere is a recording that is missing, not something else.
+    paths += [entry.path for entry in skipped if entry.reason == BROKEN]
+    found = [Source(path, path.relative_to(folder)) for path in paths]
+    reasons = Counter(entry.reason for entry in skipped if entry.reason != BROKEN)
+    left_out = ", ".join(f"{count} ({reason})" for reason, count in reasons.most_common())
+    if not found:
+        raise ConfigurationError(
+            f"{folder}: no sound file in this folder{f'; left out: {left_out}' if left_out else ''}"
+        )
+    if left_out:
+        log.warning("%s: left out: %s", folder, left_out)
     return found
 
 
@@ -111,6 +134,45 @@ def check_folder(folder: Path) -> None:
         raise ConfigurationError(f"{standing}: no permission to write here; choose another --out")
 
 
+def out_file(out: str | None, suffixes: Collection[str], count: int) -> Path | None:
+    """Decide whether ``--out`` names a file.
+
+    Parameters
+    ----------
+    out : str or None
+        What ``--out`` said.
+    suffixes : collection of str
+        Of the formats that can be written.
+    count : int
+        How many files there will be.
+
+    Returns
+    -------
+    Path or None
+        None where it is a folder.
+
+    Raises
+    ------
+    ConfigurationError
+        When the format cannot be written, the place is not usable, or `count` is not 1.
+    """
+    if out is None or out.endswith(("/", os.sep)) or (place := Path(out)).is_dir():
+        return None
+    known = {suffix.lower() for suffix in suffixes}
+    suffix = place.suffix.lower()
+    if suffix not in known:
+        if suffix in _OTHER_SUFFIXES | UNREAD_SUFFIXES:
+            raise ConfigurationError(
+                f"--out {place}: cannot write {suffix}; choose {', '.join(suffixes)}, or end the"
+                " name of a folder with /"
+            )
+        return None
+    if count != 1:
+        raise ConfigurationError(f"--out {place} is one file for {count} results: name a folder")
+    check_folder(place.parent)
+    return place
+
+
 def plan_sounds(stems: Sequence[Path], speakers: Sequence[str], out: str | None) -> list[Path]:
     """Decide where the sound files go, for every stem and every speaker in turn.
 
@@ -135,15 +197,9 @@ def plan_sounds(stems: Sequence[Path], speakers: Sequence[str], out: str | None)
     """
     from vqspeech.audio import SUFFIXES
 
+    if file := out_file(out, SUFFIXES, len(stems) * len(speakers)):
+        return [file]
     place = Path(out) if out is not None else Path()
-    if place.suffix.lower() in SUFFIXES and not place.is_dir():
-        if len(stems) * len(speakers) > 1:
-            raise ConfigurationError(
-                f"--out {place} is one file for {len(stems) * len(speakers)} conversions:"
-                " name a folder"
-            )
-        check_folder(place.parent)
-        return [place]
     check_folder(place)
     return [inside(place, f"{stem}-{speaker}.wav") for stem in stems for speaker in speakers]
 
@@ -152,25 +208,31 @@ def sound_outputs(
     stems: Sequence[Path],
     speakers: Sequence[str],
     out: str | None,
+    failures: "Failures",
     *,
     force: bool,
     sources: Iterable[Path] = (),
-) -> list[Path]:
+) -> list[Path | None]:
     """Decide where the sound goes: `STANDARD_OUTPUT` for ``--out -``, else what `plan_sounds` plans.
+
+    Returns
+    -------
+    list of Path or None
+        None in place of an output that cannot be written; `failures` has the reason.
 
     Raises
     ------
     ConfigurationError
-        When standard output would get several recordings or is a terminal; else as `plan_sounds` and `check_outputs`.
+        When standard output would get several recordings or is a terminal; else as `plan_sounds`.
     """
     if out != "-":
         outputs = plan_sounds(stems, speakers, out)
-        check_outputs(outputs, force=force, sources=sources)
-        return outputs
+        return usable(outputs, failures, force=force, sources=sources)
     if len(stems) * len(speakers) != 1:
         raise ConfigurationError(
             f"--out - is one recording, not {len(stems) * len(speakers)}: name a folder"
         )
+    require_standard_output()
     if sys.stdout.isatty():
         raise ConfigurationError(
             "--out -: standard output is a terminal; lead it into a player or a file"
@@ -206,40 +268,124 @@ def packed(corpus: Path, place: Path, sample_rate: int, *, force: bool) -> Path:
 
 
 def check_outputs(outputs: Sequence[Path], *, force: bool, sources: Iterable[Path] = ()) -> None:
-    """Refuse, before any work, outputs that would replace one another, a source, or (without `force`) anything.
+    """Refuse, before any work, outputs that belong together and of which one cannot be written; see `refused`.
 
     Raises
     ------
     ConfigurationError
         Naming the first such output.
     """
+    for reason in refused(outputs, force=force, sources=sources).values():
+        raise ConfigurationError(reason)
+
+
+def usable(
+    outputs: Sequence[Path], failures: "Failures", *, force: bool, sources: Iterable[Path] = ()
+) -> list[Path | None]:
+    """Return the outputs with None for each that cannot be written, whose reason goes to `failures`; see `refused`."""
+    reasons = refused(outputs, force=force, sources=sources)
+    for path in outputs:
+        if path in reasons:
+            failures.add(ConfigurationError(reasons[path]))
+    return [None if path in reasons else path for path in outputs]
+
+
+def refused(
+    outputs: Sequence[Path], *, force: bool, sources: Iterable[Path] = ()
+) -> dict[Path, str]:
+    """Find, before any work, the outputs that cannot be written.
+
+    Parameters
+    ----------
+    outputs : sequence of Path
+        Files to be written.
+    force : bool
+        Whether files that are there may be replaced.
+    sources : iterable of Path
+        What is read, and never replaced.
+
+    Returns
+    -------
+    dict of Path to str
+        Why: it would replace a source, another output, or, without `force`, anything; it is a folder; its name is
+        too long; its folder cannot be made or written to.
+    """
     kept = {_real(path) for path in sources}
-    seen: set[Path] = set()
+    reasons: dict[Path, str] = {}
+    seen: dict[Path, Path] = {}
+    folders: dict[Path, str] = {}
     for path in outputs:
         place = _real(path)
-        if place in kept:
-            raise ConfigurationError(f"{path} is itself a source: choose another --out")
-        if place in seen:
-            raise ConfigurationError(
-                f"two outputs would both be {path}: give their sources in separate runs"
-            )
-        seen.add(place)
-        if path.is_dir():
-            raise ConfigurationError(f"{path} is a folder: choose another --out")
-        if path.exists() and not force:
-            raise ConfigurationError(f"{path} exists: it is kept unless you say --force")
+        if path.parent not in folders:
+            folders[path.parent] = _why_not_in(path.parent)
+        if why := _why_not_named(path) or folders[path.parent]:
+            reasons[path] = why
+        elif place in kept:
+            reasons[path] = f"{path} is itself a source: choose another --out"
+        elif place in seen:
+            text = f"two outputs would both be {path}: give their sources in separate runs"
+            reasons[path] = reasons[seen[place]] = text
+        elif path.is_dir():
+            reasons[path] = f"{path} is a folder: choose another --out"
+        elif os.path.lexists(path) and not force:
+            reasons[path] = f"{path} exists: it is kept unless you say --force"
+        seen.setdefault(place, path)
+    return reasons
+
+
+def _why_not_in(folder: Path) -> str:
+    """Say why nothing can be written in a folder, or nothing."""
+    try:
+        check_folder(folder)
+    except ConfigurationError as error:
+        return str(error)
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    return ""
+
+
+def _why_not_named(path: Path) -> str:
+    """Say why the file system takes no such name, or nothing."""
+    standing = path.parent
+    while not os.path.isdir(standing) and standing != standing.parent:  # noqa: PTH112
+        standing = standing.parent
+    try:
+        longest, whole = os.pathconf(standing, "PC_NAME_MAX"), os.pathconf(standing, "PC_PATH_MAX")
+    except OSError:
+        return ""
+    for part in path.parts[len(standing.parts) :]:
+        if (size := len(os.fsencode(part))) > longest:
+            return f"{path}: the name is too long ({size} bytes of {longest} possible)"
+    if len(os.fsencode(path)) >= whole:
+        return f"{path}: the path is too long ({whole - 1} bytes are possible)"
+    return ""
 
 
 @dataclass
 class Failures:
-    """What went wrong with single files while the others went on."""
+    """What went wrong with single files while the others went on.
+
+    Attributes
+    ----------
+    attempted : int
+        Files that were asked for.
+    lines : list of str
+        What went wrong.
+    failed : int
+        How many of the files that concerns.
+    """
 
     attempted: int
     lines: list[str] = field(default_factory=list)
+    failed: int = 0
 
-    def add(self, error: VqspeechError) -> None:
-        """Keep the one line of `error`."""
-        self.lines.append(str(error))
+    def add(self, error: VqspeechError | OSError, files: int = 1) -> None:
+        """Keep the one line of `error`, for which so many files are not there."""
+        text = str(error)
+        if isinstance(error, OSError):
+            text = f"{error.filename or 'output'}: cannot be written ({error.strerror or error})"
+        self.lines.append(text)
+        self.failed += files
 
     def finish(self, task: str) -> None:
         """List the failures, if any, and end with an error that counts them.
@@ -256,5 +402,5 @@ class Failures:
         for line in self.lines:
             log.warning("%s", line)
         raise VqspeechError(
-            f"{len(self.lines)} of {self.attempted} files were not {task}; they are listed above"
+            f"{self.failed} of {self.attempted} files were not {task}; they are listed above"
         )

@@ -152,7 +152,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=_threads,
         metavar="N",
-        help="CPU threads of the engine; they change no sample (default: as many as may be used)",
+        help="CPU threads of the engine; they change no sample (default: as many as may be used, one for a single"
+        " recording, which a second one helps only while no other program wants that core)",
     )
 
 
@@ -219,8 +220,13 @@ def open_model(args: argparse.Namespace) -> "Autoencoder":
     ModelFileError
         When there is no such model, or the file is not one.
     """
-    import vqspeech
+    import torch
 
+    import vqspeech
+    from vqspeech.workers import usable_threads
+
+    # Torch counts the cores of the machine, not those that a control group grants.
+    torch.set_num_threads(min(torch.get_num_threads(), usable_threads()))
     device = find_device(args)
     return vqspeech.load(model_name(args)).to(device)
 

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vqspeech.cli.files import check_folder
+
 if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore
 
@@ -60,6 +62,7 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigurationError(f"--workers is {args.workers}; 0 or more is possible")
     if args.sample_rate < 1:
         raise ConfigurationError(f"--sample-rate is {args.sample_rate}; 1 or more is possible")
+    check_folder(args.out)
     listing: Listing
     if args.corpus == "mini":
         raw = args.out.with_name(f"{args.out.name}-recordings")
@@ -86,6 +89,7 @@ def run(args: argparse.Namespace) -> None:
 def _table(store: "PackedStore", skipped: Path) -> str:
     """Return what a person wants to know of a store."""
     from vqspeech.corpus.manifest import SPLITS
+    from vqspeech.corpus.store import WARNED
 
     lines = [f"{store.corpus}, packed at {store.sample_rate} Hz in {store.path}"]
     lines.append(f"{'split':<8}{'speakers':>10}{'utterances':>12}{'hours':>9}")
@@ -94,7 +98,14 @@ def _table(store: "PackedStore", skipped: Path) -> str:
         speakers = len({u.speaker for u in chosen})
         hours = sum(u.samples for u in chosen) / store.sample_rate / 3600
         lines.append(f"{split:<8}{speakers:>10}{len(chosen):>12}{hours:>9.2f}")
-    with skipped.open(encoding="utf-8") as file:
-        count = sum(1 for _ in file) - 1
-    lines.append(f"skipped: {count}, listed with reasons in {skipped}")
+    warned = skipped.with_name(WARNED)
+    if warned.is_file() and (count := _entries(warned)):
+        lines.append(f"warned of: {count}, listed in {warned}")
+    lines.append(f"skipped: {_entries(skipped)}, listed with reasons in {skipped}")
     return "\n".join(lines)
+
+
+def _entries(table: Path) -> int:
+    """Count the lines of a table below the first."""
+    with table.open(encoding="utf-8") as file:
+        return sum(1 for _ in file) - 1

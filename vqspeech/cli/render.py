@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vqspeech.cli.files import STANDARD_OUTPUT
-from vqspeech.errors import ConfigurationError
+from vqspeech.cli.files import STANDARD_OUTPUT, Failures
+from vqspeech.errors import ConfigurationError, VqspeechError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +96,13 @@ def engine_note(model: "Autoencoder", sampling: "Sampling") -> str:
     return note
 
 
-def render(model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", note: str) -> None:
+def render(
+    model: "Autoencoder",
+    jobs: Sequence[Job],
+    sampling: "Sampling",
+    note: str,
+    failures: Failures,
+) -> None:
     """Decode `jobs`, longest first, and print the path of each file once it is there.
 
     Parameters
@@ -110,6 +116,8 @@ def render(model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", note
         How levels are drawn, and by what.
     note : str
         Said before the work begins.
+    failures : Failures
+        Files that could not be written go here.
     """
     from vqspeech.progress import Progress
 
@@ -121,7 +129,7 @@ def render(model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", note
             _render_stream(model, jobs[0], sampling, bar)
         else:
             for group in _groups(jobs):
-                _render_files(model, group, sampling, bar)
+                _render_files(model, group, sampling, bar, failures)
 
 
 def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
@@ -138,7 +146,11 @@ def _groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
 
 
 def _render_files(
-    model: "Autoencoder", jobs: Sequence[Job], sampling: "Sampling", bar: "Progress"
+    model: "Autoencoder",
+    jobs: Sequence[Job],
+    sampling: "Sampling",
+    bar: "Progress",
+    failures: Failures,
 ) -> None:
     import torch
 
@@ -160,11 +172,15 @@ def _render_files(
             parts[i].append(block)
             left[i] -= len(block)
             if left[i] == 0:
-                job.path.parent.mkdir(parents=True, exist_ok=True)
                 wav = torch.cat(parts[i]).numpy()
-                audio.write(job.path, wav, model.sample_rate, force=True)
-                print(job.path, flush=True)
                 parts[i] = []
+                try:
+                    job.path.parent.mkdir(parents=True, exist_ok=True)
+                    audio.write(job.path, wav, model.sample_rate, force=True)
+                except (VqspeechError, OSError) as error:
+                    failures.add(error)
+                else:
+                    print(job.path, flush=True)
         bar.update(sum(map(len, blocks)))
 
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vqspeech.cli.files import sound_outputs
+from vqspeech.cli.files import Failures, sound_outputs
 from vqspeech.cli.options import (
     add_draw_arguments,
     add_engine_arguments,
@@ -129,10 +129,12 @@ def run(args: argparse.Namespace) -> None:
     seeds = range(args.seed, args.seed + args.count)
     prompt_file = Path(args.prompt) if args.prompt else None
     stem = prompt_file.stem if prompt_file else "sample"
+    failures = Failures(len(seeds) * len(speakers))
     outputs = sound_outputs(
         [Path(f"{stem}-{seed}") for seed in seeds],
         speakers,
         args.out,
+        failures,
         force=args.force,
         sources=[prompt_file] if prompt_file else [],
     )
@@ -153,6 +155,8 @@ def run(args: argparse.Namespace) -> None:
     with Progress(frames * len(outputs), "codes", "drawing codes") as bar:
         pairs = [(seed, speaker) for seed in seeds for speaker in speakers]
         for (seed, speaker), path in zip(pairs, outputs, strict=True):
+            if path is None:
+                continue
             drawn = prior.sample(
                 frames,
                 speaker,
@@ -164,4 +168,5 @@ def run(args: argparse.Namespace) -> None:
             )
             told = torch.cat([prompt, drawn])
             jobs.append(Job(told, speaker, len(prompt) * model.hop + samples, path, seed))
-    render(model, jobs, sampling, note)
+    render(model, jobs, sampling, note, failures)
+    failures.finish("made")

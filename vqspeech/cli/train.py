@@ -1,8 +1,9 @@
 """``vqspeech train``: settings composed by Hydra, or a resolved JSON file, to a model file or a prior."""
 
 import argparse
-from dataclasses import asdict
-from typing import Any
+import re
+from dataclasses import asdict, is_dataclass
+from typing import Any, get_type_hints
 
 from vqspeech.errors import ConfigurationError
 
@@ -18,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "settings",
         nargs="*",
         metavar="KEY=VALUE",
-        help="Hydra overrides, for example experiment=mini data.store=DIR run.dir=DIR",
+        help="Hydra overrides, for example experiment=mini data.store=DIR run.dir=DIR; machine=auto, the default, takes"
+        " a GPU where there is one",
     )
     parser.add_argument(
         "--config-name",
@@ -39,13 +41,42 @@ def _forced(setting: str) -> str:
     from importlib.resources import files
 
     groups = {entry.name for entry in files("vqspeech.conf").iterdir() if entry.is_dir()}
-    key = setting.partition("=")[0]
-    plain = "=" in setting and key not in groups and not set(key) & set("+~@/")
-    return f"++{setting}" if plain else setting
+    key, equals, value = setting.partition("=")
+    plain = equals and key not in groups and not set(key) & set("+~@/")
+    if not plain:
+        return setting
+    if key in _texts() and not re.fullmatch(r"""(?s)(["']).*\1|\$\{.*\}|\?{3}""", value):
+        # A folder is a text, be it a number, a date or in parentheses. Backslashes count before a quote alone.
+        value = re.sub(r"(\\*)'", r"\1\1\\'", value)
+        value = re.sub(r"(\\+)$", r"\1\1", value)
+        value = f"'{value}'"
+    return f"++{key}={value}"
+
+
+def _as_typed(error: Exception) -> str:
+    """Return what Hydra says on one line, with keys as they were given."""
+    return re.sub(r"\+\+(?=\w)", "", " ".join(str(error).split()))
+
+
+def _texts() -> set[str]:
+    """Return the keys of settings that are texts."""
+    from vqspeech.training.config import TrainConfig
+    from vqspeech.training.prior_config import PriorTrainConfig
+
+    found: set[str] = set()
+    groups: list[tuple[str, Any]] = [("", TrainConfig), ("", PriorTrainConfig)]
+    while groups:
+        prefix, group = groups.pop()
+        for name, kind in get_type_hints(group).items():
+            if kind is str:
+                found.add(prefix + name)
+            elif is_dataclass(kind):
+                groups.append((f"{prefix}{name}.", kind))
+    return found
 
 
 def compose(settings: list[str], name: str = CONFIGURATIONS[0]) -> dict[str, Any]:
-    """Compose the configuration with Hydra.
+    """Compose the configuration with Hydra, for the GPU or the CPU that is there where no machine is named.
 
     Parameters
     ----------
@@ -64,6 +95,31 @@ def compose(settings: list[str], name: str = CONFIGURATIONS[0]) -> dict[str, Any
     ConfigurationError
         An override cannot be read or names a file that is not there, or a setting without a default is missing.
     """
+    if name != "train" or not set(settings).isdisjoint(_machines()):
+        return _composed(settings, name)
+    settings = [setting for setting in settings if setting != "machine=auto"]
+    # what is meant for a CPU says so
+    for_cpu = _composed(settings, name)["run"]["accelerator"] == "cpu"
+    machine = "cpu" if for_cpu or not _has_gpu() else "gpu"
+    return _composed([*settings, f"machine={machine}"], name)
+
+
+def _machines() -> list[str]:
+    """Overrides that name a machine."""
+    from importlib.resources import files
+
+    entries = (files("vqspeech.conf") / "machine").iterdir()
+    return [f"machine={entry.name.removesuffix('.yaml')}" for entry in entries] + ["machine=null"]
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _composed(settings: list[str], name: str) -> dict[str, Any]:
+    """See `compose`; the machine is what `settings` say."""
     from hydra import compose, initialize_config_module
     from hydra.errors import HydraException, OverrideParseException
     from omegaconf import OmegaConf
@@ -77,12 +133,13 @@ def compose(settings: list[str], name: str = CONFIGURATIONS[0]) -> dict[str, Any
             raise ConfigurationError(f"no value for {', '.join(missing)}: give it as key=value")
         values = OmegaConf.to_container(composed, resolve=True)
     except OverrideParseException as error:
+        given = str(error.override).removeprefix("++")
         raise ConfigurationError(
-            f"{error.override}: not a setting as key=value; other characters than letters, digits and"
-            f""" -_./ may need quotes, as in key='"value"' ({" ".join(str(error).split())})"""
+            f"{given}: not a setting as key=value; other characters than letters, digits and"
+            f""" -_./ may need quotes, as in key='"value"' ({_as_typed(error)})"""
         ) from None
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigurationError(" ".join(str(error).split())) from None
+        raise ConfigurationError(_as_typed(error)) from None
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 

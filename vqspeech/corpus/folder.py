@@ -1,19 +1,31 @@
 """Any folder of recordings, one sub-folder per speaker.
 
-``speaker/utterance.wav`` (or flac, ogg, opus, mp3), with an optional ``.txt`` (what is said) and
-``.lab``, ``.TextGrid`` or ``.ctm`` (phone times) of the same name beside it. Deeper folders are looked into;
-the utterance is then named by its whole path below the speaker's folder, joined with ``-``. Names
-that start with a dot are passed over.
+``speaker/utterance.wav`` (or flac, ogg, opus, mp3), with an optional text and phone times of the same name beside it
+(`vqspeech.corpus.beside`). Deeper folders are looked into; the utterance is then named by its whole path below the
+speaker's folder, joined with ``-``. Names that start with a dot are passed over.
+
+Trees of LibriSpeech and LibriTTS (``READER/CHAPTER/READER-CHAPTER-NUMBER.flac``) and of TIMIT
+(``DR1/FCJF0/SA1.WAV``) are known by the names of their files and folders, from whatever level they are given.
 """
 
+import logging
 import os
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from vqspeech import audio
+from vqspeech.corpus.beside import Folders, look_beside
 from vqspeech.corpus.manifest import Listing, Skipped, Utterance
+from vqspeech.soundheader import UNREAD_SUFFIXES
 
-LABEL_SUFFIXES = (".lab", ".TextGrid", ".ctm")
+BROKEN = "a broken link"
+"""Reason of a recording that is a link to nowhere."""
+
+_FEW_SPEAKERS = 3
+
+_log = logging.getLogger("vqspeech")
 
 
 def list_folder(root: Path) -> Listing:
@@ -28,58 +40,79 @@ def list_folder(root: Path) -> Listing:
     -------
     Listing
         In the order of the names. Skipped are: recordings outside any speaker's folder, second
-        recordings of the same name, broken links, folders linked in a loop, and texts that are not
-        UTF-8.
+        recordings of the same name, broken links, folders linked in a loop, formats that are not
+        read, and texts that are not UTF-8.
     """
     root = Path(root)
     name = root.resolve().name or "folder"
     listing = Listing(f"folder of speakers {root}", root)
     seen: set[tuple[str, str]] = set()
-    for path in _recordings(root, listing.skipped):
+    deeper: dict[str, set[str]] = defaultdict(set)
+    folders = Folders()
+    for path in recordings(root, listing.skipped):
         inside = path.relative_to(root).parts
-        if len(inside) < 2:
+        if known := _of_known_corpus(path):
+            speaker, utterance = known
+        elif len(inside) < 2:
             listing.skipped.append(Skipped(path, "not inside a speaker's folder"))
             continue
-        speaker, utterance = inside[0], "-".join((*inside[1:-1], path.stem))
+        else:
+            speaker, utterance = inside[0], "-".join((*inside[1:-1], path.stem))
+            deeper[speaker].add("/".join(inside[1:-1]))
         if (speaker, utterance) in seen:
             listing.skipped.append(Skipped(path, f"{speaker} has another recording {utterance}"))
             continue
         seen.add((speaker, utterance))
-        text = read_text(path.with_suffix(".txt"), listing.skipped)
-        labels = (path.with_suffix(suffix) for suffix in LABEL_SUFFIXES)
-        label = next((candidate for candidate in labels if candidate.is_file()), None)
-        listing.utterances.append(Utterance(name, speaker, utterance, path, "", label, text))
+        labels, text, _ = look_beside(path, listing.skipped, folders)
+        listing.utterances.append(Utterance(name, speaker, utterance, path, "", labels, text))
+    _warn_of_levels(root, deeper)
     return listing
 
 
-def read_text(path: Path, skipped: list[Skipped]) -> str:
-    """Read what an utterance's text file says, on one line.
+def _of_known_corpus(path: Path) -> tuple[str, str] | None:
+    """Return speaker and utterance where the names are those of LibriSpeech, LibriTTS or TIMIT."""
+    *_, upper, lower, _ = ("", "", *path.absolute().parts)
+    if upper.isdigit() and lower.isdigit() and re.match(f"{upper}[-_]{lower}[-_]", path.stem):
+        return upper, path.stem
+    if re.fullmatch(r"dr[1-8]", upper.lower()) and re.fullmatch(r"[fm]\w{3,5}", lower.lower()):
+        return lower, path.stem
+    return None
+
+
+def _warn_of_levels(root: Path, deeper: dict[str, set[str]]) -> None:
+    """Warn of a tree that is taken for few speakers though all their recordings lie in folders of their own."""
+    folders = [folder for found in deeper.values() for folder in sorted(found)]
+    if not 0 < len(deeper) <= _FEW_SPEAKERS or "" in folders or len(folders) < 2 * len(deeper):
+        return
+    speaker, found = next(iter(deeper.items()))
+    place = Path(speaker, min(found)).parent
+    _log.warning(
+        "%s: taken for %d speaker%s (%s), whose recordings lie in %d folders below; if those are the speakers, give"
+        " the folder they are in, such as %s",
+        root,
+        len(deeper),
+        "s" if len(deeper) > 1 else "",
+        ", ".join(deeper),
+        len(folders),
+        root / place,
+    )
+
+
+def recordings(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
+    """Find the sound files below a folder, as every command does that is given one.
 
     Parameters
     ----------
-    path : Path
-        The file, which may be absent.
+    root : Path
+        The folder. Links are followed, but not to a folder above; names that start with a dot are passed over.
     skipped : list of Skipped
-        A file that cannot be read as UTF-8 is added here.
+        What is left out is added here: loops and broken links, folders that cannot be read, formats that are not.
 
-    Returns
-    -------
-    str
-        Empty without a readable file.
+    Yields
+    ------
+    Path
+        In order of name, a folder's own files and folders together.
     """
-    try:
-        return " ".join(path.read_text(encoding="utf-8-sig").split())
-    except FileNotFoundError:
-        return ""
-    except UnicodeDecodeError:
-        skipped.append(Skipped(path, "the text is not UTF-8; the recording is used without it"))
-    except OSError as error:
-        skipped.append(Skipped(path, f"the text cannot be read ({error.strerror})"))
-    return ""
-
-
-def _recordings(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
-    """Yield sound files below `root` in order; links are followed, but not to a folder above."""
 
     def walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
         try:
@@ -103,7 +136,10 @@ def _recordings(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
                 if path.is_file():
                     yield path
                 else:
-                    skipped.append(Skipped(path, "a broken link or not a plain file"))
+                    reason = BROKEN if path.is_symlink() else "not a plain file"
+                    skipped.append(Skipped(path, reason))
+            elif (suffix := path.suffix.lower()) in UNREAD_SUFFIXES:
+                skipped.append(Skipped(path, f"{suffix} is not read; convert it to wav or flac"))
 
     status = root.stat()
     yield from walk(root, frozenset({(status.st_dev, status.st_ino)}))

@@ -31,7 +31,7 @@ class Utterance:
     split : str
         ``"train"``, ``"valid"``, ``"test"``, or empty while undecided.
     labels : Path or None
-        A file of phone times (``.lab`` or ``.TextGrid``).
+        A file of phone times.
     text : str
         What is said, or empty.
     """
@@ -96,7 +96,7 @@ def read_manifest(path: Path) -> Listing:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except OSError as error:

@@ -4,6 +4,7 @@ A part is done when its description (``.json``) is there; it is written after th
 temporary name first.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -19,6 +20,11 @@ from vqspeech.errors import AudioError, CorpusError, VqspeechError
 from vqspeech.workers import map_unordered, serve
 
 MARGIN_S = 0.1
+
+BURST_DB = 20.0
+SPOKEN_S = 0.2
+
+_UNSCALED = "integers stored as floats? divide them by 32768"
 
 _FRAME_S, _HOP_S = 0.025, 0.005
 
@@ -55,7 +61,8 @@ def trim(wav: np.ndarray, sample_rate: int, top_db: float) -> tuple[int, int]:
     sample_rate : int
         Hz.
     top_db : float
-        What is this much below the loudest 25 ms counts as silence.
+        What is this much below the loudest 25 ms counts as silence. Where those are a burst, `BURST_DB` above what is
+        as loud for `SPOKEN_S` in all, that counts instead: a thump would make silence of the speech after it.
 
     Returns
     -------
@@ -63,16 +70,42 @@ def trim(wav: np.ndarray, sample_rate: int, top_db: float) -> tuple[int, int]:
         First sample and end, with a margin of `MARGIN_S`; (0, 0) if every sample is zero.
     """
     frame, hop = max(1, round(_FRAME_S * sample_rate)), max(1, round(_HOP_S * sample_rate))
-    energy = np.concatenate([[0.0], np.cumsum(np.square(wav, dtype=np.float64))])
-    starts = np.arange(0, max(len(wav) - frame, 0) + hop, hop)
-    ends = np.minimum(starts + frame, len(wav))
-    power = energy[ends] - energy[np.minimum(starts, len(wav))]
-    if power.max() <= 0:
+    power, starts, ends = _powers(wav, frame, hop)
+    loudest = power.max()
+    if loudest <= 0:
         return 0, 0
-    loud = np.flatnonzero(power > power.max() * 10 ** (-top_db / 10))
+    lasting = _lasting(power)
+    if lasting < loudest * 10 ** (-BURST_DB / 10):
+        loudest = lasting
+    loud = np.flatnonzero(power > loudest * 10 ** (-top_db / 10))
     margin = round(MARGIN_S * sample_rate)
     first, last = int(starts[loud[0]]) - margin, int(ends[loud[-1]]) + margin
     return max(0, first), min(len(wav), last)
+
+
+def _powers(wav: np.ndarray, frame: int, hop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the energy of each frame, its start and its end."""
+    energy = np.concatenate([[0.0], np.cumsum(np.square(wav, dtype=np.float64))])
+    starts = np.arange(0, max(len(wav) - frame, 0) + hop, hop)
+    ends = np.minimum(starts + frame, len(wav))
+    return energy[ends] - energy[np.minimum(starts, len(wav))], starts, ends
+
+
+def _lasting(power: np.ndarray) -> float:
+    """Return the power that is reached for `SPOKEN_S` in all, or half of the recording where it is shorter."""
+    count = min(round(SPOKEN_S / _HOP_S), max(1, len(power) // 2))
+    return float(np.partition(power, len(power) - count)[len(power) - count])
+
+
+def _cut_away(wav: np.ndarray, start: int, end: int, sample_rate: int) -> str:
+    """Say whether what lies outside ``[start, end)`` is more than noise: well above its own floor for long enough."""
+    frame, hop = max(1, round(_FRAME_S * sample_rate)), max(1, round(_HOP_S * sample_rate))
+    for name, edge in (("before", wav[:start]), ("after", wav[end:])):
+        power, _, _ = _powers(edge, frame, hop)
+        floor = float(np.quantile(power, 0.1))
+        if len(edge) > sample_rate and _lasting(power) > 10 ** (BURST_DB / 10) * floor > 0:
+            return f"{len(edge) / sample_rate:.1f} s {name} the loud part were trimmed and may hold quiet speech"
+    return ""
 
 
 def pack(part: Part) -> int:
@@ -94,7 +127,8 @@ def pack(part: Part) -> int:
     with temporary.open("wb") as file:
         for source in part.sources:
             try:
-                wav = audio.read(source, part.sample_rate)
+                with audio.warnings_kept() as said:
+                    wav = audio.read(source, part.sample_rate)
                 rate = audio.info(source).sample_rate
             except AudioError as error:
                 found.append({"reason": str(error).removeprefix(f"{source}: ")})
@@ -102,11 +136,17 @@ def pack(part: Part) -> int:
             start, end = (0, len(wav))
             if part.top_db is not None:
                 start, end = trim(wav, part.sample_rate, part.top_db)
+                said += filter(None, [_cut_away(wav, start, end, part.sample_rate)])
+            if (peak := float(np.abs(wav).max())) > audio.FAR_BEYOND:
+                found.append({"reason": f"values up to {peak:.3g}, far beyond 1: {_UNSCALED}"})
+                continue
             if end == start:
                 found.append({"reason": "nothing but silence"})
                 continue
-            file.write(audio.to_int16(wav[start:end]).astype("<i2").tobytes())
-            found.append({"rate": rate, "samples": end - start, "start": start})
+            samples = audio.to_int16(wav[start:end]).astype("<i2").tobytes()
+            file.write(samples)
+            row = {"rate": rate, "samples": end - start, "start": start, "warnings": said}
+            found.append(row | {"sha256": hashlib.sha256(samples).hexdigest()})
     temporary.replace(part.path)
     write_json(part.path.with_suffix(".json"), found)
     return len(found)

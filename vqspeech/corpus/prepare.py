@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from vqspeech.corpus.manifest import (
 )
 from vqspeech.corpus.parts import Part, pack_all, write_json
 from vqspeech.errors import CorpusError
+from vqspeech.lock import only_run
 from vqspeech.progress import Progress
 
 PARTS = "parts"
@@ -136,10 +138,11 @@ def prepare(
                 f"{out}: holds a store of other sources or settings; name another folder, or --force"
             )
     try:
-        parts = _start(listing, out, plan, sample_rate, top_db)
-        _work(parts, workers, progress)
-        _join(listing, parts, out, plan, sample_rate)
-        shutil.rmtree(out / PARTS)
+        with only_run(out):
+            parts = _start(listing, out, plan, sample_rate, top_db)
+            _work(parts, workers, progress)
+            _join(listing, parts, out, plan, sample_rate)
+            shutil.rmtree(out / PARTS)
     except OSError as error:
         raise CorpusError(f"{out}: cannot be written ({error.strerror or error})") from None
     return out
@@ -192,18 +195,20 @@ def _join(listing: Listing, parts: Sequence[Part], out: Path, plan: str, sample_
     found = [row for rows in described for row in rows]
     skipped = list(listing.skipped)
     rows: list[tuple[object, ...]] = []
+    warned: list[Skipped] = []
+    repeated = _repeated(listing, found)
     offset = 0
     for utterance, row in zip(listing.utterances, found, strict=True):
-        if "reason" in row:
-            skipped.append(Skipped(utterance.path, row["reason"]))
+        if reason := row.get("reason") or repeated.get(utterance):
+            skipped.append(Skipped(utterance.path, reason))
             continue
+        warned += [Skipped(utterance.path, text) for text in row.get("warnings", [])]
         rows.append(_row(utterance, row, listing.root, offset, sample_rate))
         offset += row["samples"]
-    write_table(
-        out / store.SKIPPED,
-        ("path", "reason"),
-        [(_printable(str(s.path)), _printable(s.reason)) for s in skipped],
-    )
+    _write_list(out / store.SKIPPED, skipped)
+    (out / store.WARNED).unlink(missing_ok=True)
+    if warned:
+        _write_list(out / store.WARNED, warned)
     if not rows:
         raise CorpusError(
             f"{listing.root}: none of {len(found)} recordings can be read; "
@@ -213,10 +218,14 @@ def _join(listing: Listing, parts: Sequence[Part], out: Path, plan: str, sample_
     free = shutil.disk_usage(out).free
     if free < 2 * offset:
         raise CorpusError(f"{out}: {2 * offset} bytes needed, {free} free on the disk")
+    keep = iter([utterance not in repeated for utterance in listing.utterances])
     with temporary.open("wb") as file:
-        for part in parts:
+        for part, packed in zip(parts, described, strict=True):
             with part.path.open("rb") as source:
-                shutil.copyfileobj(source, file, 1 << 20)
+                for row in packed:
+                    samples = source.read(2 * row.get("samples", 0))
+                    if next(keep):
+                        file.write(samples)
     temporary.replace(out / store.AUDIO)
     write_table(out / store.MANIFEST, store.COLUMNS, rows)
     index = {
@@ -231,6 +240,27 @@ def _join(listing: Listing, parts: Sequence[Part], out: Path, plan: str, sample_
         "plan_sha256": plan,
     }
     write_json(out / store.INDEX, index)
+
+
+def _write_list(path: Path, entries: Sequence[Skipped]) -> None:
+    rows = [(_printable(str(entry.path)), _printable(entry.reason)) for entry in entries]
+    write_table(path, ("path", "reason"), rows)
+
+
+def _repeated(listing: Listing, found: Sequence[dict[str, Any]]) -> dict[Utterance, str]:
+    """Find recordings whose sound is in another split as well; the split that is judged on keeps it."""
+    order = {"test": 0, "valid": 1, "train": 2}
+    alike: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance, row in zip(listing.utterances, found, strict=True):
+        if digest := row.get("sha256"):
+            alike[digest].append(utterance)
+    reasons = {}
+    for utterances in alike.values():
+        first = min(utterances, key=lambda u: order[u.split])
+        for u in utterances:
+            if u.split != first.split:
+                reasons[u] = f"the same sound as {first.path}, which is in the {first.split} split"
+    return reasons
 
 
 def _row(

@@ -1,7 +1,8 @@
 """The packed store: every utterance of a corpus end to end in one int16 file, memory-mapped, with an index.
 
 A store is a folder: ``audio.i16`` (little-endian 16-bit samples, no header), ``manifest.tsv``
-(where each utterance lies), ``skipped.tsv`` (what was left out) and ``store.json``, written last.
+(where each utterance lies), ``skipped.tsv`` (what was left out), ``warned.tsv`` (what was kept and is not as it
+should be) and ``store.json``, written last.
 Opening one needs numpy alone.
 """
 
@@ -17,6 +18,7 @@ from vqspeech.errors import CorpusError
 
 FORMAT, VERSION = "vqspeech-store", 1
 AUDIO, MANIFEST, SKIPPED, INDEX = "audio.i16", "manifest.tsv", "skipped.tsv", "store.json"
+WARNED = "warned.tsv"
 COLUMNS = (*manifest.COLUMNS, "offset", "samples", "start_s")
 
 

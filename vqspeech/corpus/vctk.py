@@ -19,10 +19,11 @@ Loose files (logs, ``speaker-info.txt``) are not recordings and pass unmentioned
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from vqspeech.corpus.folder import read_text
+from vqspeech.corpus.beside import Folders, look_beside, read_text
 from vqspeech.corpus.manifest import Listing, Skipped, Utterance
 from vqspeech.errors import CorpusError
 
@@ -31,10 +32,11 @@ SHA256 = "f96258be9fdc2cbff6559541aae7ea4f59df3fcaf5cf963aae5ca647357e359c"
 
 _FOLDER_092, _FOLDER_080 = "wav48_silence_trimmed", "wav48"
 _BAD_080 = {"p376_295"}
+_SOUNDS = re.compile(r"wav\d+(_.*)?$", re.IGNORECASE)
 
 
 def find_layout(root: Path) -> tuple[Path, str] | None:
-    """Look for a VCTK tree in `root` or one folder below it.
+    """Look for a VCTK tree in `root`, up to two folders below it and, from inside a tree, above it.
 
     Parameters
     ----------
@@ -47,11 +49,37 @@ def find_layout(root: Path) -> tuple[Path, str] | None:
         The tree and ``"0.92"`` or ``"0.80"``; None if there is none.
     """
     root = Path(root)
-    below = sorted(path for path in root.glob("VCTK*") if path.is_dir())
-    for tree in (root, *below):
-        for folder, version in ((_FOLDER_092, "0.92"), (_FOLDER_080, "0.80")):
-            if (tree / folder).is_dir():
-                return tree, version
+    below = _folders(root)
+    around = [root, *below, *(deeper for folder in below for deeper in _folders(folder))]
+    inside = root.absolute()
+    around += [place.parent for place in (inside, inside.parent) if _SOUNDS.match(place.name)]
+    for tree in around:
+        if found := _sounds(tree):
+            return tree, found[1]
+    return None
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, in order."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        return [Path(e.path) for e in entries if e.is_dir() and not e.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def _sounds(tree: Path) -> tuple[Path, str] | None:
+    """Return the folder of a tree that holds its recordings, whatever its case and rate, and the version."""
+    folders = {folder.name.lower(): folder for folder in _folders(tree)}
+    for name, version in ((_FOLDER_092, "0.92"), (_FOLDER_080, "0.80")):
+        if name in folders:
+            return folders[name], version
+    # Copies at another rate, such as wav16; other corpora may have a folder of such a name, but no texts beside it.
+    for name, folder in folders.items():
+        if "txt" in folders and _SOUNDS.match(name):
+            first = next((path for speaker in _folders(folder) for path in speaker.iterdir()), None)
+            mics = first is not None and first.stem.endswith(("_mic1", "_mic2"))
+            return folder, "0.92" if mics else "0.80"
     return None
 
 
@@ -61,7 +89,8 @@ def list_vctk(root: Path, mic: str = "mic1") -> Listing:
     Parameters
     ----------
     root : Path
-        The tree, or the folder that holds it.
+        The tree, a folder up to two above it, or its folder of recordings. Of a speaker's folder in that one the
+        speaker's recordings are listed.
     mic : {"mic1", "mic2"}
         Which microphone's recordings to use; 0.80 has one only, which is mic1.
 
@@ -83,12 +112,18 @@ def list_vctk(root: Path, mic: str = "mic1") -> Listing:
     if version == "0.80" and mic != "mic1":
         raise CorpusError(f"{tree}: VCTK 0.80 has one microphone; leave {mic} out")
     skipped: list[Skipped] = []
+    sounds, _ = _sounds(tree) or (tree, "")
     recordings = dict(
-        _recordings_092(tree, mic, skipped) if version == "0.92" else _recordings_080(tree, skipped)
+        _recordings_092(sounds, mic, skipped)
+        if version == "0.92"
+        else _recordings_080(sounds, skipped)
     )
-    texts = {path.stem: path for path in sorted((tree / "txt").glob("*/*.txt"))}
-    utterances = []
+    texts = {path.stem: path for path in _texts(tree)}
+    utterances, folders = [], Folders()
+    only = Path(root).absolute()
     for name, path in recordings.items():
+        if only.parent == sounds.absolute() and not path.absolute().is_relative_to(only):
+            continue
         speaker = path.parent.name
         text = read_text(texts[name], skipped) if name in texts else ""
         if texts and not text:
@@ -97,7 +132,8 @@ def list_vctk(root: Path, mic: str = "mic1") -> Listing:
             )
             continue
         labels = tree / "lab" / speaker / f"{name}.lab"
-        found = labels if labels.is_file() else None
+        # Aligners also leave their files beside the recordings.
+        found = labels if labels.is_file() else look_beside(path, [], folders).labels
         utterances.append(Utterance("vctk", speaker, name, path, "", found, text))
     if not utterances:
         raise CorpusError(f"{tree}: VCTK {version} without any {mic} recording that can be used")
@@ -105,7 +141,8 @@ def list_vctk(root: Path, mic: str = "mic1") -> Listing:
     skipped += [
         Skipped(path, "a text without a recording")
         for name, path in texts.items()
-        if not any(candidate in known for candidate in _names(name, mic))
+        if only.parent != sounds.absolute()
+        and not any(candidate in known for candidate in _names(name, mic))
     ]
     return Listing(f"VCTK {version}", tree, utterances, skipped)
 
@@ -146,36 +183,48 @@ def _names(name: str, mic: str) -> tuple[str, ...]:
     return (name, f"{name}_{mic}.flac", f"{name}_{other}.flac", f"{name}.wav", f"{name}.raw")
 
 
+def _texts(tree: Path) -> list[Path]:
+    """Return the files of texts of a tree, in order."""
+    return [
+        path
+        for folder in _folders(tree)
+        if folder.name.lower() == "txt"
+        for path in sorted(folder.glob("*/*.[tT][xX][tT]"))
+        if not path.name.startswith(".")
+    ]
+
+
 def _speakers(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[str, list[Path]]]:
     """Yield each speaker's name and the files in that folder, in order."""
     for speaker in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
-            yield speaker.name, sorted(Path(entry.path) for entry in os.scandir(speaker))
+            names = sorted(name for name in os.listdir(speaker) if not name.startswith("."))  # noqa: PTH208
+            yield speaker.name, [speaker / name for name in names]
         except OSError as error:
             skipped.append(Skipped(speaker, f"the folder cannot be read ({error.strerror})"))
 
 
-def _recordings_092(tree: Path, mic: str, skipped: list[Skipped]) -> Iterator[tuple[str, Path]]:
+def _recordings_092(sounds: Path, mic: str, skipped: list[Skipped]) -> Iterator[tuple[str, Path]]:
     """Yield the name and file of each recording of a microphone; list what only the other one has."""
-    for _, paths in _speakers(tree / _FOLDER_092, skipped):
+    for _, paths in _speakers(sounds, skipped):
         names = {path.name for path in paths}
         for path in paths:
             name, _, which = path.stem.rpartition("_")
-            if path.suffix != ".flac" or which not in ("mic1", "mic2"):
+            if path.suffix.lower() not in (".flac", ".wav") or which not in ("mic1", "mic2"):
                 continue
             if which == mic:
                 yield name, path
-            elif f"{name}_{mic}.flac" not in names:
+            elif f"{name}_{mic}{path.suffix}" not in names:
                 skipped.append(Skipped(path, f"no {mic} recording"))
 
 
-def _recordings_080(tree: Path, skipped: list[Skipped]) -> Iterator[tuple[str, Path]]:
+def _recordings_080(sounds: Path, skipped: list[Skipped]) -> Iterator[tuple[str, Path]]:
     """Yield the name and file of each recording; list the known bad ones."""
-    for _, paths in _speakers(tree / _FOLDER_080, skipped):
+    for _, paths in _speakers(sounds, skipped):
         for path in paths:
             if path.stem in _BAD_080:
                 skipped.append(Skipped(path, "known to be bad in VCTK 0.80"))
-            elif path.suffix == ".wav":
+            elif path.suffix.lower() == ".wav":
                 yield path.stem, path
-            elif path.suffix == ".raw":
+            elif path.suffix.lower() == ".raw":
                 skipped.append(Skipped(path, "a .raw file without a header"))

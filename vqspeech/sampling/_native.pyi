@@ -19,7 +19,13 @@ class Network:
 
 class Sampler:
     def __init__(
-        self, network: Network, hop: int, threads: int, inverse_temperature: float, top_p: float
+        self,
+        network: Network,
+        hop: int,
+        threads: int,
+        inverse_temperature: float,
+        top_p: float,
+        helped: bool = True,
     ) -> None: ...
     def add(
         self,

@@ -37,7 +37,8 @@ class Sampling:
     mode : str
         Arithmetic of the engine, one of its ``MODES``, or ``auto`` for the first of them.
     threads : int or None
-        CPU threads; None for as many as this process may use. It does not change what is drawn.
+        CPU threads; None for as many as this process may use, though one for a stream that is alone. It does not
+        change what is drawn.
     post_filter : float
         In [0, 1]: how far the spectrum of what was drawn is moved to the one that the decoder predicts, see
         `vqspeech.postfilter`; without effect where a decoder has no spectral head. 0 is the WaveNet alone.

@@ -85,13 +85,18 @@ def pack(wavenet: WaveNet, mode: str, instructions: str = "best") -> "_native.Ne
 def draw(
     wavenet: WaveNet, streams: Sequence[Stream], hop: int, sampling: Sampling
 ) -> Iterator[list[Tensor]]:
-    """Draw streams on threads, up to six in lockstep on each; see `vqspeech.sampling.engine.Engine`."""
+    """Draw streams on threads, up to six in lockstep on each; see `vqspeech.sampling.engine.Engine`.
+
+    A stream that is alone has one thread, unless more were asked for: a second one gains little where the other core
+    is idle, and costs more than twice the time where it is not.
+    """
     sampler = _native.Sampler(
         pack(wavenet, sampling.mode),
         hop,
         sampling.threads or usable_threads(),
         1 / sampling.warmth if sampling.warmth > 0 else -1.0,
         sampling.top_p,
+        helped=sampling.threads is not None,
     )
     for stream in streams:
         sampler.add(_array(stream.condition), stream.uniforms.numpy(), lags=_lags(stream.lag))

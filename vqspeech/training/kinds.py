@@ -1,9 +1,12 @@
 """What can be trained, a model or a prior, told apart by the settings."""
 
+import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from vqspeech.lock import only_run
 from vqspeech.training.config import TrainConfig, from_mapping
 from vqspeech.training.prior_config import PriorTrainConfig, prior_from_mapping
 
@@ -22,11 +25,20 @@ def configured(given: Mapping[str, Any]) -> TrainConfig | PriorTrainConfig:
 
 
 def run_training(config: TrainConfig | PriorTrainConfig) -> Path | None:
-    """Train what a configuration describes; see `train` and `train_prior`."""
-    if isinstance(config, PriorTrainConfig):
-        from vqspeech.training.prior_loop import train_prior
+    """Train what a configuration describes, alone in its folder; see `train` and `train_prior`.
 
-        return train_prior(config)
-    from vqspeech.training.loop import train
+    Raises
+    ------
+    VqspeechError
+        Another run is writing into the folder, or as the two raise it.
+    """
+    ranks = {os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK")}
+    # one process holds the folder for all workers of the run
+    with only_run(Path(config.run.dir)) if ranks == {"0"} else nullcontext():
+        if isinstance(config, PriorTrainConfig):
+            from vqspeech.training.prior_loop import train_prior
 
-    return train(config)
+            return train_prior(config)
+        from vqspeech.training.loop import train
+
+        return train(config)

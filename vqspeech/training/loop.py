@@ -23,14 +23,14 @@ from vqspeech.corpus.codestore import extract_codes
 from vqspeech.corpus.pack import INDEX as PACK_INDEX
 from vqspeech.corpus.pack import Pack
 from vqspeech.corpus.pitchtracks import PitchTracks, open_tracks
-from vqspeech.corpus.segments import CodedSegments, Segments
+from vqspeech.corpus.segments import CodedSegments, Phase, Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
 from vqspeech.model import Autoencoder
 from vqspeech.training.compiled import Differentiated
 from vqspeech.training.config import TrainConfig
 from vqspeech.training.objective import Losses
-from vqspeech.training.probe import fitting_batch
+from vqspeech.training.probe import fitting_batch, plan
 from vqspeech.training.process import (
     Run,
     Steps,
@@ -93,6 +93,7 @@ def train(config: TrainConfig) -> Path | None:
     )
     config = _with_batch(config, state, fabric)
     if fabric.is_global_zero:
+        print(plan(config, state, fabric, clock.training_ends_s - clock.now_s), flush=True)
         settings = json.dumps(asdict(config), indent=1, default=dict)
         write_atomically(folder / "config.json", lambda file: file.write_text(settings))
     if not (resumed or config.init) and isinstance(corpus, PackedStore):
@@ -106,7 +107,7 @@ def train(config: TrainConfig) -> Path | None:
         run.total_steps = steps
         warm, joint = _stretches(config, state, clock, run.now_s)
         if state.joined < 0 and config.spectral.steps:
-            data = _batches(config, corpus, tracks, state, fabric)
+            data = _batches(config, config.phases()[0], corpus, tracks, state, fabric)
             for batch in run.steps(data, warm, config.data.workers):
                 _step(config, state, run, differentiated, batch, 0)
                 run.judge(lambda _: None)
@@ -117,7 +118,7 @@ def train(config: TrainConfig) -> Path | None:
             # the warm start ends: what its conditioner learned is in the model even if nothing follows
             state.average.module.load_state_dict(model.decoder.state_dict())
         corpus = _with_codes(config, corpus, model, fabric)
-        data = _batches(config, corpus, tracks, state, fabric)
+        data = _batches(config, config.phases()[-1], corpus, tracks, state, fabric)
         for batch in run.steps(data, joint, config.data.workers):
             _step(config, state, run, differentiated, batch, config.data.crop)
             run.judge(_validation(config, state, spoken, corpus, clock, run))
@@ -178,15 +179,20 @@ def _with_codes(config: TrainConfig, corpus: Corpus, model: Autoencoder, fabric:
 
 
 def _batches(
-    config: TrainConfig, corpus: Corpus, tracks: PitchTracks | None, state: State, fabric: Fabric
+    config: TrainConfig,
+    phase: Phase,
+    corpus: Corpus,
+    tracks: PitchTracks | None,
+    state: State,
+    fabric: Fabric,
 ) -> Steps:
     model, seed, rank = state.objective.model, config.run.seed, fabric.global_rank
     pitch = None if tracks is None else (tracks, model.decoder.condition_hop)
     segments: Segments | CodedSegments
     if isinstance(corpus, PackedStore):
-        segments = Segments(corpus, config.phases(), model.hop, seed, rank, model.speakers, pitch)
+        segments = Segments(corpus, [phase], model.hop, seed, rank, model.speakers, pitch)
     else:
-        segments = CodedSegments(corpus, config.phases(), seed, rank, model.speakers, pitch)
+        segments = CodedSegments(corpus, [phase], seed, rank, model.speakers, pitch)
     return placed(segments, config.data.resident, fabric.device)
 
 
@@ -237,7 +243,7 @@ def _step(
     if moved and codes_learn:
         model.bottleneck.update(losses.output)
     if moved and crop:
-        state.average.update_parameters(model.decoder)
+        state.average.update(model.decoder)
     run.report(
         len(batch.speaker) * (crop or batch[0].shape[1]),
         lambda: f"nll {float(losses.nll):.3f}, spectral {float(losses.spectral):.3f}",

@@ -8,7 +8,6 @@ Draws come from torch's generator, one set of factors a batch.
 import math
 
 import torch
-import torchaudio.functional
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -108,7 +107,10 @@ class Perturbation(nn.Module):
         wanted = envelope[:, low] * (1 - share) + envelope[:, low + 1] * share
         gain = wanted - envelope + self._colour(bins, wav.device)
         spectrum = spectrum * gain.exp()
-        stretched = torchaudio.functional.phase_vocoder(spectrum, 1 / pitch, self.advance)
+        # not on every machine that trains, and seldom needed
+        from torchaudio.functional import phase_vocoder
+
+        stretched = phase_vocoder(spectrum, 1 / pitch, self.advance)
         longer = torch.istft(
             stretched, self.n_fft, hop, window=self.window, length=round(samples * pitch)
         )

@@ -16,11 +16,16 @@ GOOD_ENOUGH = 0.9
 LARGEST = 1024
 """Largest batch that is tried."""
 
+LONG_S = 2 * 86400
+"""Training that takes longer on a CPU is better done on a GPU."""
+
 TRIAL_S = 1.0
 """Seconds that a batch is tried for."""
 
 
-def samples_per_s(config: TrainConfig, state: State, fabric: Fabric, batch: int) -> float:
+def samples_per_s(
+    config: TrainConfig, state: State, fabric: Fabric, batch: int, trial_s: float = TRIAL_S
+) -> float:
     """Samples a second that the WaveNet learns from, forward and backward, eager; no weight is moved.
 
     Parameters
@@ -33,6 +38,8 @@ def samples_per_s(config: TrainConfig, state: State, fabric: Fabric, batch: int)
         Where.
     batch : int
         Segments.
+    trial_s : float
+        Seconds of trials, at least two passes.
 
     Raises
     ------
@@ -47,7 +54,7 @@ def samples_per_s(config: TrainConfig, state: State, fabric: Fabric, batch: int)
     data = Batch(pcm, row, row + segment, row, torch.full((batch, frames), 120.0, device=device))
     codes_learn = config.learn == "all"
     times: list[float] = []
-    while len(times) < 2 or (sum(times) < TRIAL_S and len(times) < 20):
+    while len(times) < 2 or (sum(times) < trial_s and len(times) < 20):
         began = time.monotonic()
         with fabric.autocast():
             loss = state.objective(data, crop, codes_learn).total
@@ -99,3 +106,51 @@ def fitting_batch(config: TrainConfig, state: State, fabric: Fabric) -> int:
     tried = ", ".join(f"{b}: {speed:.3g}" for b, speed in speeds.items())
     fabric.print(f"data.batch=auto: {chosen} (samples/s by batch, eager: {tried})", flush=True)
     return chosen
+
+
+def plan(config: TrainConfig, state: State, fabric: Fabric, left_s: float) -> str:
+    """Say how much a run will learn from, and about how long that takes; on all workers together.
+
+    Parameters
+    ----------
+    config, state, fabric
+        See `samples_per_s`; the batch is a number.
+    left_s : float
+        Seconds until training must end; infinite where steps decide.
+    """
+    batch, crop, workers = int(config.data.batch), config.data.crop, fabric.world_size
+    rate = samples_per_s(config, state, fabric, batch, trial_s=0) * workers
+    a_step = batch * crop * workers
+    done = max(0, state.step - state.joined) if state.joined >= 0 else 0
+    steps = config.optimizer.steps - done
+    if left_s < float("inf"):
+        steps, length = int(left_s * rate / a_step), f"{_long(left_s)} until it must end"
+    else:
+        length = f"about {_long(steps * a_step / rate)}"
+    slow = ""
+    if fabric.device.type == "cpu" and steps * a_step / rate > LONG_S:
+        slow = (
+            "\nno GPU is used, and this configuration is for one: experiment=real is the smaller one for a CPU"
+            " (--config real of the recipe)"
+        )
+    warm = (
+        f", after {config.spectral.steps:,} steps of warm start"
+        if state.joined < 0 and config.spectral.steps
+        else ""
+    )
+    return (
+        f"to learn from: {_many(steps * a_step)} samples in {steps:,} steps of {batch * workers} x {crop:,}{warm};"
+        f" {length} at {rate:.3g} samples/s (measured on two steps, not compiled, on {workers} x {fabric.device.type})"
+        f"{slow}"
+    )
+
+
+def _many(samples: float) -> str:
+    return f"{samples / 1e9:.3g} G" if samples >= 1e8 else f"{samples / 1e6:.3g} M"
+
+
+def _long(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.0f} s"

@@ -22,7 +22,7 @@ from vqspeech.training.contour import average_over_levels
 from vqspeech.training.muon import Muon
 from vqspeech.training.objective import Objective
 from vqspeech.training.perturb import Perturbation
-from vqspeech.training.state import State, running_average
+from vqspeech.training.state import RunningAverage, State
 
 FRAMES_PER_CODE = 32
 """Encoder outputs a code that the codebook is started from."""
@@ -75,7 +75,7 @@ def start(
     taps = model.decoder.wavenet.taps
     if taps is not None and taps.requires_grad:
         average_over_levels(taps)
-    average = running_average(model.decoder, config.optimizer.average)
+    average = RunningAverage(model.decoder, config.optimizer.average)
     return State(objective, _optimizers(config, objective), average)
 
 

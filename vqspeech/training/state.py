@@ -3,7 +3,9 @@
 The data and the jitter of a step follow from (seed, step), so no generator's state is kept.
 """
 
+import io
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from vqspeech.atomic import write_atomically
 from vqspeech.errors import ModelFileError
@@ -21,6 +22,43 @@ from vqspeech.training.schedule import average_decay
 FORMAT, VERSION = "vqspeech-state", 4
 COUNTS = ("step", "skipped", "samples", "seconds", "curve", "joined", "batch")
 """Entries of a state that are plain values."""
+
+
+class RunningAverage(nn.Module):
+    """An average of weights that follows them, see `average_decay`, and starts as they are.
+
+    Unlike `torch.optim.swa_utils.AveragedModel` it counts on the host, so that an update waits for no GPU.
+
+    Parameters
+    ----------
+    module : Module
+        Whose weights; a copy is made.
+    decay : float
+        Final decay.
+
+    Attributes
+    ----------
+    module : Module
+        The copy with averaged weights; its buffers are those of the original at the last update.
+    n_averaged : Tensor
+        Buffer, int64, on the CPU: updates so far.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module, self.decay = deepcopy(module), decay
+        self.register_buffer("n_averaged", torch.zeros((), dtype=torch.int64))
+        self.n_averaged: Tensor
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Move towards the weights of a module of the same shape."""
+        count = int(self.n_averaged)
+        share = 1 - average_decay(count, self.decay) if count else 1.0
+        torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), share)
+        for own, other in zip(self.module.buffers(), module.buffers(), strict=True):
+            own.copy_(other)
+        self.n_averaged += 1
 
 
 @dataclass
@@ -33,7 +71,7 @@ class State:
         What is trained under its loss; its attribute ``model`` is what comes of it, and knows its ``speakers``.
     optimizers : list of Optimizer
         What moves its weights.
-    average : AveragedModel
+    average : RunningAverage
         Running average of the decoder, or of the prior.
     step : int
         Steps done.
@@ -53,7 +91,7 @@ class State:
 
     objective: Any
     optimizers: list[Optimizer]
-    average: AveragedModel
+    average: RunningAverage
     step: int = 0
     skipped: int = 0
     samples: int = 0
@@ -61,17 +99,6 @@ class State:
     curve: list[dict[str, float]] = field(default_factory=list)
     joined: int = -1
     batch: int = 0
-
-
-def running_average(module: nn.Module, decay: float) -> AveragedModel:
-    """Return an average of weights that follows them, see `average_decay`, and starts as they are."""
-
-    def follow(averages: Any, weights: Any, _: Tensor | int) -> None:
-        # the count handed in is on the device: reading it there would wait for all that is under way
-        torch._foreach_lerp_(averages, weights, 1 - average_decay(int(average.n_averaged), decay))
-
-    average = AveragedModel(module, multi_avg_fn=follow)
-    return average
 
 
 def save_state(state: State, path: Path) -> None:
@@ -91,12 +118,13 @@ def save_state(state: State, path: Path) -> None:
         "average": state.average.state_dict(),
         **{name: getattr(state, name) for name in COUNTS},
     }
+    # In memory first: of a full disk torch says that a position is unexpected.
+    packed = io.BytesIO()
+    torch.save(content, packed)
     try:
-        write_atomically(path, lambda file: torch.save(content, file))
-    except RuntimeError as error:
-        # what torch makes of a full disk
-        reason = " ".join(str(error).split())
-        raise ModelFileError(f"{path}: could not be written ({reason})") from None
+        write_atomically(path, lambda file: file.write_bytes(packed.getbuffer()))
+    except OSError as error:
+        raise ModelFileError(f"{path}: could not be written ({error.strerror})") from None
 
 
 def _first_misfit(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
@@ -114,7 +142,7 @@ def _first_misfit(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str 
 
 
 def load_state(state: State, path: Path) -> None:
-    """Fill a state from a file, or leave it as it was.
+    """Fill a state from a file, or leave it as it was where the file is another run's.
 
     Raises
     ------
@@ -177,13 +205,33 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def fill_state(state: State, content: Mapping[str, Any], path: Path) -> None:
-    """Fill a state with what was read, or leave it as it was.
+    """Fill a state with what was read.
 
     Raises
     ------
     ModelFileError
-        It belongs to another configuration.
+        It belongs to another configuration, and the state is as it was; or it contradicts itself, and the state is not
+        to be used.
     """
+    try:
+        _fill(state, content, path)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # what torch makes of optimizers and averages of another shape
+        reason = " ".join(str(error).split())
+        raise ModelFileError(
+            f"{path}: a training state that contradicts itself ({reason})"
+        ) from None
+
+
+def _fill(state: State, content: Mapping[str, Any], path: Path) -> None:
+    """Put values that are all there into a state; those of another run are refused before any is moved."""
     speakers = list(state.objective.model.speakers)
     if content["speakers"] != speakers:
         raise ModelFileError(
@@ -198,4 +246,7 @@ def fill_state(state: State, content: Mapping[str, Any], path: Path) -> None:
         optimizer.load_state_dict(values)
     state.average.load_state_dict(content["average"])
     for name in COUNTS:
+        found, expected = type(content[name]), type(getattr(state, name))
+        if found is not expected and {found, expected} != {int, float}:
+            raise TypeError(f"{name} is {content[name]!r}")
         setattr(state, name, content[name])

@@ -90,11 +90,11 @@ struct PyNetwork {
 class PySampler {
   public:
     PySampler(const PyNetwork& network, int hop, int threads, double inverse_temperature,
-              double top_p)
+              double top_p, bool helped)
         : network_(network.network),
           hop_(hop),
           choice_{static_cast<float>(inverse_temperature), static_cast<float>(top_p)},
-          sampler_(*network_, *network.loops, threads) {
+          sampler_(*network_, *network.loops, threads, helped) {
         if (hop < 1) refuse("hop is below 1");
     }
 
@@ -170,8 +170,9 @@ PYBIND11_MODULE(_native, m) {
              py::arg("arrays"), py::arg("dilations"), py::arg("silence"), py::arg("mode"),
              py::arg("instructions") = "best");
     py::class_<PySampler>(m, "Sampler")
-        .def(py::init<const PyNetwork&, int, int, double, double>(), py::arg("network"),
-             py::arg("hop"), py::arg("threads"), py::arg("inverse_temperature"), py::arg("top_p"))
+        .def(py::init<const PyNetwork&, int, int, double, double, bool>(), py::arg("network"),
+             py::arg("hop"), py::arg("threads"), py::arg("inverse_temperature"), py::arg("top_p"),
+             py::arg("helped") = true)
         .def("add", &PySampler::add, py::arg("frames"), py::arg("uniforms"),
              py::arg("given") = py::none(), py::arg("lags") = py::none())
         .def("advance", &PySampler::advance, py::arg("samples"))

@@ -130,8 +130,8 @@ Duet::Duet(const Network& net, Stream& stream, int64_t steps)
         ++main_panels;
 }
 
-Sampler::Sampler(const Network& network, const Loops& loops, int threads)
-    : network_(network), loops_(loops), threads_(std::max(1, threads)) {}
+Sampler::Sampler(const Network& network, const Loops& loops, int threads, bool helped)
+    : network_(network), loops_(loops), threads_(std::max(1, threads)), helped_(helped) {}
 
 void Sampler::add(const Task& task) {
     tasks_.push_back(task);
@@ -148,7 +148,8 @@ void Sampler::advance(int64_t samples) {
         }
         ++next_;
     }
-    if (active_.size() == 1 && threads_ > 1 && multiplications(network_) >= kWorthTwoThreads) {
+    const bool worth_it = helped_ && multiplications(network_) >= kWorthTwoThreads;
+    if (active_.size() == 1 && threads_ > 1 && worth_it) {
         Stream& stream = *streams_[active_[0]];
         run_two_threads(stream, std::min(samples, stream.task.samples - stream.time));
     } else {

@@ -11,8 +11,9 @@ namespace vqspeech {
 
 class Sampler {
   public:
-    // The network outlives the sampler.
-    Sampler(const Network& network, const Loops& loops, int threads);
+    // The network outlives the sampler. A stream that is alone gets a second thread where `helped`:
+    // of use only while no other work wants that core.
+    Sampler(const Network& network, const Loops& loops, int threads, bool helped = true);
 
     void add(const Task& task);
 
@@ -30,6 +31,7 @@ class Sampler {
     const Network& network_;
     const Loops& loops_;
     int threads_;
+    bool helped_;
     std::vector<Task> tasks_;
     std::vector<std::unique_ptr<Stream>> streams_;  // null before it begins and after it ends
     std::vector<int64_t> times_;

@@ -1,0 +1,262 @@
+"""What the campaign runs: a small corpus, a tiny model, and each verb as a fork of a process that has imported it all.
+
+A fork begins at once with the work itself, so that a random moment of it is one of the work.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "VQSPEECH_TRACEBACK": "0"}
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from vqspeech import audio
+from vqspeech.architecture import ModelConfig
+from vqspeech.checkpoint import save_model, save_prior
+from vqspeech.cli import main
+from vqspeech.model import Autoencoder
+from vqspeech.prior import Prior, PriorConfig
+
+RATE = 16000
+SPEAKERS = ("ann", "bob", "cem")
+SENTENCES = ("hello there", "please call", "good morning", "see the sun", "ask her", "no more")
+TRAINING = (
+    *("data.batch=2", "data.segment=1280", "data.crop=1280", "data.workers=0"),
+    *("model.encoder.strides=[8,8]", "model.encoder.channels=[8,8]", "model.encoder.dilations=[1]"),
+    *("model.dim=8", "model.bottleneck.codebook_size=8", "model.decoder.dilations=[1,2]"),
+    *("model.decoder.residual_channels=8", "model.decoder.gate_channels=8"),
+    *("model.decoder.skip_channels=8", "model.decoder.condition_channels=8"),
+    *("optimizer.steps=24", "run.accelerator=cpu", "run.threads=1", "run.save_every_s=1"),
+    *("run.validate_every=8", "resume=auto"),
+)
+VOLATILE = ("events.out", "state.pt", "metrics.json", "config.json", "failures.tsv", "skipped.tsv")
+"""Files whose bytes hold times of day or paths; states are judged by the model they end in."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command under test.
+
+    Attributes
+    ----------
+    argv : tuple of str
+        Its arguments; ``OUT`` stands for where it writes.
+    growing : tuple of str
+        Parts of names of files that are no results: they may be there half-written, for a run to go on from.
+    """
+
+    argv: tuple[str, ...]
+    growing: tuple[str, ...] = ()
+
+
+def verbs(home: Path) -> dict[str, Verb]:
+    """Return the verbs, once the corpus, model and store they need are made in `home`."""
+    corpus, model, store = home / "corpus", home / "model.safetensors", home / "store"
+    if not model.exists():
+        _make_corpus(corpus)
+        _make_model(model)
+    if not (store / "store.json").exists():
+        subprocess.run(
+            [sys.executable, "-m", "vqspeech", "prepare", "--corpus", corpus, "--out", store],
+            check=True,
+        )
+    common = ("--model", str(model))
+    return {
+        "prepare": Verb(
+            ("prepare", "--corpus", str(corpus), "--out", "OUT", "--workers", "1"), ("parts/",)
+        ),
+        "train": Verb(
+            ("train", f"data.store={store}", "run.dir=OUT", *TRAINING), ("events.out", "codes/")
+        ),
+        "codes": Verb(("codes", str(corpus), "--format", "npz", "--out", "OUT", *common)),
+        "convert": Verb(
+            ("convert", "--src", str(corpus), "--speaker", "ann", "--out", "OUT", *common)
+        ),
+        "align": Verb(("align", str(corpus), "--out", "OUT", "--workers", "1")),
+        "analyze": Verb(
+            ("analyze", "--corpus", str(store), "--out", "OUT", "--examples", "1", *common)
+        ),
+    }
+
+
+def _make_corpus(folder: Path) -> None:
+    """Write recordings of noise in the shape of speech, with texts and phone times beside them."""
+    draw = np.random.default_rng(0)
+    for place, speaker in enumerate(SPEAKERS):
+        (folder / speaker).mkdir(parents=True, exist_ok=True)
+        for number, text in enumerate(SENTENCES):
+            samples = RATE // 2 + 100 * (place + 7 * number)
+            wav = 0.2 * draw.standard_normal(samples) * np.sin(np.arange(samples) / 800)
+            path = folder / speaker / f"{speaker}_{number}.wav"
+            audio.write(path, wav.astype(np.float32), RATE, force=True)
+            path.with_suffix(".txt").write_text(text)
+            ends = np.linspace(0, samples / RATE, 9)
+            phones = ("hh", "ah", "l", "ow", "s", "iy", "n", "aa")
+            rows = zip(ends[:-1], ends[1:], phones, strict=True)
+            lines = [f"{round(a * 1e7)} {round(b * 1e7)} {phone}" for a, b, phone in rows]
+            path.with_suffix(".lab").write_text("\n".join(lines) + "\n")
+
+
+def _make_model(path: Path) -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        sample_rate=RATE,
+        levels=256,
+        dim=8,
+        encoder={"strides": [16, 16], "channels": [8, 16], "dilations": [1, 2]},
+        bottleneck={"kind": "vq_ema", "codebook_size": 16},
+        decoder={
+            "dilations": [1, 2, 4],
+            "residual_channels": 8,
+            "gate_channels": 16,
+            "skip_channels": 16,
+            "condition_channels": 8,
+            "speaker_dim": 4,
+            "context": 1,
+            "upsample": 2,
+        },
+    )
+    model = Autoencoder(config, SPEAKERS)
+    save_model(model, path, training={"steps": 0}, scores={})
+    shape = PriorConfig(16, model.codebook_id, {"width": 8, "dilations": [1, 2, 4]})
+    save_prior(Prior(shape, SPEAKERS), path.with_name("prior.safetensors"), training={"steps": 0})
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: its status (minus a signal; None where it hung), its words, its time."""
+
+    status: int | None
+    words: str
+    seconds: float
+
+
+def run(
+    verb: Verb,
+    out: Path,
+    *,
+    kill_after_s: float | None = None,
+    limit_s: float = 300.0,
+    words: Path | None = None,
+) -> Ended:
+    """Run a verb in a fork that writes into `out`, and kill it after so long, if it is not done by then.
+
+    What it prints goes to `words`, beside `out` by default.
+    """
+    argv = [argument.replace("OUT", str(out)) for argument in verb.argv]
+    words = words or out.with_name(f"{out.name}.words")
+    words.touch()
+    sys.stdout.flush()
+    began = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _become(argv, words)
+    status: int | None = None
+    killed = False
+    while True:
+        done, how = os.waitpid(child, os.WNOHANG)
+        spent = time.monotonic() - began
+        if done:
+            status = os.waitstatus_to_exitcode(how)
+            break
+        if kill_after_s is not None and spent > kill_after_s and not killed:
+            os.kill(child, signal.SIGKILL)
+            killed = True
+        elif spent > limit_s:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            break
+        time.sleep(0.001)
+    return Ended(status, words.read_text(errors="replace"), time.monotonic() - began)
+
+
+def _become(argv: Sequence[str], words: Path) -> None:
+    """Turn this fork into the command; never returns."""
+    status = 70
+    try:
+        file = os.open(words, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for number in (1, 2):
+            os.dup2(file, number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        status = main(argv)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(status)
+
+
+def results(out: Path, verb: Verb) -> dict[str, Path]:
+    """Return the files of a run that a person would take for results, by name."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        name = str(path.relative_to(out))
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if path.is_file() and not hidden and not any(part in name for part in verb.growing):
+            found[name] = path
+    return found
+
+
+def differences(
+    expected: Mapping[str, Path], found: Mapping[str, Path], *, all_there: bool
+) -> list[str]:
+    """Name what is missing (where all should be there), there too much, or not whole."""
+    wrong = [f"{name}: missing" for name in expected if all_there and name not in found]
+    for name, path in found.items():
+        if name not in expected:
+            if not any(part in name for part in VOLATILE):
+                wrong.append(f"{name}: not there in an undisturbed run")
+        elif any(part in name for part in VOLATILE):
+            continue
+        elif name.endswith(".safetensors"):
+            if problem := _weights_differ(expected[name], path, final=all_there):
+                wrong.append(f"{name}: {problem}")
+        elif not _same_text(expected[name].read_bytes(), path.read_bytes(), expected[name], path):
+            wrong.append(f"{name}: differs")
+    return wrong
+
+
+def _weights_differ(one: Path, other: Path, *, final: bool) -> str:
+    """Compare models: before the end of a run one has to be whole, and holds earlier weights.
+
+    Their headers say how long the training took.
+    """
+    try:
+        weights, others = load_file(one), load_file(other)
+    except Exception as error:
+        return f"cannot be read ({error})"
+    if {k: w.shape for k, w in weights.items()} != {k: w.shape for k, w in others.items()}:
+        return "other weights"
+    if final and not all(torch.equal(weights[key], others[key]) for key in weights):
+        return "differs"
+    return ""
+
+
+def _same_text(content: bytes, other: bytes, one: Path, two: Path) -> bool:
+    """Compare bytes, whatever the two runs' folders are called."""
+    return content == other or content.replace(bytes(one.parent), b"") == other.replace(
+        bytes(two.parent), b""
+    )
+
+
+def complaints(ended: Ended, allowed: Sequence[int]) -> list[str]:
+    """Name what no run may do: hang, show a traceback, end with another status."""
+    if ended.status is None:
+        return ["hang"]
+    wrong = ["traceback"] if "Traceback" in ended.words else []
+    if ended.status not in allowed:
+        wrong.append(f"status {ended.status}: {ended.words.strip()[-200:]}")
+    return wrong

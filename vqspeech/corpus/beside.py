@@ -1,0 +1,151 @@
+"""What lies beside a recording: its text and its phone times, under the names that tools give them, in any case.
+
+==================  ================================================================================
+phone times         ``.lab`` (HTK, HTS, Festival), ``.TextGrid`` (Praat, Montreal Forced Aligner, WebMAUS),
+                    ``.eaf`` (ELAN), ``.phn`` (TIMIT), ``.ctm`` (NIST, Kaldi): the first that is there
+text                ``.txt`` (of TIMIT without the two numbers in front), ``.normalized.txt`` (LibriTTS), a
+                    ``.lab`` that holds words and no times (Montreal Forced Aligner), a line of
+                    ``READER-CHAPTER.trans.txt`` (LibriSpeech)
+==================  ================================================================================
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from vqspeech.corpus.manifest import Skipped
+
+LABEL_SUFFIXES = (".lab", ".textgrid", ".eaf", ".phn", ".ctm")
+"""In lower case, in the order they are preferred in."""
+
+_TWO_NUMBERS = re.compile(r"\s*[\d.]+(?:[eE][-+]?\d+)?\s+-?[\d.]+\s")
+
+
+class Beside(NamedTuple):
+    """What was found.
+
+    Attributes
+    ----------
+    labels : Path or None
+        A file of phone times.
+    text : str
+        What is said, or empty.
+    text_file : Path or None
+        Where the text is from.
+    """
+
+    labels: Path | None
+    text: str
+    text_file: Path | None
+
+
+class Folders:
+    """The names of files, folder by folder as they are asked for."""
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._names: dict[str, Path] = {}
+
+    def find(self, path: Path, suffix: str) -> Path | None:
+        """Return the file beside `path` with its name and another suffix, both in any case."""
+        exact = path.with_suffix(suffix)
+        if path.parent != self._folder:
+            self._folder, self._names = path.parent, _names_in(path.parent)
+        found = self._names.get(exact.name.lower())
+        return exact if found is not None and exact.is_file() else found
+
+
+def look_beside(path: Path, skipped: list[Skipped], folders: Folders | None = None) -> Beside:
+    """Find text and phone times of a recording.
+
+    Parameters
+    ----------
+    path : Path
+        The recording.
+    skipped : list of Skipped
+        A text that cannot be read is added here.
+    folders : Folders, optional
+        Kept between recordings, it reads each folder once.
+
+    Returns
+    -------
+    Beside
+    """
+    folders = folders or Folders()
+    found = {suffix: folders.find(path, suffix) for suffix in LABEL_SUFFIXES}
+    words = found[".lab"]
+    if words is not None and is_transcript(words):
+        found[".lab"] = None
+    else:
+        words = None
+    labels = next((place for place in found.values() if place is not None), None)
+    named = folders.find(path, ".txt") or folders.find(path, ".normalized.txt") or words
+    if named is not None:
+        text = read_text(named, skipped)
+        if found[".phn"] is not None:
+            text = re.sub(r"^\d+ \d+ ", "", text)
+        return Beside(labels, text, named)
+    chapter = path.with_name(f"{path.stem.rpartition('-')[0]}.trans.txt")
+    for line in _lines(chapter):
+        name, _, text = line.partition(" ")
+        if name == path.stem:
+            return Beside(labels, " ".join(text.split()), chapter)
+    return Beside(labels, "", None)
+
+
+def is_transcript(path: Path) -> bool:
+    """Whether a ``.lab`` file holds words, as the Montreal Forced Aligner takes them, and no times."""
+    try:
+        with path.open("rb") as file:
+            lines = [line.strip() for line in file.read(4096).decode("utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError):
+        return False
+    lines = [line for line in lines if line]
+    # Festival's header ends with a line of its own.
+    return bool(lines) and not _TWO_NUMBERS.match(lines[0]) and "#" not in lines
+
+
+def read_text(path: Path, skipped: list[Skipped]) -> str:
+    """Read what an utterance's text file says, on one line.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which may be absent.
+    skipped : list of Skipped
+        A file that cannot be read as UTF-8 is added here.
+
+    Returns
+    -------
+    str
+        Empty without a readable file.
+    """
+    try:
+        return " ".join(path.read_text(encoding="utf-8-sig").split())
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        skipped.append(Skipped(path, "the text is not UTF-8; the recording is used without it"))
+    except OSError as error:
+        skipped.append(Skipped(path, f"the text cannot be read ({error.strerror})"))
+    return ""
+
+
+def _names_in(folder: Path) -> dict[str, Path]:
+    """Return the files of a folder by their names in lower case."""
+    try:
+        return {
+            name.lower(): folder / name
+            for name in sorted(os.listdir(folder))  # noqa: PTH208
+            if not name.startswith(".")
+        }
+    except OSError:
+        return {}
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
