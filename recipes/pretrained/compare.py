@@ -54,7 +54,7 @@ def train_for(
             optimizer.step()
         if not codes:
             model.bottleneck.update(losses.output)
-        state.average.update_parameters(model.decoder)
+        state.average.update(model.decoder)
         step += 1
     return step
 

@@ -243,7 +243,7 @@ def _step(
     if moved and codes_learn:
         model.bottleneck.update(losses.output)
     if moved and crop:
-        state.average.update_parameters(model.decoder)
+        state.average.update(model.decoder)
     run.report(
         len(batch.speaker) * (crop or batch[0].shape[1]),
         lambda: f"nll {float(losses.nll):.3f}, spectral {float(losses.spectral):.3f}",

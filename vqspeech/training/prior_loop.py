@@ -33,7 +33,7 @@ from vqspeech.training.prior_scores import (
 )
 from vqspeech.training.process import Run, Stretch, is_finished, launch, seed_of_step
 from vqspeech.training.schedule import Clock
-from vqspeech.training.state import State, resume, running_average
+from vqspeech.training.state import RunningAverage, State, resume
 
 
 class PriorObjective(nn.Module):
@@ -119,7 +119,7 @@ def train_prior(config: PriorTrainConfig) -> Path | None:
         loss = differentiated(lambda: seed_of_step(run, fabric, step), batch)
         state.samples += batch.codes.numel() * fabric.world_size
         if steps.apply(loss, state.optimizers):
-            state.average.update_parameters(state.objective.model)
+            state.average.update(state.objective.model)
         steps.report(
             batch.codes.numel(),
             lambda: f"{float(loss.detach()) / math.log(2):.3f} bits a code",
@@ -168,7 +168,7 @@ def _start(
     prior = Prior(shape, store.speakers, config.prior.dropout)
     prior.unigram.copy_(torch.from_numpy(np.log(unigram.following(()))))
     objective = PriorObjective(prior, config.prior.nobody).to(device)
-    average = running_average(prior, config.optimizer.average)
+    average = RunningAverage(prior, config.optimizer.average)
     average.eval()
     first, second = config.optimizer.betas
     adam = torch.optim.Adam(prior.parameters(), lr=0.0, betas=(first, second))

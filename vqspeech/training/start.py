@@ -21,7 +21,7 @@ from vqspeech.training.config import TrainConfig
 from vqspeech.training.muon import Muon
 from vqspeech.training.objective import Objective
 from vqspeech.training.perturb import Perturbation
-from vqspeech.training.state import State, running_average
+from vqspeech.training.state import RunningAverage, State
 
 FRAMES_PER_CODE = 32
 """Encoder outputs a code that the codebook is started from."""
@@ -71,7 +71,7 @@ def start(
         config.data.history_noise,
         Perturbation(model.sample_rate, **vars(perturb)) if perturb.share else None,
     ).to(device)
-    average = running_average(model.decoder, config.optimizer.average)
+    average = RunningAverage(model.decoder, config.optimizer.average)
     return State(objective, _optimizers(config, objective), average)
 
 

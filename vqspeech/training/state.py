@@ -5,6 +5,7 @@ The data and the jitter of a step follow from (seed, step), so no generator's st
 
 import io
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from vqspeech.atomic import write_atomically
 from vqspeech.errors import ModelFileError
@@ -22,6 +22,43 @@ from vqspeech.training.schedule import average_decay
 FORMAT, VERSION = "vqspeech-state", 4
 COUNTS = ("step", "skipped", "samples", "seconds", "curve", "joined", "batch")
 """Entries of a state that are plain values."""
+
+
+class RunningAverage(nn.Module):
+    """An average of weights that follows them, see `average_decay`, and starts as they are.
+
+    Unlike `torch.optim.swa_utils.AveragedModel` it counts on the host, so that an update waits for no GPU.
+
+    Parameters
+    ----------
+    module : Module
+        Whose weights; a copy is made.
+    decay : float
+        Final decay.
+
+    Attributes
+    ----------
+    module : Module
+        The copy with averaged weights; its buffers are those of the original at the last update.
+    n_averaged : Tensor
+        Buffer, int64, on the CPU: updates so far.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module, self.decay = deepcopy(module), decay
+        self.register_buffer("n_averaged", torch.zeros((), dtype=torch.int64))
+        self.n_averaged: Tensor
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Move towards the weights of a module of the same shape."""
+        count = int(self.n_averaged)
+        share = 1 - average_decay(count, self.decay) if count else 1.0
+        torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), share)
+        for own, other in zip(self.module.buffers(), module.buffers(), strict=True):
+            own.copy_(other)
+        self.n_averaged += 1
 
 
 @dataclass
@@ -34,7 +71,7 @@ class State:
         What is trained under its loss; its attribute ``model`` is what comes of it, and knows its ``speakers``.
     optimizers : list of Optimizer
         What moves its weights.
-    average : AveragedModel
+    average : RunningAverage
         Running average of the decoder, or of the prior.
     step : int
         Steps done.
@@ -54,7 +91,7 @@ class State:
 
     objective: Any
     optimizers: list[Optimizer]
-    average: AveragedModel
+    average: RunningAverage
     step: int = 0
     skipped: int = 0
     samples: int = 0
@@ -62,17 +99,6 @@ class State:
     curve: list[dict[str, float]] = field(default_factory=list)
     joined: int = -1
     batch: int = 0
-
-
-def running_average(module: nn.Module, decay: float) -> AveragedModel:
-    """Return an average of weights that follows them, see `average_decay`, and starts as they are."""
-
-    def follow(averages: Any, weights: Any, _: Tensor | int) -> None:
-        # the count handed in is on the device: reading it there would wait for all that is under way
-        torch._foreach_lerp_(averages, weights, 1 - average_decay(int(average.n_averaged), decay))
-
-    average = AveragedModel(module, multi_avg_fn=follow)
-    return average
 
 
 def save_state(state: State, path: Path) -> None:
