@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from vqspeech.checkpoint import read_header
 from vqspeech.errors import ConfigurationError
 from vqspeech.training import loop
 from vqspeech.training.config import from_mapping
@@ -139,6 +140,23 @@ def test_scoring_gets_the_time_that_is_left(
     assert len(given) == 3
     assert given == sorted(given, reverse=True)
     assert given[-1] > 0
+
+
+def test_a_model_that_there_is_no_time_to_score_is_there(
+    timed: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run ends well, with its weights and state and without scores; a line for each split says so."""
+    _rates(monkeypatch, Fake(DEADLINE_S))
+    held_out = loop.held_out
+    monkeypatch.setattr(loop, "held_out", lambda *args, **_: held_out(*args, time_s=-1.0))
+    file = train(from_mapping(timed))
+    assert file is not None
+    assert read_header(file)["scores"] == {}
+    assert not file.with_name("metrics.json").exists()
+    assert file.with_name("state.pt").is_file()
+    printed = capsys.readouterr().out
+    assert printed.count("no utterance of split 'valid' could be scored in 0 s") == 2
+    assert printed.count("no utterance of split 'test' could be scored in 0 s") == 1
 
 
 def test_time_kept_back_is_a_share_within_bounds() -> None:

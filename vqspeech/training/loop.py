@@ -43,7 +43,7 @@ from vqspeech.training.process import (
 from vqspeech.training.schedule import Clock
 from vqspeech.training.start import averaged, set_rates, start, start_codebook
 from vqspeech.training.state import State, resume
-from vqspeech.training.validate import HeldOut, held_out, scorable
+from vqspeech.training.validate import HeldOut, OutOfTimeError, held_out, scorable
 
 Corpus = PackedStore | CodedCorpus
 
@@ -282,9 +282,14 @@ def _validation(
     """Return what judges the averaged model on the validation split."""
 
     def validate(writer: SummaryWriter | None) -> None:
-        scores = held_out(
-            spoken, corpus, "valid", config.run.validate_s, time_s=clock.scoring_left_s
-        )
+        try:
+            scores = held_out(
+                spoken, corpus, "valid", config.run.validate_s, time_s=clock.scoring_left_s
+            )
+        except OutOfTimeError as error:
+            # training ends in time, scored or not
+            run.fabric.print(f"step {state.step}: {error}", flush=True)
+            return
         entry = {k: v for k, v in asdict(scores).items() if k != "split"}
         state.curve.append({"step": state.step, "training_s": round(state.seconds, 1), **entry})
         run.log({f"valid_{name}": value for name, value in entry.items()})
@@ -368,7 +373,11 @@ def _finish(
 ) -> None:
     """Score the finished model on the test split, once, and write what is left to write."""
     split = "test" if scorable(corpus, "test", spoken.speakers) else "valid"
-    scores = held_out(spoken, corpus, split, math.inf, time_s=clock.scoring_left_s)
+    try:
+        scores = held_out(spoken, corpus, split, math.inf, time_s=clock.scoring_left_s)
+    except OutOfTimeError as error:
+        fabric.print(error, flush=True)
+        return
     fabric.print(describe(scores), flush=True)
     if not fabric.is_global_zero:
         return

@@ -19,6 +19,10 @@ from vqspeech.model import Autoencoder
 from vqspeech.progress import Progress
 
 
+class OutOfTimeError(CorpusError):
+    """The time for scoring was too short for a single recording."""
+
+
 @dataclass(frozen=True)
 class HeldOut:
     """Figures of a held-out split.
@@ -128,6 +132,8 @@ def held_out(
     ------
     CorpusError
         The split has no recording of a speaker that the model knows.
+    OutOfTimeError
+        There was no time for any recording.
     """
     until = time.monotonic() + time_s
     known = scorable(corpus, split, model.speakers)
@@ -177,8 +183,8 @@ def held_out(
         sums = reduced.cpu().numpy()
     scored, utterances, nats, shuffled_nats = sums[:4].tolist()
     if not scored:
-        raise CorpusError(
-            f"{corpus.path}: no utterance of split {split!r} could be scored in {time_s:.0f} s"
+        raise OutOfTimeError(
+            f"{corpus.path}: no utterance of split {split!r} could be scored in {max(0, time_s):.0f} s"
         )
     return HeldOut(
         split=split,
