@@ -18,7 +18,8 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from burst_train import ROOT, deadline, die_with_parent, environment, kill, settings_for
+from burst_process import ROOT, deadline, die_with_parent, environment, kill
+from burst_train import settings_for
 from torch import Tensor
 
 from vqspeech.atomic import write_atomically

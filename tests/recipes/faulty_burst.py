@@ -78,13 +78,13 @@ def main(fault: str, arguments: list[str]) -> int:
     if arguments[0] == "child":
         return train(fault, arguments[1])
     import burst
-    import burst_train
+    import burst_process
 
     if fault == "sections":
         burst.SECTIONS.update(
             machine=_crash, training=_find_and_hang, sampler=_refuse, tests=_succeed
         )
-    burst_train.CHILD = (str(Path(__file__)), fault, "child")
+    burst_process.CHILD = (str(Path(__file__)), fault, "child")
     return burst.main(arguments)
 
 

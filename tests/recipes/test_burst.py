@@ -420,7 +420,7 @@ def test_a_check_measures_and_chooses(tmp_path: Path, pack: Path, changes: list[
     assert found["machine"]["ended"] == found["sampler"]["ended"] == "done"
     assert found["machine"]["copy_gb_per_s"] > 0
     assert found["sampler"]["samples_per_s reference 1"] > 0
-    assert found["tests"]["files"] == ["tests/sampling/test_cuda.py"]
+    assert "tests/sampling/test_cuda.py" in found["tests"]["files"]
     assert found["tests"]["failed"] == []
     training = found["training"]
     if training["ended"] == "done":
