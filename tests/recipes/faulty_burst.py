@@ -32,13 +32,13 @@ def train(fault: str, config: str) -> int:
     """Train with a fault."""
     import torch
 
-    from vqspeech.training import __main__, process
+    from vqspeech.training import __main__, run
 
     sys.argv[1:] = [config]
-    save = process.Run.save
+    save = run.Run.save
 
-    def save_and_die(run: Any) -> None:
-        save(run)
+    def save_and_die(own: Any) -> None:
+        save(own)
         marker = Path(os.environ["FAULT_MARKER"])
         if not marker.exists():
             marker.touch()
@@ -50,7 +50,7 @@ def train(fault: str, config: str) -> int:
     elif fault == "compile-hangs":
         torch.compile = lambda *_, **__: _hang
     elif fault == "killed":
-        process.Run.save = save_and_die
+        run.Run.save = save_and_die
     return __main__.main()
 
 

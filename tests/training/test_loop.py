@@ -23,11 +23,11 @@ from torch import Tensor
 from vqspeech.checkpoint import load_model, read_header
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError
-from vqspeech.training import loop, process
+from vqspeech.training import loop, process, run
 from vqspeech.training.config import from_mapping
 from vqspeech.training.loop import train
 from vqspeech.training.objective import Losses, Objective
-from vqspeech.training.process import BAD_STEPS_IN_A_ROW
+from vqspeech.training.run import BAD_STEPS_IN_A_ROW
 
 Settings = dict[str, Any]
 WARM, JOINT = 4, 8
@@ -274,7 +274,7 @@ def _poison(patch: pytest.MonkeyPatch, bad: set[int], poison: Poison) -> list[bo
 def _record_states(patch: pytest.MonkeyPatch, settings: Settings) -> list[dict[str, Tensor]]:
     """Save every step; return, filled on the way, all tensors of the state after each."""
     settings["run"]["save_every_s"] = 0
-    save_state = process.save_state
+    save_state = run.save_state
     seen: list[dict[str, Tensor]] = []
 
     def record(state: Any, path: Path) -> None:
@@ -286,7 +286,7 @@ def _record_states(patch: pytest.MonkeyPatch, settings: Settings) -> list[dict[s
         seen.append({k: v.clone() for k, v in tensors.items()})
         save_state(state, path)
 
-    patch.setattr(process, "save_state", record)
+    patch.setattr(run, "save_state", record)
     return seen
 
 

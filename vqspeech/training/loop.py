@@ -31,15 +31,8 @@ from vqspeech.training.compiled import Differentiated
 from vqspeech.training.config import TrainConfig
 from vqspeech.training.objective import Losses
 from vqspeech.training.probe import fitting_batch, plan
-from vqspeech.training.process import (
-    Run,
-    Steps,
-    Stretch,
-    is_finished,
-    launch,
-    placed,
-    seed_of_step,
-)
+from vqspeech.training.process import Steps, is_finished, launch, placed, seed_of_step
+from vqspeech.training.run import Run, Stretch
 from vqspeech.training.schedule import Clock
 from vqspeech.training.start import averaged, set_rates, start, start_codebook
 from vqspeech.training.state import State, resume

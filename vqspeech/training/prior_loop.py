@@ -31,7 +31,8 @@ from vqspeech.training.prior_scores import (
     count_training,
     held_out_codes,
 )
-from vqspeech.training.process import Run, Stretch, is_finished, launch, seed_of_step
+from vqspeech.training.process import is_finished, launch, seed_of_step
+from vqspeech.training.run import Run, Stretch
 from vqspeech.training.schedule import Clock
 from vqspeech.training.state import RunningAverage, State, resume
 
