@@ -6,7 +6,8 @@ network with a bounded receptive field, so that blocks of a recording give the c
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -101,23 +102,18 @@ class Tracker:
             self._lead = _LEFT
 
     def _track(self, wav: NDArray[np.float32], frames: int | None) -> None:
-        found = _swift().detect(wav, _RATE, *F0_RANGE_HZ)
+        found = _detector().detect(wav, _RATE, *F0_RANGE_HZ)
         stop = None if frames is None else self._lead + frames
         self._pitch.append(found.pitch_hz[self._lead : stop])
         self._confidence.append(found.confidence[self._lead : stop])
 
 
-_detector = None
-
-
-def _swift():  # type: ignore[no-untyped-def]
+@cache
+def _detector() -> Any:
     # one for all threads; onnxruntime takes a moment to import
-    global _detector
-    if _detector is None:
-        from swift_f0 import SwiftF0
+    from swift_f0 import SwiftF0
 
-        _detector = SwiftF0(threads=1, spin=False)
-    return _detector
+    return SwiftF0(threads=1, spin=False)
 
 
 def track(wav: ArrayLike, sample_rate: int) -> NDArray[np.float32]:

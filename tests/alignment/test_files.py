@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from vqspeech import audio
 from vqspeech.alignment import files
@@ -107,3 +108,18 @@ def test_a_place_that_cannot_be_written_is_said_of_each_recording(tmp_path: Path
         reasons = [reason for _, reason in align_all(jobs, processes)]
         assert len(reasons) == 2
         assert all("cannot be written" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_is_wrong_with_a_sound_is_said_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, processes: int
+) -> None:
+    """A warning about one file reaches the person from this process and from workers."""
+    pytest.importorskip("pocketsphinx", reason="needs pocketsphinx (the extra `align`)")
+    jobs = []
+    for name in ("a", "b"):
+        path = tmp_path / f"{name}.wav"
+        soundfile.write(path, np.full(16000, 1.5), 16000, subtype="FLOAT")
+        jobs.append(Job(path, "no", tmp_path / "out" / name, BOTH))
+    list(align_all(jobs, processes))
+    assert caplog.text.count("values up to 1.5") == 2

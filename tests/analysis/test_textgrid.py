@@ -155,6 +155,7 @@ def test_an_empty_textgrid_has_no_tier(grid) -> None:
         ('text = "ŋ"', 'text = "ŋ', 36, "expected the text of an interval"),
         ("size = 3", "size = 4", 36, "the file ends where the start of an interval was expected"),
         ("size = 3", "size = 2.5", 24, "expected the number of intervals"),
+        ("size = 3", "size = 1e999", 24, "found inf, expected the number of intervals"),
         ('"IntervalTier"', '"Tier"', 10, 'expected "IntervalTier" or "TextTier"'),
         ("xmax = 0.3\n", "xmax = 0.2\n", 30, "'AY1' runs from 0.25 to 0.2; times must not"),
         ("xmin = 0.3\n", "xmin = 0.28\n", 34, "'ŋ' starts at 0.28, before .* ends at 0.3"),

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,23 @@ def test_an_error_of_the_system_is_one_line(run, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(info, "run", fail)
     assert run("info").error == "/somewhere/a.wav: No space left on device"
+
+
+def test_a_full_disk_in_a_thread_is_one_line(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of libraries end with an error of the system like everything else does."""
+    from vqspeech.cli import info
+
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    def work(_args: object) -> None:
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(info, "run", work)
+    assert run("info").err == "vqspeech: No space left on device\n"
 
 
 def test_an_interruption_is_status_130(run, monkeypatch: pytest.MonkeyPatch) -> None:

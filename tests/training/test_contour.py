@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from vqspeech.nn.pitch import Pitch, Prediction
-from vqspeech.training.contour import JITTER, OCTAVE, PREDICTED, UNVOICED, degraded, pitch_loss
+from vqspeech.training.contour import (
+    JITTER,
+    NEIGHBOURS,
+    OCTAVE,
+    PREDICTED,
+    UNVOICED,
+    average_over_levels,
+    degraded,
+    pitch_loss,
+)
 
 
 def test_worn_contours_are_mostly_their_own_and_at_times_not() -> None:
@@ -40,3 +49,20 @@ def test_the_loss_by_hand() -> None:
     mask = torch.tensor([[True, False]])
     loss = pitch_loss(pitch, prediction, contour, torch.tensor([0]), mask)
     assert float(loss) == pytest.approx(math.log(2) + 1.5 / 2)
+
+
+def test_the_gradient_of_taps_is_averaged_over_neighbouring_levels() -> None:
+    """A gradient at one level becomes a Gaussian of the same sum around it; that of the last row stays as it is."""
+    taps = torch.nn.Parameter(torch.zeros(3, 65, 2))
+    average_over_levels(taps)
+    weight = torch.zeros(3, 65, 2)
+    weight[1, 32, 0], weight[2, 64, 1] = 1, 5
+    (taps * weight).sum().backward()
+    assert taps.grad is not None
+    column = taps.grad[1, :64, 0]
+    assert float(column.sum()) == pytest.approx(1, abs=1e-3)
+    assert float(column[32]) == pytest.approx(1 / (NEIGHBOURS * math.sqrt(2 * math.pi)), rel=1e-3)
+    assert float(column[32 + 6] / column[32]) == pytest.approx(math.exp(-0.5), rel=1e-3)
+    assert taps.grad[2, 64, 1] == 5
+    assert not taps.grad[2, :64].any()
+    assert not taps.grad[0].any()

@@ -34,7 +34,7 @@ def _move(state: State) -> None:
         parameter.grad = torch.full_like(parameter, 0.1 * number)
     for optimizer in state.optimizers:
         optimizer.step()
-    state.average.update_parameters(state.objective.model.decoder)
+    state.average.update(state.objective.model.decoder)
     state.step, state.skipped, state.samples, state.seconds = 7, 1, 4480, 1.5
     state.curve.append({"step": 5, "bits_per_sample": 7.5})
 

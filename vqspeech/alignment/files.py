@@ -107,15 +107,21 @@ def align_all(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, str]]:
     logger = logging.getLogger("vqspeech")
     level = logger.level
     _quiet()
+    warned: list[tuple[Job, list[str]]] = []
     try:
         for job in jobs:
             if id(job) not in theirs:
-                yield job, _reason(job)
+                reason, said = _done(job)
+                warned.append((job, said))
+                yield job, reason
     finally:
         logger.setLevel(level)
+        for job, said in warned:
+            _warn(job, said)
     tasks = [[str(job.source), job.text, str(job.stem), list(job.formats)] for job in others]
     if tasks:
-        for position, reason in workers.map_unordered(__name__, tasks, processes):
+        for position, (reason, said) in workers.map_unordered(__name__, tasks, processes):
+            _warn(others[position], said)
             yield others[position], reason
 
 
@@ -123,17 +129,24 @@ def _write(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def _reason(job: Job) -> str:
-    """Align a recording and say why that failed, or could not be written."""
-    try:
-        return align_file(job)
-    except OSError as error:
-        return f"{error.filename or job.stem}: cannot be written ({error.strerror or error})"
+def _done(job: Job) -> tuple[str, list[str]]:
+    """Align a recording; return why that failed or could not be written, and what is to be known of its sound."""
+    with audio.warnings_kept() as said:
+        try:
+            return align_file(job), said
+        except OSError as error:
+            reason = f"{error.filename or job.stem}: cannot be written ({error.strerror or error})"
+            return reason, said
 
 
-def _handle(task: list) -> str:
+def _warn(job: Job, said: Sequence[str]) -> None:
+    for text in said:
+        logging.getLogger("vqspeech").warning("%s: %s", job.source, text)
+
+
+def _handle(task: list) -> tuple[str, list[str]]:
     source, text, stem, formats = task
-    return _reason(Job(Path(source), text, Path(stem), tuple(formats)))
+    return _done(Job(Path(source), text, Path(stem), tuple(formats)))
 
 
 def _quiet() -> None:

@@ -152,7 +152,7 @@ class _Tokens:
 
     def count(self, what: str) -> int:
         number = self.number(f"the number of {what}")
-        if number != int(number) or number < 0:
+        if not number.is_integer() or number < 0:
             raise self.error(f"found {number}, expected the number of {what}")
         return int(number)
 

@@ -9,6 +9,7 @@ import argparse
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
@@ -85,6 +86,14 @@ def _dispatch(argv: Sequence[str]) -> int:
     return 0
 
 
+def _thread_ended(ended: threading.ExceptHookArgs) -> None:
+    """Tell an error of the system in a thread, such as that which writes for TensorBoard, in one line."""
+    if isinstance(ended.exc_value, OSError) and os.environ.get("VQSPEECH_TRACEBACK") != "1":
+        _say(ended.exc_value.strerror or str(ended.exc_value))
+    else:
+        threading.__excepthook__(ended)
+
+
 def _say(line: str) -> None:
     print(f"vqspeech: {line}", file=sys.stderr)
 
@@ -110,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     prepare_streams()
     prepare_caches()
+    threading.excepthook = _thread_ended
     try:
         status = _dispatch(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()

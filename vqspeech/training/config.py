@@ -247,6 +247,10 @@ class TrainConfig:
     perturb: PerturbConfig
     run: RunConfig
 
+    def codes_given(self, model: Autoencoder) -> bool:
+        """Whether a model's WaveNet learns from codes that are fixed, for which no encoder runs."""
+        return self.learn != "all" and model.discrete and model.config.levels <= 256
+
     def phases(self) -> list[Phase]:
         """The stretches of training: the warm start, if any, and joint training."""
         warm = Phase(self.spectral.steps, self.spectral.batch, self.spectral.segment, 0)

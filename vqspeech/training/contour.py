@@ -1,7 +1,7 @@
 """Pitch in training: contours with the errors that those of a conversion may have, and the loss of the head."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqspeech.nn.pitch import Pitch, Prediction
@@ -15,6 +15,29 @@ PREDICTED, UNVOICED, OCTAVE = 0.15, 0.03, 0.03
 
 JITTER = 0.01
 """Largest standard deviation, in octaves, of what is added to log-F0 frame by frame, and of what is added to all."""
+
+
+NEIGHBOURS = 6.0
+"""Standard deviation, in levels, of the window over which the gradient of pitch taps is averaged."""
+
+
+def average_over_levels(taps: nn.Parameter) -> None:
+    """Average the gradient of pitch taps over neighbouring levels, a Gaussian window around each.
+
+    Levels lie on a line, and what one of them teaches holds for those beside it. Taps start at zero, and without this
+    each row would walk at random before it has learned anything: each of so many rows is seen seldom, and Adam gives
+    noise as long a step as a direction.
+
+    Parameters
+    ----------
+    taps : Parameter
+        (3, levels + 1, channels), on its device; the last row stays by itself.
+    """
+    levels = taps.shape[1] - 1
+    place = torch.arange(levels, device=taps.device)
+    window = torch.exp(-0.5 * ((place[:, None] - place) / NEIGHBOURS) ** 2)
+    window = window / window.sum(1, keepdim=True)
+    taps.register_hook(lambda grad: torch.cat([window @ grad[:, :-1], grad[:, -1:]], 1))
 
 
 def degraded(contour: Tensor, predicted: Tensor) -> Tensor:

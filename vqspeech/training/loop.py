@@ -170,8 +170,7 @@ def pitch_tracks(config: TrainConfig, corpus: Corpus, fabric: Fabric) -> PitchTr
 
 def _with_codes(config: TrainConfig, corpus: Corpus, model: Autoencoder, fabric: Fabric) -> Corpus:
     """Add its codes to a store, extracted once, where they no longer change."""
-    fixed = config.learn != "all" and model.discrete and model.config.levels <= 256
-    if not fixed or not isinstance(corpus, PackedStore):
+    if not config.codes_given(model) or not isinstance(corpus, PackedStore):
         return corpus
     with fabric.rank_zero_first(local=True):
         coded = extract_codes(model, corpus, Path(config.run.dir) / "codes")

@@ -5,7 +5,7 @@ import time
 import torch
 from lightning.fabric import Fabric
 
-from vqspeech.corpus.segments import Batch
+from vqspeech.corpus.segments import Batch, CodedBatch
 from vqspeech.errors import ConfigurationError
 from vqspeech.training.config import TrainConfig
 from vqspeech.training.state import State
@@ -46,13 +46,8 @@ def samples_per_s(
     torch.OutOfMemoryError
         The batch does not fit the device.
     """
-    device, crop, segment = fabric.device, config.data.crop, config.data.segment
-    row = torch.zeros(batch, dtype=torch.int64, device=device)
-    pcm = torch.randint(-8192, 8192, (batch, segment), dtype=torch.int16, device=device)
-    decoder = state.objective.model.decoder
-    frames = segment // decoder.condition_hop if decoder.pitch is not None else 0
-    data = Batch(pcm, row, row + segment, row, torch.full((batch, frames), 120.0, device=device))
-    codes_learn = config.learn == "all"
+    device, crop = fabric.device, config.data.crop
+    data, codes_learn = _noise(config, state, device, batch), config.learn == "all"
     times: list[float] = []
     while len(times) < 2 or (sum(times) < trial_s and len(times) < 20):
         began = time.monotonic()
@@ -65,6 +60,23 @@ def samples_per_s(
         times.append(time.monotonic() - began)
     # the first pass makes what later ones find
     return batch * crop / min(times[1:])
+
+
+def _noise(
+    config: TrainConfig, state: State, device: torch.device, batch: int
+) -> Batch | CodedBatch:
+    """A batch of joint training, of noise: with codes where they will be given."""
+    model, segment = state.objective.model, config.data.segment
+    decoder = model.decoder
+    row = torch.zeros(batch, dtype=torch.int64, device=device)
+    frames = segment // decoder.condition_hop if decoder.pitch is not None else 0
+    rest = (row, row + segment, row, torch.full((batch, frames), 120.0, device=device))
+    draw = torch.Generator(device).manual_seed(0)
+    pcm = torch.randint(-8192, 8192, (batch, segment), generator=draw, device=device)
+    if not config.codes_given(model):
+        return Batch(pcm.to(torch.int16), *rest)
+    codes = torch.zeros(batch, segment // model.hop, dtype=torch.int64, device=device)
+    return CodedBatch((pcm % model.config.levels).to(torch.uint8), codes, *rest)
 
 
 def fitting_batch(config: TrainConfig, state: State, fabric: Fabric) -> int:

@@ -18,6 +18,7 @@ from vqspeech.nn.decoder import Decoder
 from vqspeech.nn.spectral import SpectralHead
 from vqspeech.pitch import Voice
 from vqspeech.training.config import TrainConfig
+from vqspeech.training.contour import average_over_levels
 from vqspeech.training.muon import Muon
 from vqspeech.training.objective import Objective
 from vqspeech.training.perturb import Perturbation
@@ -71,6 +72,9 @@ def start(
         config.data.history_noise,
         Perturbation(model.sample_rate, **vars(perturb)) if perturb.share else None,
     ).to(device)
+    taps = model.decoder.wavenet.taps
+    if taps is not None and taps.requires_grad:
+        average_over_levels(taps)
     average = RunningAverage(model.decoder, config.optimizer.average)
     return State(objective, _optimizers(config, objective), average)
 
