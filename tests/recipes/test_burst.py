@@ -258,8 +258,9 @@ def test_training_that_is_killed_goes_on_from_its_last_state(
     killed_at = started.steps()
     started.wait_for_step(killed_at + 1)
     assert started.end() == 0, started.printed
-    line = f"training ended: signal 9 (nothing printed); going on eager from step {killed_at}"
-    assert started.lines()[0] == line
+    # between them, what was printed last
+    assert started.lines()[0].startswith("training ended: signal 9 (")
+    assert started.lines()[0].endswith(f"); going on eager from step {killed_at}")
     steps = [json.loads(entry)["step"] for entry in (started.out / "curve.jsonl").open()]
     assert killed_at + 1 in steps
 
