@@ -81,11 +81,14 @@ def training(of: Mapping[str, Any], sample_rate: int) -> str:
     if "steps" in of:
         rows["steps"] = f"{of['steps']:,}"
     if "samples_seen" in of:
-        hours = of["samples_seen"] / sample_rate / 3600
-        rows["samples seen"] = f"{of['samples_seen']:,} ({hours:.4g} hours of speech)"
+        # files that say what came before count what the WaveNet learned from, others all that was read
+        learned = "samples_seen_before" in of
+        samples = of["samples_seen"] + of.get("samples_seen_before", 0)
+        name = "samples the WaveNet has learned from, in all" if learned else "samples seen"
+        rows[name] = f"{samples:,} ({samples / sample_rate / 3600:.4g} hours of speech)"
     if "seconds" in of:
         rows["time"] = f"{of['seconds'] / 3600:.4g} hours"
-    known = {"steps", "samples_seen", "seconds"}
+    known = {"steps", "samples_seen", "samples_seen_before", "seconds"}
     rows |= {
         key.replace("_", " "): number(value)
         for key, value in of.items()
