@@ -219,14 +219,24 @@ def machine(_: Path, tiny: bool, __: Mapping[str, Any]) -> Results:
 
 
 def tests(_: Path, tiny: bool, __: Mapping[str, Any]) -> Results:
-    """The tests that need a GPU, where there is none to see that they can be collected."""
+    """The quick tests that need a GPU, where there is none to see that they can be collected."""
     marked = [
         str(path.relative_to(ROOT))
         for path in sorted((ROOT / "tests").rglob("test_*.py"))
         if "mark.gpu" in path.read_text(encoding="utf-8")
     ]
     yield "files", marked
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", *marked]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-m",
+        "gpu and not slow",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *marked,
+    ]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
     lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or ["no output"]
     yield "summary", lines[-1].strip("= ")

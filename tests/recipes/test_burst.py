@@ -449,3 +449,25 @@ def test_the_choice_is_the_smallest_batch_near_the_best_speed() -> None:
     assert burst_check.choose({"ended": "killed after 3 s"}) is None
     eager = {key: value for key, value in speeds.items() if "compiled" not in key}
     assert burst_check.choose(eager) == {"batch": 128, "compile": False, "samples_per_s": 8e6}
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_burst_on_a_gpu_leaves_weights_in_time(
+    pack: Path, changes: list[str], started: Burst
+) -> None:
+    """Compiled, in bf16, with a batch that it finds itself."""
+    program = ROOT / "recipes" / "pretrained" / "burst.py"
+    command = [program, "train", "--pack", pack, "--out", started.out, "--seconds", 120, *changes]
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - began < 120
+    assert started.steps() > 0
