@@ -189,3 +189,21 @@ def test_a_pack_of_other_codes_is_refused(
     decoding["data"]["store"] = str(pack)
     with pytest.raises(CorpusError, match="codes of codebook"):
         train(from_mapping(decoding))
+
+
+def test_listening_takes_the_sound_of_the_store_and_a_pack_has_none(
+    decoding: Settings, pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With fixed codes a validation still lets people listen, where there are recordings."""
+    heard: list[str] = []
+    monkeypatch.setattr(
+        "torch.utils.tensorboard.SummaryWriter.add_audio", lambda *args, **_: heard.append(args[1])
+    )
+    decoding["run"] |= {"validate_every": 8, "listen_s": 0.01}
+    packed = deepcopy(decoding)
+    packed["data"]["store"] = str(pack)
+    packed["run"]["dir"] += "-packed"
+    assert train(from_mapping(packed)) is not None
+    assert heard == []
+    assert train(from_mapping(decoding)) is not None
+    assert heard == ["valid/original", "valid/reconstructed"]

@@ -203,7 +203,7 @@ def _stretches(
 ) -> tuple[Stretch, Stretch]:
     """Warm start and joint training: by steps, or in the same ratio by time."""
     of, warm_steps = config.optimizer, config.spectral.steps
-    begun = max(state.joined, 0) if state.joined >= 0 else warm_steps
+    begun = state.joined if state.joined >= 0 else warm_steps
     last = begun + of.steps
     ends_s = clock.training_ends_s
     share = 0.0 if state.joined >= 0 else warm_steps / max(1, warm_steps + of.steps)
@@ -292,14 +292,16 @@ def _validation(
             if value is not None:
                 writer.add_scalar(f"valid/{name}", value, state.step)
         if config.run.listen_s:
-            _listen(config, spoken, writer, state.step)
+            _listen(config, spoken, corpus, writer, state.step)
 
     return validate
 
 
-def _listen(config: TrainConfig, spoken: Autoencoder, writer: SummaryWriter, step: int) -> None:
+def _listen(
+    config: TrainConfig, spoken: Autoencoder, corpus: Corpus, writer: SummaryWriter, step: int
+) -> None:
     """Let TensorBoard play a recording of the validation split and its reconstruction."""
-    store = open_corpus(config)
+    store = corpus.store if isinstance(corpus, CodedStore) else corpus
     if not isinstance(store, PackedStore):
         # a pack has no sound but its levels, and no encoder shall run
         return
