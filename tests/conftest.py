@@ -13,23 +13,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
-from vqspeech import pretrained
-from vqspeech.architecture import DISCRETE, ModelConfig
-from vqspeech.checkpoint import load_model, load_prior, save_model, save_prior
+from vqspeech import audio
 from vqspeech.corpus.mini import make_mini
 from vqspeech.corpus.prepare import find_corpus, prepare
-from vqspeech.model import Autoencoder
-from vqspeech.prior import Prior, PriorConfig
+from vqspeech.models import pretrained
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import load_model, load_prior, save_model, save_prior
+from vqspeech.models.config import DISCRETE, ModelConfig
+from vqspeech.models.prior import Prior, PriorConfig
 
 # A machine that does other work as well may take its time; what is slow by itself is marked so.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 _NOBODY = 65534
+ESPEAK_RATE = 22050
 
 
 @pytest.fixture(scope="session")
@@ -209,3 +212,45 @@ def read_only_folder() -> Iterator[Path]:
             os.seteuid(0)
         folder.chmod(0o755)
         shutil.rmtree(outside)
+
+
+def _record(path: Path, text: str | None = None, seconds: float = 0.3, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).uniform(-0.5, 0.5, round(seconds * 16000))
+    audio.write(path, noise, 16000)
+    if text is not None:
+        path.with_suffix(".txt").write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def record() -> Callable[..., Path]:
+    """Return a function that writes a short noise, with a text beside it if one is given."""
+    return _record
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """Return a folder of three speakers who read six sentences, each in an order of their own."""
+    sentences = [f"Sentence number {number}." for number in range(6)]
+    for shift, speaker in enumerate(("ann", "bob", "çelik")):
+        for number in range(6):
+            path = tmp_path / "people" / speaker / f"{speaker}_{number:03d}.wav"
+            _record(path, sentences[(number + shift) % 6], seed=6 * shift + number)
+    return tmp_path / "people"
+
+
+@pytest.fixture(scope="session")
+def say() -> Callable[[str, str], np.ndarray]:
+    """Speak a text in one of espeak-ng's voices."""
+    pytest.importorskip("espeakng_loader", reason="needs espeakng-loader (the extra `mini`)")
+    from vqspeech.corpus.espeak import Synthesizer, Voice
+
+    def speak(text: str, variant: str = "en-us") -> np.ndarray:
+        # The library speaks for whoever started it last, who may be another test.
+        synthesizer = Synthesizer()
+        assert synthesizer.sample_rate == ESPEAK_RATE
+        synthesizer.choose(Voice("somebody", variant))
+        return synthesizer.speak(text, seed=0).pcm.astype(np.float32) / 32768
+
+    return speak

@@ -16,6 +16,7 @@ check "ruff check" "$PYTHON" -m ruff check .
 check "ruff format" "$PYTHON" -m ruff format --check .
 check "mypy" "$PYTHON" -m mypy
 scripts=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
+check "import-linter" "$scripts/lint-imports" --no-logo --no-cache
 check "clang-format" "$scripts/clang-format" --style=file:vqspeech/sampling/cpp/.clang-format \
   --dry-run --Werror vqspeech/sampling/cpp/*.{h,cpp} tests/sampling/*.cpp
 check "shellcheck" "$scripts/shellcheck" \

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from vqspeech.architecture import BOTTLENECKS
 from vqspeech.cli import main
 from vqspeech.cli.train import compose
 from vqspeech.errors import ConfigurationError
+from vqspeech.models.config import BOTTLENECKS
 from vqspeech.nn.decoder import Decoder
 from vqspeech.nn.encoder import Encoder
 from vqspeech.training.config import TrainConfig, from_mapping
 from vqspeech.training.kinds import configured
-from vqspeech.training.prior_config import PriorTrainConfig
+from vqspeech.training.prior.config import PriorTrainConfig
 
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(CONF.glob("*/*.yaml"))

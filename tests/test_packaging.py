@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 import vqspeech
-from vqspeech import pretrained
+from vqspeech.models import pretrained
 from vqspeech.sampling import native
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,11 +97,11 @@ def test_the_wheel_holds_code_configurations_and_models(built: Built) -> None:
     conf = ROOT / "conf"
     settings = {f"vqspeech/conf/{path.relative_to(conf)}" for path in conf.rglob("*.yaml")}
     assert settings
-    page = {str(path.relative_to(ROOT)) for path in (ROOT / "vqspeech/analysis/page").iterdir()}
+    page = {str(path.relative_to(ROOT)) for path in (ROOT / "vqspeech/report/page").iterdir()}
     assert page
     shipped = {
         str(path.relative_to(ROOT))
-        for path in (ROOT / "vqspeech/pretrained").iterdir()
+        for path in (ROOT / "vqspeech/models/pretrained").iterdir()
         if path.suffix in (".safetensors", ".md")
     }
     assert modules | settings | page | shipped <= held
@@ -116,7 +116,7 @@ def test_every_shipped_file_is_a_model_its_card_or_its_prior() -> None:
         *(f"{n}{s}" for n in pretrained.NAMES for s in (".safetensors", ".md")),
         *(f"{n}-prior.safetensors" for n in pretrained.PRIORS),
     }
-    found = {path.name for path in (ROOT / "vqspeech/pretrained").iterdir() if path.is_file()}
+    found = {path.name for path in (ROOT / "vqspeech/models/pretrained").iterdir() if path.is_file()}
     assert found <= expected
     assert all(f"{name}.md" in found for name in pretrained.NAMES if f"{name}.safetensors" in found)
 
@@ -178,26 +178,3 @@ def test_the_extension_is_built_where_it_can_be() -> None:
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         pytest.skip("needs the headers of Python")
     assert native.missing(torch.device("cpu")) is None
-
-
-def test_nothing_of_ours_imports_the_command_line() -> None:
-    """Imports run one way: only vqspeech.cli and __main__ know of vqspeech.cli."""
-    others = [
-        path
-        for path in (ROOT / "vqspeech").rglob("*.py")
-        if path.parent.name != "cli" and path.name != "__main__.py"
-    ]
-    assert not [path for path in others if "vqspeech.cli" in path.read_text()]
-
-
-def test_layers_import_nothing_of_ours_but_layers() -> None:
-    """nn is pure torch: no files, no configuration objects."""
-    for path in (ROOT / "vqspeech/nn").glob("*.py"):
-        imports = [
-            line
-            for line in path.read_text().splitlines()
-            if line.startswith(("from vqspeech", "import vqspeech"))
-        ]
-        assert all(
-            line.startswith(("from vqspeech.nn", "from vqspeech.errors")) for line in imports
-        ), path

@@ -20,30 +20,30 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from vqspeech.checkpoint import load_model as load
-    from vqspeech.checkpoint import load_prior
     from vqspeech.errors import VqspeechError
-    from vqspeech.model import Autoencoder
-    from vqspeech.prior import Prior
+    from vqspeech.models.autoencoder import Autoencoder
+    from vqspeech.models.checkpoint import load_model as load
+    from vqspeech.models.checkpoint import load_prior
+    from vqspeech.models.prior import Prior
     from vqspeech.sampling.engine import Sampling
 
 
 def __getattr__(name: str) -> Any:
     """Import torch only when something that needs it is asked for: ``vqspeech --help`` stays quick."""
     if name == "load":
-        from vqspeech.checkpoint import load_model
+        from vqspeech.models.checkpoint import load_model
 
         return load_model
     if name == "load_prior":
-        from vqspeech.checkpoint import load_prior
+        from vqspeech.models.checkpoint import load_prior
 
         return load_prior
     if name == "Prior":
-        from vqspeech.prior import Prior
+        from vqspeech.models.prior import Prior
 
         return Prior
     if name == "Autoencoder":
-        from vqspeech.model import Autoencoder
+        from vqspeech.models.autoencoder import Autoencoder
 
         return Autoencoder
     if name == "Sampling":

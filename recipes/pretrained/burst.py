@@ -28,8 +28,8 @@ sys.path.insert(0, str(ROOT))
 from burst_check import SECTIONS, check, run_section  # noqa: E402
 from burst_train import RECORD, parsed, train  # noqa: E402
 
-from vqspeech.atomic import write_atomically  # noqa: E402
 from vqspeech.errors import ConfigurationError, VqspeechError  # noqa: E402
+from vqspeech.jobs.atomic import write_atomically  # noqa: E402
 
 
 def join(out: Path, state: Path) -> None:

@@ -22,8 +22,8 @@ from burst_process import ROOT, deadline, die_with_parent, environment, kill
 from burst_train import settings_for
 from torch import Tensor
 
-from vqspeech.atomic import write_atomically
 from vqspeech.errors import VqspeechError
+from vqspeech.jobs.atomic import write_atomically
 
 Results = Iterator[tuple[str, Any]]
 
@@ -276,10 +276,10 @@ def sampler(_: Path, tiny: bool, __: Mapping[str, Any]) -> Results:
 
 def training(pack: Path, tiny: bool, changes: Mapping[str, Any]) -> Results:
     """Training steps eager and compiled: how far apart they are, and samples a second that the WaveNet learns from."""
-    from vqspeech.corpus.pack import Pack
-    from vqspeech.corpus.segments import CodedSegments
     from vqspeech.training.compiled import Differentiated
     from vqspeech.training.config import from_mapping
+    from vqspeech.training.data.pack import Pack
+    from vqspeech.training.data.segments import CodedSegments
     from vqspeech.training.process import launch
     from vqspeech.training.start import start
 

@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 from burst_process import Child, deadline, kill
 
-from vqspeech.atomic import write_atomically
 from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.jobs.atomic import write_atomically
 
 SETTINGS = Path(__file__).with_name("burst.yaml")
 RECORD = "train.json"
@@ -154,7 +154,7 @@ class Keeper:
 
     def _weights(self, path: Path) -> None:
         # seconds to import: not before there is something to keep
-        from vqspeech.checkpoint import load_model, read_header, save_model
+        from vqspeech.models.checkpoint import load_model, read_header, save_model
 
         header = read_header(path)
         before = self.record.get("weights", {}).get("file")

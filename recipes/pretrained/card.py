@@ -14,11 +14,11 @@ from typing import Any
 
 from scores import ABSENT, facts, nats, number, prior_tables, scores, table
 
-from vqspeech import pretrained
-from vqspeech.atomic import write_atomically
-from vqspeech.checkpoint import load_model, read_header, read_prior_header
 from vqspeech.errors import VqspeechError
-from vqspeech.model import Autoencoder
+from vqspeech.jobs.atomic import write_atomically
+from vqspeech.models import pretrained
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import load_model, read_header, read_prior_header
 
 HERE = Path(__file__).parent
 

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from vqspeech.analysis.phoneme_study import study_phonemes
-from vqspeech.checkpoint import load_model
 from vqspeech.cli.train import compose
-from vqspeech.corpus.segments import Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import VqspeechError
+from vqspeech.models.checkpoint import load_model
 from vqspeech.training.config import TrainConfig, from_mapping
+from vqspeech.training.data.segments import Segments
 from vqspeech.training.memory import keep_freed_memory
 from vqspeech.training.schedule import learning_rate
 from vqspeech.training.start import averaged, set_rates, start, start_codebook

@@ -19,18 +19,18 @@ import torch
 from numpy.typing import NDArray
 from scores import prior_tables
 
-from vqspeech.analysis.ngrams import NGrams, coarse, fit_ngrams, jensen_shannon, spaced
-from vqspeech.atomic import write_atomically
-from vqspeech.checkpoint import load_model, load_prior
-from vqspeech.corpus.codestore import CodeSequence, CodeStore
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.evaluation.words import check_whisper, packaged_whisper
-from vqspeech.model import Autoencoder
+from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.progress import Progress
+from vqspeech.metrics.ngrams import NGrams, coarse, fit_ngrams, jensen_shannon, spaced
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import load_model, load_prior
+from vqspeech.models.prior import Prior, check_fits
 from vqspeech.nn.codebook import k_means, nearest
-from vqspeech.prior import Prior, check_fits
-from vqspeech.progress import Progress
-from vqspeech.training.prior_scores import count_training, held_out_codes
+from vqspeech.training.data.codestore import CodeSequence, CodeStore
+from vqspeech.training.prior.scores import count_training, held_out_codes
 
 CLASSES = 16
 """Clusters of the codebook's vectors whose trigrams are compared; those of single codes are hardly seen twice."""

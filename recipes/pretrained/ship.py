@@ -14,9 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from vqspeech import pretrained
-from vqspeech.atomic import write_atomically
-from vqspeech.checkpoint import (
+from vqspeech.corpus.store import PackedStore
+from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.jobs.atomic import write_atomically
+from vqspeech.models import pretrained
+from vqspeech.models.checkpoint import (
     load_model,
     load_prior,
     read_header,
@@ -24,9 +26,7 @@ from vqspeech.checkpoint import (
     save_model,
     save_prior,
 )
-from vqspeech.corpus.store import PackedStore
-from vqspeech.errors import ConfigurationError, VqspeechError
-from vqspeech.prior import check_fits
+from vqspeech.models.prior import check_fits
 
 RECORDING_KEYS = {"utterance", "source", "file", "path"}
 """An object with one of these is about one recording."""
@@ -122,7 +122,7 @@ def ship(
     model : str or Path
         A trained model, or the shipped one again.
     name : str
-        Its name, one of `vqspeech.pretrained.NAMES`.
+        Its name, one of `vqspeech.models.pretrained.NAMES`.
     evaluation : Path, optional
         JSON of its scores, kept under ``scores.evaluation`` without what is about single recordings; those of an
         earlier call are kept without it.
@@ -141,7 +141,7 @@ def ship(
     ConfigurationError
         No model of that name is shipped.
     VqspeechError
-        Model, store or scores cannot be read, or the file would be larger than `vqspeech.pretrained.LARGEST`; what
+        Model, store or scores cannot be read, or the file would be larger than `vqspeech.models.pretrained.LARGEST`; what
         was there is untouched.
     """
     if name not in pretrained.NAMES:

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vqspeech.checkpoint import load_model
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError
 from vqspeech.evaluation.judges import JUDGES, WORDS, open_judges
 from vqspeech.evaluation.words import word_errors
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import load_model
 from vqspeech.nn.spectral import LogMel, SpectralHead
 
 ITERATIONS = 60

@@ -10,8 +10,8 @@ from vqspeech import audio
 from vqspeech.alignment import files
 from vqspeech.alignment.files import Job, align_all
 from vqspeech.alignment.sphinx import Alignment
-from vqspeech.analysis.labels import Interval, read_lab
 from vqspeech.errors import CorpusError
+from vqspeech.labels.frames import Interval, read_lab
 
 BOTH = ("textgrid", "lab")
 

@@ -15,10 +15,10 @@ pytest.importorskip("num2words", reason="needs num2words (the extra `align`)")
 from vqspeech import audio
 from vqspeech.alignment import Alignment, align, sphinx
 from vqspeech.alignment.sphinx import SEARCHES, Aligner, prepare_sound
-from vqspeech.analysis.labels import Interval, read_lab
-from vqspeech.analysis.phones import PHONES, SILENCE, to_arpabet
 from vqspeech.corpus.prepare import find_corpus
 from vqspeech.errors import ConfigurationError, CorpusError
+from vqspeech.labels.frames import Interval, read_lab
+from vqspeech.labels.phones import PHONES, SILENCE, to_arpabet
 
 
 @dataclass(frozen=True)

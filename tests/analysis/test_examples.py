@@ -16,7 +16,7 @@ from vqspeech.analysis.examples import (
 )
 from vqspeech.analysis.systems import MFCC, model_system
 from vqspeech.corpus.store import PackedStore
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
 
 
 def test_examples_are_by_many_speakers_and_short(mini_store: Path) -> None:

@@ -7,10 +7,10 @@ import pytest
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("vqspeech.analysis.report", {"torch", "matplotlib", "librosa", "soundfile", "sklearn"}),
-        ("vqspeech.analysis.abx", {"torch", "numba"}),
-        ("vqspeech.analysis.probes", {"torch", "sklearn", "scipy"}),
-        ("vqspeech.evaluation.pitch", {"torch", "librosa"}),
+        ("vqspeech.report.analysis", {"torch", "matplotlib", "librosa", "soundfile", "sklearn"}),
+        ("vqspeech.metrics.abx", {"torch", "numba"}),
+        ("vqspeech.metrics.probes", {"torch", "sklearn", "scipy"}),
+        ("vqspeech.metrics.pitch", {"torch", "librosa"}),
         ("vqspeech.evaluation.judges", {"torch", "librosa", "resemblyzer", "jiwer"}),
         ("vqspeech.evaluation.judges", {"faster_whisper", "speechmos", "onnxruntime"}),
         ("vqspeech.cli.analyze", {"torch", "matplotlib", "numpy"}),

@@ -6,9 +6,9 @@ import pytest
 from labelled_store import HOP, RATE, ReadingModel, Spoken, lab_of, write_store
 
 from vqspeech.analysis.phoneme_study import PhonemeStudy, study_phonemes
-from vqspeech.analysis.phones import PHONE_INDEX, PHONES
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
+from vqspeech.labels.phones import PHONE_INDEX, PHONES
 
 NAMES = ["aa", "s", "iy", "pau"]
 

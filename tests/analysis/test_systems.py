@@ -15,7 +15,7 @@ from vqspeech.analysis.systems import (
     random_system,
 )
 from vqspeech.corpus.store import PackedStore
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
 
 
 @pytest.fixture

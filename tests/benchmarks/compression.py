@@ -20,11 +20,13 @@ import numpy as np
 import soundfile
 
 import vqspeech
-from vqspeech import audio, codesfile, entropy
+from vqspeech import audio
 from vqspeech.cli.files import find_sources
 from vqspeech.cli.options import find_prior
-from vqspeech.codesrecord import CodesRecord
-from vqspeech.entropy import AdaptiveUnigram, CodePrior, Predictor
+from vqspeech.codes import entropy
+from vqspeech.codes import files as codesfile
+from vqspeech.codes.entropy import AdaptiveUnigram, CodePrior, Predictor
+from vqspeech.codes.record import CodesRecord
 
 OPUS_RATE = 16000
 

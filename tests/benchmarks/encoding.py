@@ -18,7 +18,7 @@ import torch
 import vqspeech
 from vqspeech.cli.train import compose
 from vqspeech.corpus.store import PackedStore
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.training.config import from_mapping
 
 

@@ -20,11 +20,11 @@ import torch
 from safetensors.torch import load_file
 
 from vqspeech import audio
-from vqspeech.architecture import ModelConfig
-from vqspeech.checkpoint import save_model, save_prior
 from vqspeech.cli import main
-from vqspeech.model import Autoencoder
-from vqspeech.prior import Prior, PriorConfig
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import save_model, save_prior
+from vqspeech.models.config import ModelConfig
+from vqspeech.models.prior import Prior, PriorConfig
 
 RATE = 16000
 SPEAKERS = ("ann", "bob", "cem")

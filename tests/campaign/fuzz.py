@@ -30,12 +30,13 @@ import soundfile
 import torch
 
 import vqspeech
-from vqspeech import audio, codesfile
-from vqspeech.analysis.labels import read_labels
-from vqspeech.checkpoint import load_model, load_prior
-from vqspeech.codesrecord import CodesRecord
+from vqspeech import audio
+from vqspeech.codes import files as codesfile
+from vqspeech.codes.record import CodesRecord
 from vqspeech.corpus.manifest import read_manifest
 from vqspeech.errors import VqspeechError
+from vqspeech.labels.frames import read_labels
+from vqspeech.models.checkpoint import load_model, load_prior
 
 PACKAGE = str(Path(vqspeech.__file__).parent)
 LIMIT_S = 10

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqspeech.checkpoint import save_prior
 from vqspeech.cli import main
-from vqspeech.prior import Prior
+from vqspeech.models.checkpoint import save_prior
+from vqspeech.models.prior import Prior
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ pytest.importorskip("pocketsphinx", reason="needs pocketsphinx (the extra `align
 
 from vqspeech import audio
 from vqspeech.alignment import sphinx
-from vqspeech.analysis.labels import read_lab
+from vqspeech.labels.frames import read_lab
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from labelled_store import RATE, Spoken, lab_of, write_store
 
-from vqspeech import pretrained
+from vqspeech.models import pretrained
 
 OUTPUTS = ["plots", "report.html", "scores.csv", "scores.json", "scores.md", "textgrids"]
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vqspeech.audio import mulaw_encode, read
+from vqspeech.audio import read
+from vqspeech.audio.mulaw import mulaw_encode
 from vqspeech.cli import bench
 from vqspeech.sampling import ENGINES, measure, reference
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqspeech import audio, codesfile
-from vqspeech.codesrecord import CodesRecord
-from vqspeech.prior import Prior
+from vqspeech import audio
+from vqspeech.codes import files as codesfile
+from vqspeech.codes.record import CodesRecord
+from vqspeech.models.prior import Prior
 
 
 def lines(outcome) -> list[dict]:

@@ -11,10 +11,10 @@ import soundfile
 
 import vqspeech
 from vqspeech import audio, sampling
-from vqspeech.checkpoint import save_model
 from vqspeech.cli import render
 from vqspeech.cli.render import engine_note
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import save_model
 from vqspeech.sampling import Sampling, reference
 
 

@@ -9,10 +9,10 @@ import pytest
 from judged_corpus import RATE, fake_judges, pack, write_corpus
 from labelled_store import Spoken, write_store
 
-from vqspeech.checkpoint import load_model
 from vqspeech.corpus.store import PackedStore
 from vqspeech.evaluation import judges as bench
-from vqspeech.prior import Prior
+from vqspeech.models.checkpoint import load_model
+from vqspeech.models.prior import Prior
 from vqspeech.training.validate import scorable
 
 pytest.importorskip("jiwer", reason="needs jiwer (the extra `eval`)")

@@ -2,7 +2,7 @@ import json
 import math
 from pathlib import Path
 
-from vqspeech import pretrained
+from vqspeech.models import pretrained
 
 
 def test_json_tells_what_the_model_is(run, tiny_model, tiny_model_file: Path) -> None:

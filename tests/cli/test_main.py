@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vqspeech import cli, pretrained
+from vqspeech import cli
 from vqspeech.errors import ModelFileError
+from vqspeech.models import pretrained
 
 HEAVY = ("torch", "numpy", "hydra", "lightning", "librosa", "soundfile")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from labelled_store import Sound, write_sounds
 
-from vqspeech.corpus.codestore import CodeStore, extract_codes
-from vqspeech.corpus.pack import Pack
 from vqspeech.corpus.store import PackedStore
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.training.data.codestore import CodeStore, extract_codes
+from vqspeech.training.data.pack import Pack
 
 
 @pytest.fixture

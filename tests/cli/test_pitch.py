@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from vqspeech import audio
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from vqspeech import pretrained
-from vqspeech.checkpoint import load_prior, save_model, save_prior
 from vqspeech.cli.sample import prompt_codes
-from vqspeech.model import Autoencoder
-from vqspeech.prior import Prior, PriorConfig
+from vqspeech.models import pretrained
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import load_prior, save_model, save_prior
+from vqspeech.models.prior import Prior, PriorConfig
 from vqspeech.sampling import Sampling
 
 SHORT = ("--seconds", 0.05)

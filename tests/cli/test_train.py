@@ -9,9 +9,9 @@ import pytest
 import yaml
 from labelled_store import Spoken, write_store
 
-from vqspeech.checkpoint import read_header
 from vqspeech.cli.train import compose
-from vqspeech.lock import only_run
+from vqspeech.jobs.lock import only_run
+from vqspeech.models.checkpoint import read_header
 
 Run = Callable[..., Any]
 

@@ -5,8 +5,8 @@ import pytest
 
 from vqspeech.evaluation.figures import Figures, figures_of, summarise
 from vqspeech.evaluation.judges import Heard
-from vqspeech.evaluation.pitch import Pitch
 from vqspeech.evaluation.quality import Opinion
+from vqspeech.metrics.pitch import Pitch
 
 A, B = np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0], np.float32)
 

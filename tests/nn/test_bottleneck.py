@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqspeech.architecture import BOTTLENECKS, DISCRETE
+from vqspeech.models.config import BOTTLENECKS, DISCRETE
 from vqspeech.nn.bottleneck import Bottleneck, BottleneckOutput, DiscreteBottleneck
 
 BATCH, DIM, FRAMES, CODES = 3, 4, 10, 7

@@ -10,11 +10,11 @@ import probe_latents
 import pytest
 import soundfile
 
-from vqspeech.architecture import BOTTLENECKS, DISCRETE
-from vqspeech.checkpoint import save_model
 from vqspeech.corpus.prepare import find_corpus, prepare
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.models.checkpoint import save_model
+from vqspeech.models.config import BOTTLENECKS, DISCRETE
 from vqspeech.training.validate import HeldOut
 
 RATE = 16000

@@ -21,14 +21,14 @@ import torch
 import yaml
 from labelled_store import Sound, write_sounds
 
-from vqspeech.checkpoint import load_model, read_header
 from vqspeech.cli.train import compose
-from vqspeech.corpus.coded import CodedStore
-from vqspeech.corpus.codestore import extract_codes
-from vqspeech.corpus.packing import write_pack
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import load_model, read_header
+from vqspeech.training.data.coded import CodedStore
+from vqspeech.training.data.codestore import extract_codes
+from vqspeech.training.data.packing import write_pack
 from vqspeech.training.schedule import process_age_s
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,7 +161,7 @@ for name in ("hydra", "omegaconf", "soundfile", "soxr", "librosa", "torchaudio",
              "matplotlib", "pydantic", "vqspeech.sampling._native"):
     sys.modules[name] = None
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "recipes/pretrained")!r}]
-import burst, vqspeech.training.__main__, vqspeech.training.loop, vqspeech.sampling.measure, vqspeech.corpus.pack
+import burst, vqspeech.training.__main__, vqspeech.training.loop, vqspeech.sampling.measure, vqspeech.training.data.pack
 print("imported")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

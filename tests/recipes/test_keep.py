@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from vqspeech.checkpoint import read_header
+from vqspeech.models.checkpoint import read_header
 
 KEEP = Path(__file__).parents[2] / "recipes/pretrained/keep.sh"
 SMALL = ["data.segment=1600", "data.crop=800", "run.validate_s=0.2", "run.log_every=1"]

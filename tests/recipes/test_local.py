@@ -10,11 +10,11 @@ import report
 import soundfile
 
 import vqspeech
-from vqspeech import codesfile
-from vqspeech.checkpoint import save_model
+from vqspeech.codes import files as codesfile
 from vqspeech.corpus.prepare import find_corpus, prepare
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import VqspeechError
+from vqspeech.models.checkpoint import save_model
 
 PITCH_HZ = {"ann": 230.0, "bea": 205.0, "carl": 95.0, "dan": 120.0}
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import card
 import pytest
 
-from vqspeech import pretrained
-from vqspeech.checkpoint import save_model, save_prior
 from vqspeech.errors import VqspeechError
-from vqspeech.model import Autoencoder
-from vqspeech.prior import Prior
+from vqspeech.models import pretrained
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import save_model, save_prior
+from vqspeech.models.prior import Prior
 
 HELD_OUT = {
     "split": "test",

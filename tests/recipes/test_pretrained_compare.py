@@ -8,10 +8,10 @@ import pytest
 import soundfile
 import torch
 
-from vqspeech.architecture import ModelConfig
-from vqspeech.checkpoint import save_model
 from vqspeech.corpus.prepare import find_corpus, prepare
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import save_model
+from vqspeech.models.config import ModelConfig
 
 SMALL = (
     "model.dim=8 model.encoder.strides=[4,4] model.encoder.channels=[8,16] model.encoder.dilations=[1]"

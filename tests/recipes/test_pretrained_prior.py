@@ -14,16 +14,17 @@ import pytest
 import ship
 from scores import prior_tables
 
-from vqspeech import audio, pretrained
-from vqspeech.checkpoint import read_prior_header, save_prior
-from vqspeech.corpus.codestore import CodeStore, extract_codes
+from vqspeech import audio
 from vqspeech.corpus.folder import list_folder
 from vqspeech.corpus.prepare import prepare
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, VqspeechError
-from vqspeech.model import Autoencoder
-from vqspeech.prior import Prior, PriorConfig
-from vqspeech.training.prior_scores import count_training
+from vqspeech.models import pretrained
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import read_prior_header, save_prior
+from vqspeech.models.prior import Prior, PriorConfig
+from vqspeech.training.data.codestore import CodeStore, extract_codes
+from vqspeech.training.prior.scores import count_training
 
 ROOT = Path(__file__).resolve().parents[2]
 Call = Callable[..., subprocess.CompletedProcess[str]]

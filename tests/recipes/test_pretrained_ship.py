@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 import vqspeech
-from vqspeech import pretrained
-from vqspeech.checkpoint import read_header, save_model
 from vqspeech.corpus.prepare import find_corpus, prepare
 from vqspeech.errors import VqspeechError
-from vqspeech.model import Autoencoder
+from vqspeech.models import pretrained
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import read_header, save_model
 
 SCORES = {
     "split": "test",

@@ -12,11 +12,11 @@ import soundfile
 import spectrum
 import torch
 
-from vqspeech.architecture import ModelConfig
-from vqspeech.checkpoint import save_model
 from vqspeech.corpus.prepare import find_corpus, prepare
 from vqspeech.corpus.store import PackedStore
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import save_model
+from vqspeech.models.config import ModelConfig
 from vqspeech.nn.spectral import LogMel
 
 

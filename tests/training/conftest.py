@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from vqspeech import audio
-from vqspeech.architecture import ModelConfig
 from vqspeech.corpus.folder import list_folder
 from vqspeech.corpus.prepare import prepare
+from vqspeech.models.config import ModelConfig
 
 RATE = 16000
 Settings = dict[str, Any]

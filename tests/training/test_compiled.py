@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqspeech.corpus.segments import Batch, CodedBatch
 from vqspeech.training.compiled import CompileTimeoutError, Differentiated, time_limit
 from vqspeech.training.config import from_mapping
+from vqspeech.training.data.segments import Batch, CodedBatch
 from vqspeech.training.objective import Objective
 from vqspeech.training.start import start
 

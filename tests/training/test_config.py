@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from vqspeech.corpus.segments import Phase
 from vqspeech.errors import ConfigurationError
 from vqspeech.training.config import from_mapping, read_config
+from vqspeech.training.data.segments import Phase
 
 Settings = dict[str, Any]
 

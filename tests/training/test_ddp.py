@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from vqspeech.checkpoint import load_model
+from vqspeech.models.checkpoint import load_model
 
 
 @pytest.mark.slow

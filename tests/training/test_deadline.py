@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from vqspeech.checkpoint import read_header
 from vqspeech.errors import ConfigurationError
+from vqspeech.models.checkpoint import read_header
 from vqspeech.training import loop
 from vqspeech.training.config import from_mapping
 from vqspeech.training.loop import train

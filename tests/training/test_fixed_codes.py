@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqspeech.checkpoint import load_model, save_model
-from vqspeech.corpus.coded import CodedStore
-from vqspeech.corpus.codestore import extract_codes
-from vqspeech.corpus.packing import write_pack
-from vqspeech.corpus.pitchtracks import open_tracks
-from vqspeech.corpus.segments import CodedSegments, Phase, Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import load_model, save_model
 from vqspeech.nn.encoder import Encoder
 from vqspeech.training.config import from_mapping
+from vqspeech.training.data.coded import CodedStore
+from vqspeech.training.data.codestore import extract_codes
+from vqspeech.training.data.packing import write_pack
+from vqspeech.training.data.pitchtracks import open_tracks
+from vqspeech.training.data.segments import CodedSegments, Phase, Segments
 from vqspeech.training.loop import train
 
 Settings = dict[str, Any]

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from vqspeech.corpus.segments import Phase, Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.training import loop
 from vqspeech.training.compiled import Differentiated
 from vqspeech.training.config import from_mapping
+from vqspeech.training.data.segments import Phase, Segments
 from vqspeech.training.loop import train
 from vqspeech.training.start import start
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vqspeech.architecture import DISCRETE
-from vqspeech.checkpoint import load_model
+from vqspeech.models.checkpoint import load_model
+from vqspeech.models.config import DISCRETE
 from vqspeech.training import loop
 from vqspeech.training.config import from_mapping
 from vqspeech.training.loop import train

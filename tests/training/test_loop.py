@@ -20,9 +20,9 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from vqspeech.checkpoint import load_model, read_header
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError
+from vqspeech.models.checkpoint import load_model, read_header
 from vqspeech.training import loop, process, run
 from vqspeech.training.config import from_mapping
 from vqspeech.training.loop import train

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqspeech.architecture import ModelConfig
-from vqspeech.audio import mulaw_encode
-from vqspeech.corpus.segments import Batch
-from vqspeech.model import Autoencoder
+from vqspeech.audio.mulaw import mulaw_encode
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.config import ModelConfig
 from vqspeech.nn.bottleneck import BottleneckOutput, Draws
 from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.spectral import SpectralHead
 from vqspeech.nn.vimco import multi_sample
+from vqspeech.training.data.segments import Batch
 from vqspeech.training.objective import Objective
 from vqspeech.training.perturb import Perturbation
 

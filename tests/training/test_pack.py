@@ -7,14 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vqspeech.checkpoint import save_model
-from vqspeech.corpus.coded import CodedStore
-from vqspeech.corpus.codestore import extract_codes
-from vqspeech.corpus.packing import write_pack
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import save_model
 from vqspeech.training.config import from_mapping
+from vqspeech.training.data.coded import CodedStore
+from vqspeech.training.data.codestore import extract_codes
+from vqspeech.training.data.packing import write_pack
 from vqspeech.training.loop import train
 
 Settings = dict[str, Any]

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from vqspeech.architecture import ModelConfig
-from vqspeech.audio import mulaw_encode
-from vqspeech.checkpoint import load_model, save_model
-from vqspeech.corpus.pitchtracks import open_tracks
-from vqspeech.corpus.segments import CodedBatch, Phase, Segments
+from vqspeech.audio.mulaw import mulaw_encode
+from vqspeech.audio.pitch import Voice
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError
-from vqspeech.model import Autoencoder
-from vqspeech.pitch import Voice
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import load_model, save_model
+from vqspeech.models.config import ModelConfig
 from vqspeech.training.config import from_mapping
+from vqspeech.training.data.pitchtracks import open_tracks
+from vqspeech.training.data.segments import CodedBatch, Phase, Segments
 from vqspeech.training.loop import train
 from vqspeech.training.objective import Objective
 from vqspeech.training.start import start, with_pitch, with_speakers

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from vqspeech.architecture import ModelConfig
-from vqspeech.checkpoint import load_model, save_model
 from vqspeech.errors import ConfigurationError
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import load_model, save_model
+from vqspeech.models.config import ModelConfig
 from vqspeech.training.config import TARGETS, TrainConfig, from_mapping
 from vqspeech.training.loop import train
 from vqspeech.training.start import start, with_speakers

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from vqspeech.architecture import ModelConfig
-from vqspeech.audio import mulaw_encode
+from vqspeech.audio.mulaw import mulaw_encode
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.config import ModelConfig
 from vqspeech.training.validate import entropy_bits, held_out, scorable
 
 RATE, HOP = 100, 10

@@ -9,12 +9,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vqspeech import audio, workers
+from vqspeech import audio
 from vqspeech.alignment.sphinx import Alignment, align
-from vqspeech.atomic import write_atomically
+from vqspeech.audio.header import is_stream
 from vqspeech.errors import VqspeechError
-from vqspeech.soundheader import is_stream
-from vqspeech.textgrid import SUFFIX
+from vqspeech.jobs import workers
+from vqspeech.jobs.atomic import write_atomically
+from vqspeech.labels.textgrid import SUFFIX
 
 FORMATS: dict[str, tuple[str, Callable[[Alignment], str]]] = {
     "textgrid": (SUFFIX, Alignment.to_textgrid),

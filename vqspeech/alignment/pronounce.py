@@ -1,15 +1,15 @@
 """How a word that the dictionary lacks is said, in ARPAbet: by rule for possessives, else by espeak-ng.
 
-Phones are those of `vqspeech.analysis.phones`, lower case and without stress.
+Phones are those of `vqspeech.labels.phones`, lower case and without stress.
 """
 
 import functools
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
-from vqspeech.analysis.phones import SILENCE, to_arpabet
 from vqspeech.corpus.espeak import Synthesizer, Voice
 from vqspeech.errors import CorpusError
+from vqspeech.labels.phones import SILENCE, to_arpabet
 
 _HISSING = {"s", "z", "sh", "zh", "ch", "jh"}
 _VOICELESS = {"p", "t", "k", "f", "th"}

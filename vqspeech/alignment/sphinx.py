@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from vqspeech import audio, textgrid
+from vqspeech import audio
 from vqspeech.alignment.pronounce import pronounce
 from vqspeech.alignment.spell import spell
-from vqspeech.analysis.labels import UNITS_PER_S, Interval
-from vqspeech.analysis.phones import SILENCE, to_arpabet
 from vqspeech.errors import ConfigurationError, CorpusError
+from vqspeech.labels import textgrid
+from vqspeech.labels.frames import UNITS_PER_S, Interval
+from vqspeech.labels.phones import SILENCE, to_arpabet
 
 SAMPLE_RATE = 16000
 STEP_S = 0.01
@@ -69,7 +70,7 @@ class Alignment:
     words : list of Interval
         In order, in lower case, as they were said (numbers spelled out).
     phones : list of Interval
-        Labels from `vqspeech.analysis.phones.PHONES`.
+        Labels from `vqspeech.labels.phones.PHONES`.
 
     Both cover the recording from 0 to its end without gaps; silence is ``"sil"``, never twice in a row.
     """

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.analysis.labels import Interval, read_labels
-from vqspeech.analysis.phones import SILENCE, to_arpabet
 from vqspeech.analysis.systems import System
-from vqspeech.textgrid import to_textgrid
+from vqspeech.labels.frames import Interval, read_labels
+from vqspeech.labels.phones import SILENCE, to_arpabet
+from vqspeech.labels.textgrid import to_textgrid
 
 if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore
-    from vqspeech.model import Autoencoder
+    from vqspeech.models.autoencoder import Autoencoder
 
 EXCERPT_S = 4.0
 """Longest excerpt: sound is drawn at a few times real time."""

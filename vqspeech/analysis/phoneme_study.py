@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.analysis.contingency import map_codes
-from vqspeech.analysis.labels import check_end, frame_centres_s, labels_at, read_labels
-from vqspeech.analysis.phoneme_scores import (
+from vqspeech.errors import ConfigurationError, CorpusError
+from vqspeech.labels.frames import check_end, frame_centres_s, labels_at, read_labels
+from vqspeech.labels.phones import PHONE_INDEX, SILENCE, to_arpabet
+from vqspeech.metrics.contingency import map_codes
+from vqspeech.metrics.phoneme_scores import (
     UNKNOWN,
     Aligned,
     PhoneScores,
     joint_counts,
     score_phones,
 )
-from vqspeech.analysis.phones import PHONE_INDEX, SILENCE, to_arpabet
-from vqspeech.errors import ConfigurationError, CorpusError
 
 if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore

@@ -12,20 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.analysis.abx import AbxScore, Item, abx, phone_items
-from vqspeech.analysis.bootstrap import Interval95, interval_95, resampled_ratios
-from vqspeech.analysis.boundaries import (
-    BoundaryCounts,
-    BoundaryScores,
-    boundary_scores,
-    code_boundaries_s,
-    count_hits,
-    even_boundaries_s,
-    phone_boundaries_s,
-)
-from vqspeech.analysis.code_cost import CodeCost, code_cost
-from vqspeech.analysis.labels import frame_centres_s, read_labels
-from vqspeech.analysis.phoneme_scores import Aligned, PhoneScores
 from vqspeech.analysis.phoneme_study import (
     AlignedCorpus,
     PhonemeStudy,
@@ -34,7 +20,21 @@ from vqspeech.analysis.phoneme_study import (
     draw_utterances,
     score_alignment,
 )
-from vqspeech.analysis.probes import (
+from vqspeech.analysis.systems import System
+from vqspeech.labels.frames import frame_centres_s, read_labels
+from vqspeech.metrics.abx import AbxScore, Item, abx, phone_items
+from vqspeech.metrics.bootstrap import Interval95, interval_95, resampled_ratios
+from vqspeech.metrics.boundaries import (
+    BoundaryCounts,
+    BoundaryScores,
+    boundary_scores,
+    code_boundaries_s,
+    count_hits,
+    even_boundaries_s,
+    phone_boundaries_s,
+)
+from vqspeech.metrics.phoneme_scores import Aligned, PhoneScores
+from vqspeech.metrics.probes import (
     PitchProbe,
     SpeakerLeakage,
     SpeakerProbe,
@@ -43,7 +43,7 @@ from vqspeech.analysis.probes import (
     speaker_leakage,
     speaker_probe,
 )
-from vqspeech.analysis.systems import System
+from vqspeech.metrics.rate import CodeCost, code_cost
 
 if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore
@@ -218,7 +218,7 @@ def track_pitch(
     dict of int to ndarray of float64
         By place in the store: Hz every 10 ms from 5 ms on, nan where there is no voice.
     """
-    from vqspeech.evaluation.pitch import f0_at
+    from vqspeech.metrics.pitch import f0_at
 
     rng = np.random.default_rng(seed)
     found = {}

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.analysis.code_cost import CodeNats
+from vqspeech.metrics.rate import CodeNats
 
 if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore
-    from vqspeech.model import Autoencoder
-    from vqspeech.prior import Prior
+    from vqspeech.models.autoencoder import Autoencoder
+    from vqspeech.models.prior import Prior
 
 MODEL, RANDOM, MFCC = "model", "random weights", "k-means of MFCC"
 """Kinds of system."""

@@ -17,7 +17,7 @@ from typing import NoReturn
 from vqspeech.cli.caches import prepare_caches
 from vqspeech.cli.streams import prepare_streams
 from vqspeech.errors import ConfigurationError, VqspeechError
-from vqspeech.pretrained import DEFAULT
+from vqspeech.models.pretrained import DEFAULT
 
 VERBS = (
     "prepare",

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vqspeech.audio.header import is_stream
 from vqspeech.cli.files import Failures, check_folder, inside, out_file, refused
 from vqspeech.errors import ConfigurationError, VqspeechError
-from vqspeech.lock import only_run
-from vqspeech.soundheader import is_stream
+from vqspeech.jobs.lock import only_run
 
 if TYPE_CHECKING:
     from vqspeech.alignment.files import Job
@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> None:
     """
     from vqspeech.alignment.files import align_all
     from vqspeech.alignment.sphinx import check_installed
-    from vqspeech.progress import Progress
-    from vqspeech.workers import usable_threads
+    from vqspeech.jobs.progress import Progress
+    from vqspeech.jobs.workers import usable_threads
 
     check_installed()
     plan = _plan(args)

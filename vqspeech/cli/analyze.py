@@ -7,7 +7,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vqspeech import pretrained
 from vqspeech.cli.files import check_folder, check_outputs, packed
 from vqspeech.cli.options import (
     MODEL_HELP,
@@ -19,15 +18,16 @@ from vqspeech.cli.options import (
     find_prior,
 )
 from vqspeech.errors import ConfigurationError
-from vqspeech.lock import only_run
+from vqspeech.jobs.lock import only_run
+from vqspeech.models import pretrained
 
 if TYPE_CHECKING:
     from vqspeech.analysis.study import SystemStudy
     from vqspeech.analysis.systems import System
     from vqspeech.corpus.store import PackedStore
-    from vqspeech.model import Autoencoder
-    from vqspeech.prior import Prior
-    from vqspeech.progress import Progress
+    from vqspeech.jobs.progress import Progress
+    from vqspeech.models.autoencoder import Autoencoder
+    from vqspeech.models.prior import Prior
 
 HELP = "codes against phones and speakers: scores beside baselines, one HTML report"
 
@@ -114,14 +114,15 @@ def run(args: argparse.Namespace) -> None:
 
 def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> None:
     """Do what `run` does once the places are known to be free."""
-    from vqspeech.analysis import report, tables
     from vqspeech.analysis.examples import choose_examples, example_textgrid, make_examples
-    from vqspeech.analysis.plots import PLOTS
     from vqspeech.analysis.study import STEPS, choose_material, study_system, track_pitch
     from vqspeech.analysis.systems import MODEL
-    from vqspeech.checkpoint import load_model
     from vqspeech.corpus.store import PackedStore
-    from vqspeech.progress import Progress
+    from vqspeech.jobs.progress import Progress
+    from vqspeech.models.checkpoint import load_model
+    from vqspeech.report import analysis as report
+    from vqspeech.report import analysis_tables as tables
+    from vqspeech.report.plots import PLOTS
 
     device = find_device(args)
     models = {name: load_model(file).to(device) for name, file in files.items()}
@@ -229,7 +230,7 @@ def _priors(
     ConfigurationError
         When a prior that was named by hand knows the codes of no model.
     """
-    from vqspeech.checkpoint import read_prior_header
+    from vqspeech.models.checkpoint import read_prior_header
 
     by_hand = {read_prior_header(file)["config"].get("codebook_id"): file for file in named}
     known = {name: model.codebook_id for name, model in models.items()}
@@ -264,7 +265,7 @@ def _systems(
         model_system,
         random_system,
     )
-    from vqspeech.checkpoint import read_header
+    from vqspeech.models.checkpoint import read_header
 
     systems = []
     for name, model in models.items():
@@ -287,7 +288,7 @@ def _slug(text: str) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    from vqspeech.atomic import write_atomically
+    from vqspeech.jobs.atomic import write_atomically
 
     def save(temporary: Path) -> None:
         temporary.write_bytes(content)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from vqspeech.model import Autoencoder
+    from vqspeech.models.autoencoder import Autoencoder
     from vqspeech.sampling.measure import Passage, Row, Subject
 
 HELP = "how fast the engines run here, and how exact they are"
@@ -168,7 +168,7 @@ def speech_passage(model: "Autoencoder", path: Path, speaker: str, seconds: floa
     """
     import torch
 
-    from vqspeech.audio import mulaw_encode
+    from vqspeech.audio.mulaw import mulaw_encode
     from vqspeech.sampling.measure import Passage
 
     head = _head(path, model.sample_rate, max(seconds, HEAD_S))
@@ -258,7 +258,7 @@ def run(args: argparse.Namespace) -> None:
                 f"--{option}: random weights know no speech; name a model with --model"
             )
 
-    from vqspeech.progress import Progress
+    from vqspeech.jobs.progress import Progress
     from vqspeech.sampling import ENGINES
     from vqspeech.sampling.measure import (
         OWN_SAMPLES,
@@ -325,7 +325,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _write_json(path: Path, rows: list[dict[str, Any]]) -> None:
-    from vqspeech.atomic import write_atomically
+    from vqspeech.jobs.atomic import write_atomically
 
     text = json.dumps(rows, indent=2) + "\n"
     write_atomically(path, lambda file: file.write_text(text))

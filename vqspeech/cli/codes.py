@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from vqspeech.codesrecord import CodesRecord
-    from vqspeech.model import Autoencoder
-    from vqspeech.prior import Prior
-    from vqspeech.progress import Progress
-    from vqspeech.vqc import PriorFinder
+    from vqspeech.codes.record import CodesRecord
+    from vqspeech.codes.vqc import PriorFinder
+    from vqspeech.jobs.progress import Progress
+    from vqspeech.models.autoencoder import Autoencoder
+    from vqspeech.models.prior import Prior
 
 log = logging.getLogger("vqspeech")
 
@@ -89,7 +89,7 @@ class Encoded(NamedTuple):
     samples : int
         Its length at the model's rate.
     contour : ndarray or None
-        Its pitch contour, see `vqspeech.pitch`, where it was tracked.
+        Its pitch contour, see `vqspeech.audio.pitch`, where it was tracked.
     """
 
     codes: "torch.Tensor"
@@ -125,7 +125,7 @@ def tell_file(
     import torch
 
     from vqspeech import audio
-    from vqspeech.pitch import Tracker
+    from vqspeech.audio.pitch import Tracker
 
     samples = 0
     tracker = Tracker(model.sample_rate) if tracked else None
@@ -157,8 +157,8 @@ def tell_all(
     `files` is how many files are made of each.
     """
     from vqspeech import audio
-    from vqspeech.progress import Progress
-    from vqspeech.soundheader import is_stream
+    from vqspeech.audio.header import is_stream
+    from vqspeech.jobs.progress import Progress
 
     readable: list[Source] = []
     total = 0
@@ -187,7 +187,7 @@ def read_all(
     sources: list[Source], find_prior: "PriorFinder", failures: Failures
 ) -> "Iterator[tuple[Source, CodesRecord]]":
     """Read files of codes in turn; one that cannot be read goes to `failures`."""
-    from vqspeech import codesfile
+    from vqspeech.codes import files as codesfile
 
     for source in sources:
         try:
@@ -209,7 +209,7 @@ def check_coder(args: argparse.Namespace, prior: "Prior | None") -> None:
     ConfigurationError
         When there is no prior to be told.
     """
-    from vqspeech import vqc
+    from vqspeech.codes import vqc
 
     if args.speaker is not None:
         if prior is None:
@@ -233,8 +233,9 @@ def run(args: argparse.Namespace) -> None:
     VqspeechError
         When the prior knows the codes of another model; after all other files are done, when some could not be encoded.
     """
-    from vqspeech import codesfile, vqc
-    from vqspeech.codesrecord import CodesRecord
+    from vqspeech.codes import files as codesfile
+    from vqspeech.codes import vqc
+    from vqspeech.codes.record import CodesRecord
 
     sources = find_sources(args.sources)
     file = out_file(args.out, [*codesfile.SUFFIXES.values()], len(sources))
@@ -292,7 +293,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _format(named: str | None, file: Path | None) -> str:
     """Return the format that ``--format`` names, else that of the file, else JSON."""
-    from vqspeech import codesfile
+    from vqspeech.codes import files as codesfile
 
     kinds = {suffix.lower(): kind for kind, suffix in codesfile.SUFFIXES.items()}
     meant = None if file is None else kinds[file.suffix.lower()]

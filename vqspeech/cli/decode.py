@@ -22,8 +22,8 @@ from vqspeech.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from vqspeech.codesrecord import CodesRecord
-    from vqspeech.vqc import PriorFinder
+    from vqspeech.codes.record import CodesRecord
+    from vqspeech.codes.vqc import PriorFinder
 
 HELP = "codes to recordings"
 
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _read(name: str, find_prior: "PriorFinder") -> "list[CodesRecord]":
-    from vqspeech import codesfile
+    from vqspeech.codes import files as codesfile
 
     with coding_progress(f"reading {name}") as tell:
         if name == "-":

@@ -21,17 +21,17 @@ from vqspeech.cli.options import (
     sampling_of,
 )
 from vqspeech.errors import ConfigurationError, CorpusError
-from vqspeech.lock import only_run
+from vqspeech.jobs.lock import only_run
 
 if TYPE_CHECKING:
     import numpy as np
 
     from vqspeech.corpus.store import PackedStore
     from vqspeech.evaluation.judging import Judged
-    from vqspeech.evaluation.report import Example
     from vqspeech.evaluation.speaking import Spoken
     from vqspeech.evaluation.study import Evaluation
-    from vqspeech.model import Autoencoder
+    from vqspeech.models.autoencoder import Autoencoder
+    from vqspeech.report.evaluation import Example
 
 log = logging.getLogger("vqspeech")
 
@@ -223,11 +223,11 @@ def _contents(
     args: argparse.Namespace, found: "Evaluation", spoken: "Spoken", store: "PackedStore"
 ) -> dict[str, bytes]:
     """Return the files by name; the page, which is large, only where it is wanted."""
-    from vqspeech.evaluation import tables
+    from vqspeech.report import evaluation_tables as tables
 
     contents = {"evaluation.md": tables.to_markdown(found).encode()}
     if args.out is not None:
-        from vqspeech.evaluation import report
+        from vqspeech.report import evaluation as report
 
         examples: list[Example] = [
             report.Example(of, _wavs(of, spoken.wavs[place], store))
@@ -251,7 +251,7 @@ def _write_audio(
     args: argparse.Namespace, found: "Evaluation", spoken: "Spoken", store: "PackedStore"
 ) -> None:
     from vqspeech import audio
-    from vqspeech.progress import Progress
+    from vqspeech.jobs.progress import Progress
 
     folder = args.out / _AUDIO
     with Progress(len(found.trials), "recordings", "writing audio") as bar:
@@ -267,7 +267,7 @@ def _write_audio(
 
 
 def _write(path: Path, content: bytes) -> None:
-    from vqspeech.atomic import write_atomically
+    from vqspeech.jobs.atomic import write_atomically
 
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 

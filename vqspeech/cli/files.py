@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from vqspeech.audio.header import STANDARD_INPUT, UNREAD_SUFFIXES
 from vqspeech.cli.streams import require_standard_output
 from vqspeech.errors import ConfigurationError, VqspeechError
-from vqspeech.soundheader import STANDARD_INPUT, UNREAD_SUFFIXES
 
 if TYPE_CHECKING:
     from vqspeech.corpus.manifest import Skipped

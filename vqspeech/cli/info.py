@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vqspeech import pretrained
 from vqspeech.cli.options import MODEL_HELP, MODEL_METAVAR, MODEL_VARIABLE, model_name
+from vqspeech.models import pretrained
 
 _LONG = 16
 
@@ -59,7 +59,7 @@ def describe(name: str) -> dict[str, Any]:
         When there is no such model, or the file is not one.
     """
     import vqspeech
-    from vqspeech.checkpoint import read_header
+    from vqspeech.models.checkpoint import read_header
 
     header = read_header(name)
     model = vqspeech.load(name)
@@ -143,13 +143,13 @@ def run(args: argparse.Namespace) -> None:
     ModelFileError
         When there is no such model, the file is not one, or it has no card.
     """
-    from vqspeech.corpus.pack import INDEX as PACK_INDEX
+    from vqspeech.training.data.pack import INDEX as PACK_INDEX
 
     name = args.name or model_name(args)
     if args.list:
         print("\n".join(_shipped()))
     elif (Path(name) / PACK_INDEX).is_file():
-        from vqspeech.corpus.pack import Pack
+        from vqspeech.training.data.pack import Pack
 
         print(Pack(Path(name)).summary())
     elif args.card:

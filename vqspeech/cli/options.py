@@ -9,14 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vqspeech import pretrained
 from vqspeech.errors import ConfigurationError, ModelFileError, VqspeechError
+from vqspeech.models import pretrained
 
 if TYPE_CHECKING:
     import torch
 
-    from vqspeech.model import Autoencoder
-    from vqspeech.prior import Prior
+    from vqspeech.models.autoencoder import Autoencoder
+    from vqspeech.models.prior import Prior
     from vqspeech.sampling.engine import Sampling
 
 MODEL_VARIABLE = "VQSPEECH_MODEL"
@@ -223,7 +223,7 @@ def open_model(args: argparse.Namespace) -> "Autoencoder":
     import torch
 
     import vqspeech
-    from vqspeech.workers import usable_threads
+    from vqspeech.jobs.workers import usable_threads
 
     # Torch counts the cores of the machine, not those that a control group grants.
     torch.set_num_threads(min(torch.get_num_threads(), usable_threads()))
@@ -275,8 +275,8 @@ def find_prior(named: str | None, model: "Autoencoder", name: str) -> "Prior | N
     VqspeechError
         The prior that was named was trained on the codes of another codebook.
     """
-    from vqspeech.checkpoint import load_prior, read_prior_header
-    from vqspeech.prior import check_fits
+    from vqspeech.models.checkpoint import load_prior, read_prior_header
+    from vqspeech.models.prior import check_fits
 
     if named is not None:
         prior = load_prior(named)
@@ -316,7 +316,7 @@ def prior_finder(named: str | None, name: str) -> "Callable[[str], Prior | None]
 
     @cache
     def load(path: str | Path) -> "Prior":
-        from vqspeech.checkpoint import load_prior
+        from vqspeech.models.checkpoint import load_prior
 
         return load_prior(path)
 
@@ -362,7 +362,7 @@ def find_device(args: argparse.Namespace) -> "torch.device":
 @contextmanager
 def coding_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Give out what shows how many codes are done, out of how many; nothing is shown before it is called."""
-    from vqspeech.progress import Progress
+    from vqspeech.jobs.progress import Progress
 
     with ExitStack() as opened:
         bar: Progress | None = None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from vqspeech.cli.options import add_model_arguments, check_codes, model_name, number, open_model
 
 if TYPE_CHECKING:
-    from vqspeech.corpus.codestore import CodeStore
     from vqspeech.corpus.store import PackedStore
-    from vqspeech.model import Autoencoder
+    from vqspeech.models.autoencoder import Autoencoder
+    from vqspeech.training.data.codestore import CodeStore
 
 HELP = "a store and its codes in a few small files, to train elsewhere"
 
@@ -57,11 +57,11 @@ def run(args: argparse.Namespace) -> None:
         When the model has no codes.
     """
     from vqspeech.cli.files import check_folder
-    from vqspeech.corpus.coded import CodedStore
-    from vqspeech.corpus.pack import Pack
-    from vqspeech.corpus.packing import require_place, write_pack
-    from vqspeech.corpus.pitchtracks import FILE, open_tracks
     from vqspeech.corpus.store import PackedStore
+    from vqspeech.training.data.coded import CodedStore
+    from vqspeech.training.data.pack import Pack
+    from vqspeech.training.data.packing import require_place, write_pack
+    from vqspeech.training.data.pitchtracks import FILE, open_tracks
 
     require_place(args.out, args.force)
     check_folder(args.out.absolute().parent)
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _codes(model: "Autoencoder", store: "PackedStore", folder: Path) -> "CodeStore":
     """Return the codes in a folder, however many shifts it holds, or extract them."""
-    from vqspeech.corpus.codestore import INDEX, CodeStore, extract_codes
+    from vqspeech.training.data.codestore import INDEX, CodeStore, extract_codes
 
     shifts = CodeStore(folder).shifts if (folder / INDEX).is_file() else 1
     return extract_codes(model, store, folder, shifts)

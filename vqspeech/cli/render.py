@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from vqspeech.model import Autoencoder
-    from vqspeech.progress import Progress
+    from vqspeech.jobs.progress import Progress
+    from vqspeech.models.autoencoder import Autoencoder
     from vqspeech.sampling.engine import Sampling
 
 log = logging.getLogger("vqspeech")
@@ -119,7 +119,7 @@ def render(
     failures : Failures
         Files that could not be written go here.
     """
-    from vqspeech.progress import Progress
+    from vqspeech.jobs.progress import Progress
 
     if not jobs:
         return

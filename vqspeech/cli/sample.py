@@ -26,7 +26,7 @@ from vqspeech.errors import ConfigurationError
 if TYPE_CHECKING:
     import torch
 
-    from vqspeech.model import Autoencoder
+    from vqspeech.models.autoencoder import Autoencoder
 
 log = logging.getLogger("vqspeech")
 
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from vqspeech.cli.render import Job, engine_note, render, speakers_named
-    from vqspeech.progress import Progress
+    from vqspeech.jobs.progress import Progress
 
     if args.seed + args.count > 2**63:
         raise ConfigurationError(f"--seed {args.seed} leaves no room for --count {args.count}")

@@ -61,7 +61,7 @@ def _as_typed(error: Exception) -> str:
 def _texts() -> set[str]:
     """Return the keys of settings that are texts."""
     from vqspeech.training.config import TrainConfig
-    from vqspeech.training.prior_config import PriorTrainConfig
+    from vqspeech.training.prior.config import PriorTrainConfig
 
     found: set[str] = set()
     groups: list[tuple[str, Any]] = [("", TrainConfig), ("", PriorTrainConfig)]

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vqspeech.errors import CorpusError
-from vqspeech.progress import Progress
+from vqspeech.jobs.progress import Progress
 
 # Sound hardly compresses: VCTK's texts, its most compressible files, stay far below this.
 MAX_RATIO = 100

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vqspeech import audio
+from vqspeech.audio.header import UNREAD_SUFFIXES
 from vqspeech.corpus.beside import Folders, look_beside
 from vqspeech.corpus.manifest import Listing, Skipped, Utterance
-from vqspeech.soundheader import UNREAD_SUFFIXES
 
 BROKEN = "a broken link"
 """Reason of a recording that is a link to nowhere."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from vqspeech import audio
 from vqspeech.errors import AudioError, CorpusError, VqspeechError
-from vqspeech.workers import map_unordered, serve
+from vqspeech.jobs.workers import map_unordered, serve
 
 MARGIN_S = 0.1
 

@@ -28,8 +28,8 @@ from vqspeech.corpus.manifest import (
 )
 from vqspeech.corpus.parts import Part, pack_all, write_json
 from vqspeech.errors import CorpusError
-from vqspeech.lock import only_run
-from vqspeech.progress import Progress
+from vqspeech.jobs.lock import only_run
+from vqspeech.jobs.progress import Progress
 
 PARTS = "parts"
 UTTERANCES_PER_PART = 32

@@ -10,14 +10,14 @@ from math import isnan, nan
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.analysis.bootstrap import Interval95, interval_95, resampled_ratios
-from vqspeech.evaluation.cepstra import mel_cepstral_distortion
+from vqspeech.audio.pitch import Voice, voice_of
 from vqspeech.evaluation.judges import Heard
-from vqspeech.evaluation.pitch import semitones
 from vqspeech.evaluation.voices import Vector, liken
-from vqspeech.evaluation.voicing import f0_correlation
 from vqspeech.evaluation.words import WordErrors, word_errors
-from vqspeech.pitch import Voice, voice_of
+from vqspeech.metrics.bootstrap import Interval95, interval_95, resampled_ratios
+from vqspeech.metrics.cepstra import mel_cepstral_distortion
+from vqspeech.metrics.pitch import semitones
+from vqspeech.metrics.voicing import f0_correlation
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vqspeech.audio.pitch import track
 from vqspeech.errors import ConfigurationError
-from vqspeech.evaluation.cepstra import CEPSTRA, mel_cepstra
-from vqspeech.evaluation.pitch import Pitch, measure_pitch
 from vqspeech.evaluation.quality import Dnsmos, Listeners, Opinion
 from vqspeech.evaluation.voices import Resemblyzer, Vector, Voices
-from vqspeech.evaluation.voicing import Voicing, measure_voicing
 from vqspeech.evaluation.words import (
     PACKAGED,
     Recogniser,
@@ -26,7 +24,9 @@ from vqspeech.evaluation.words import (
     check_whisper,
     packaged_whisper,
 )
-from vqspeech.pitch import track
+from vqspeech.metrics.cepstra import CEPSTRA, mel_cepstra
+from vqspeech.metrics.pitch import Pitch, measure_pitch
+from vqspeech.metrics.voicing import Voicing, measure_voicing
 
 SPEAKERS, WORDS, PITCH, QUALITY, DISTORTION = "speakers", "words", "pitch", "quality", "distortion"
 JUDGES = (SPEAKERS, WORDS, PITCH, QUALITY, DISTORTION)

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vqspeech.audio.pitch import Voice, track, voice_of
 from vqspeech.evaluation.figures import Figures, Summary, figures_of, summarise
 from vqspeech.evaluation.judges import Heard, Judges, listen
-from vqspeech.evaluation.pitch import median_f0_hz
 from vqspeech.evaluation.speaking import Spoken, mulaw_round_trip
 from vqspeech.evaluation.trials import PARALLEL, RECONSTRUCTION, Plan, Trial
 from vqspeech.evaluation.voices import Vector, centroid
-from vqspeech.pitch import Voice, track, voice_of
-from vqspeech.progress import Progress
+from vqspeech.jobs.progress import Progress
+from vqspeech.metrics.pitch import median_f0_hz
 
 if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore

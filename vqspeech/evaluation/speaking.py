@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vqspeech.audio import mulaw_decode, mulaw_encode
+from vqspeech.audio.mulaw import mulaw_decode, mulaw_encode
+from vqspeech.audio.pitch import track
 from vqspeech.evaluation.trials import Plan
-from vqspeech.pitch import track
-from vqspeech.progress import Progress
+from vqspeech.jobs.progress import Progress
 
 if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore
-    from vqspeech.model import Autoencoder
+    from vqspeech.models.autoencoder import Autoencoder
     from vqspeech.sampling.engine import Sampling
 
 LOCKSTEP = 256

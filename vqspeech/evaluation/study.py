@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.analysis.code_cost import CodeCost, CodeNats, code_cost
-from vqspeech.analysis.contour_cost import ContourCost, contour_cost
 from vqspeech.analysis.phoneme_study import (
     PhonemeStudy,
     choose_utterances,
@@ -17,18 +15,20 @@ from vqspeech.analysis.phoneme_study import (
     study_phonemes,
 )
 from vqspeech.analysis.systems import mfcc_system, model_system
+from vqspeech.audio.pitch import track
 from vqspeech.evaluation.judges import SPEAKERS, WORDS, Judges
 from vqspeech.evaluation.judging import Group, Judged, group, judge
 from vqspeech.evaluation.speaking import Spoken, speak
 from vqspeech.evaluation.trials import Plan
-from vqspeech.pitch import track
-from vqspeech.progress import Progress
+from vqspeech.jobs.progress import Progress
+from vqspeech.metrics.contour_rate import ContourCost, contour_cost
+from vqspeech.metrics.rate import CodeCost, CodeNats, code_cost
 from vqspeech.sampling import ENGINES, resolve
 from vqspeech.training.validate import HeldOut, held_out, scorable
 
 if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore
-    from vqspeech.model import Autoencoder
+    from vqspeech.models.autoencoder import Autoencoder
     from vqspeech.sampling.engine import Sampling
 
 PHONE_MINUTES = 20.0

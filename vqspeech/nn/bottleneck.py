@@ -1,7 +1,7 @@
 """What every bottleneck between encoder and decoder offers.
 
 A bottleneck is a module with this interface; it inherits nothing. A discrete one has codes, a continuous one latents
-alone. To add one, write a file beside this, name it in `vqspeech.architecture.BOTTLENECKS`, and add a YAML file in
+alone. To add one, write a file beside this, name it in `vqspeech.models.config.BOTTLENECKS`, and add a YAML file in
 ``conf/bottleneck``.
 """
 

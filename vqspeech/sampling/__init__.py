@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from vqspeech.jobs.workers import usable_threads
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling import cuda, native, reference
 from vqspeech.sampling.engine import (
@@ -22,7 +23,6 @@ from vqspeech.sampling.engine import (
     resolve,
     uniforms,
 )
-from vqspeech.workers import usable_threads
 
 __all__ = [
     "BLOCK_SAMPLES",

@@ -41,7 +41,7 @@ class Sampling:
         change what is drawn.
     post_filter : float
         In [0, 1]: how far the spectrum of what was drawn is moved to the one that the decoder predicts, see
-        `vqspeech.postfilter`; without effect where a decoder has no spectral head. 0 is the WaveNet alone.
+        `vqspeech.models.postfilter`; without effect where a decoder has no spectral head. 0 is the WaveNet alone.
 
     Raises
     ------

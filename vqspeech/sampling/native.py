@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vqspeech.jobs.workers import usable_threads
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream
-from vqspeech.workers import usable_threads
 
 try:
     from vqspeech.sampling import _native

@@ -6,11 +6,11 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
-from vqspeech.architecture import ModelConfig, check_config
-from vqspeech.checkpoint import shapes_only
-from vqspeech.corpus.segments import Phase
 from vqspeech.errors import ConfigurationError
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import shapes_only
+from vqspeech.models.config import ModelConfig, check_config
+from vqspeech.training.data.segments import Phase
 
 POSITIVE = (
     *("batch", "segment", "crop", "scored_every", "channels", "shifts"),
@@ -36,7 +36,7 @@ RESIDENT = ("auto", "yes", "no")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which recordings, and how much of them a step sees; see `vqspeech.corpus.segments.Phase`.
+    """Which recordings, and how much of them a step sees; see `vqspeech.training.data.segments.Phase`.
 
     Attributes
     ----------

@@ -6,9 +6,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from vqspeech.lock import only_run
+from vqspeech.jobs.lock import only_run
 from vqspeech.training.config import TrainConfig, from_mapping
-from vqspeech.training.prior_config import PriorTrainConfig, prior_from_mapping
+from vqspeech.training.prior.config import PriorTrainConfig, prior_from_mapping
 
 
 def configured(given: Mapping[str, Any]) -> TrainConfig | PriorTrainConfig:
@@ -36,7 +36,7 @@ def run_training(config: TrainConfig | PriorTrainConfig) -> Path | None:
     # one process holds the folder for all workers of the run
     with only_run(Path(config.run.dir)) if ranks == {"0"} else nullcontext():
         if isinstance(config, PriorTrainConfig):
-            from vqspeech.training.prior_loop import train_prior
+            from vqspeech.training.prior.train import train_prior
 
             return train_prior(config)
         from vqspeech.training.loop import train

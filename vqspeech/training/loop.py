@@ -16,19 +16,19 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from vqspeech.atomic import write_atomically
-from vqspeech.checkpoint import read_header, save_model
-from vqspeech.corpus.coded import CodedCorpus, CodedStore, require_codebook
-from vqspeech.corpus.codestore import extract_codes
-from vqspeech.corpus.pack import INDEX as PACK_INDEX
-from vqspeech.corpus.pack import Pack
-from vqspeech.corpus.pitchtracks import PitchTracks, open_tracks
-from vqspeech.corpus.segments import CodedSegments, Phase, Segments
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
-from vqspeech.model import Autoencoder
+from vqspeech.jobs.atomic import write_atomically
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import read_header, save_model
 from vqspeech.training.compiled import Differentiated
 from vqspeech.training.config import TrainConfig
+from vqspeech.training.data.coded import CodedCorpus, CodedStore, require_codebook
+from vqspeech.training.data.codestore import extract_codes
+from vqspeech.training.data.pack import INDEX as PACK_INDEX
+from vqspeech.training.data.pack import Pack
+from vqspeech.training.data.pitchtracks import PitchTracks, open_tracks
+from vqspeech.training.data.segments import CodedSegments, Phase, Segments
 from vqspeech.training.objective import Losses
 from vqspeech.training.probe import fitting_batch, plan
 from vqspeech.training.process import Steps, is_finished, launch, placed, seed_of_step

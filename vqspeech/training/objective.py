@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqspeech.audio import mulaw_decode, mulaw_encode
-from vqspeech.corpus.segments import Batch, CodedBatch
-from vqspeech.model import Autoencoder
+from vqspeech.audio.mulaw import mulaw_decode, mulaw_encode
+from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.nn.bottleneck import BottleneckOutput, Draws
 from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.jitter import jitter
 from vqspeech.nn.spectral import SpectralHead, SpectralLoss
 from vqspeech.nn.vimco import multi_sample
 from vqspeech.training.contour import WEIGHT, degraded, pitch_loss
+from vqspeech.training.data.segments import Batch, CodedBatch
 from vqspeech.training.perturb import Perturbation
 
 

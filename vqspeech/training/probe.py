@@ -5,9 +5,9 @@ import time
 import torch
 from lightning.fabric import Fabric
 
-from vqspeech.corpus.segments import Batch, CodedBatch
 from vqspeech.errors import ConfigurationError
 from vqspeech.training.config import TrainConfig
+from vqspeech.training.data.segments import Batch, CodedBatch
 from vqspeech.training.state import State
 
 GOOD_ENOUGH = 0.9

@@ -17,9 +17,9 @@ from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from vqspeech.corpus.segments import CodedSegments, Segments
 from vqspeech.errors import ConfigurationError
 from vqspeech.training.config import RunConfig
+from vqspeech.training.data.segments import CodedSegments, Segments
 from vqspeech.training.memory import keep_freed_memory
 from vqspeech.training.state import State
 

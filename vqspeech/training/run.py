@@ -21,10 +21,10 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
-from vqspeech.corpus.segments import Resident
 from vqspeech.errors import VqspeechError
-from vqspeech.progress import Progress
+from vqspeech.jobs.progress import Progress
 from vqspeech.training.config import RunConfig
+from vqspeech.training.data.segments import Resident
 from vqspeech.training.process import Steps, leave_signals_to_the_main_process, stop_signal
 from vqspeech.training.schedule import Clock, learning_rate
 from vqspeech.training.state import State, save_state

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from vqspeech.checkpoint import load_model
-from vqspeech.corpus.segments import Segments
+from vqspeech.audio.pitch import Voice
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError
-from vqspeech.model import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import load_model
 from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.decoder import Decoder
 from vqspeech.nn.spectral import SpectralHead
-from vqspeech.pitch import Voice
 from vqspeech.training.config import TrainConfig
 from vqspeech.training.contour import average_over_levels
+from vqspeech.training.data.segments import Segments
 from vqspeech.training.muon import Muon
 from vqspeech.training.objective import Objective
 from vqspeech.training.perturb import Perturbation

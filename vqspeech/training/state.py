@@ -15,8 +15,8 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vqspeech.atomic import write_atomically
 from vqspeech.errors import ModelFileError
+from vqspeech.jobs.atomic import write_atomically
 from vqspeech.training.schedule import average_decay
 
 FORMAT, VERSION = "vqspeech-state", 4

@@ -11,12 +11,12 @@ import torch.distributed as dist
 from torch import Tensor
 from typing_extensions import TypeIs
 
-from vqspeech.audio import mulaw_encode
-from vqspeech.corpus.coded import CodedCorpus, CodedUtterance
+from vqspeech.audio.mulaw import mulaw_encode
 from vqspeech.corpus.store import PackedStore, StoredUtterance
 from vqspeech.errors import CorpusError
-from vqspeech.model import Autoencoder
-from vqspeech.progress import Progress
+from vqspeech.jobs.progress import Progress
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.training.data.coded import CodedCorpus, CodedUtterance
 
 
 class OutOfTimeError(CorpusError):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from report import load_json, percent, table
 
-from vqspeech.analysis.report import to_png
-from vqspeech.atomic import write_atomically
-from vqspeech.checkpoint import read_header
 from vqspeech.errors import VqspeechError
+from vqspeech.jobs.atomic import write_atomically
+from vqspeech.models.checkpoint import read_header
+from vqspeech.report.analysis import to_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

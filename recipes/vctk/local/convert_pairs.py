@@ -18,12 +18,12 @@ import numpy as np
 
 import vqspeech
 from vqspeech import audio
-from vqspeech.atomic import write_atomically
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError, VqspeechError
-from vqspeech.evaluation.pitch import median_f0_hz, moved_towards
-from vqspeech.model import Autoencoder
-from vqspeech.progress import Progress
+from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.progress import Progress
+from vqspeech.metrics.pitch import median_f0_hz, moved_towards
+from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.sampling import Sampling
 
 UTTERANCES_FOR_F0 = 6

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import vqspeech
-from vqspeech.atomic import write_atomically
-from vqspeech.codesrecord import CodesRecord
+from vqspeech.codes.record import CodesRecord
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import VqspeechError
-from vqspeech.progress import Progress
+from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.progress import Progress
 
 
 def encode_split(model_path: Path, store_path: Path, split: str, out: Path) -> int:

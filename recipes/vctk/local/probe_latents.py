@@ -24,17 +24,17 @@ from vqspeech.analysis.phoneme_study import (
     frame_phones,
     study_phonemes,
 )
-from vqspeech.analysis.phones import PHONE_INDEX, SILENCE
-from vqspeech.analysis.probes import (
+from vqspeech.analysis.systems import mfcc_frames
+from vqspeech.corpus.store import PackedStore
+from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.jobs.atomic import write_atomically
+from vqspeech.labels.phones import PHONE_INDEX, SILENCE
+from vqspeech.metrics.probes import (
     histograms,
     mean_speaker_probe,
     phone_probe,
     speaker_probe,
 )
-from vqspeech.analysis.systems import mfcc_frames
-from vqspeech.atomic import write_atomically
-from vqspeech.corpus.store import PackedStore
-from vqspeech.errors import ConfigurationError, VqspeechError
 
 FITTED_FRAMES = 20_000
 """Frames of the train split that phones are fitted on at most."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vqspeech.atomic import write_atomically
-from vqspeech.checkpoint import read_header
 from vqspeech.errors import VqspeechError
+from vqspeech.jobs.atomic import write_atomically
+from vqspeech.models.checkpoint import read_header
 
 
 def load_json(path: Path) -> Any:

@@ -1,0 +1,49 @@
+"""The lock on a folder: held against other processes, free as soon as its process ends, however it ends."""
+
+import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vqspeech.errors import VqspeechError
+from vqspeech.jobs.lock import only_run
+
+HOLD = (
+    "import os, sys, time; from pathlib import Path; from vqspeech.jobs.lock import only_run\n"
+    "with only_run(Path(sys.argv[1])):\n"
+    "    if len(sys.argv) > 2 and os.fork() == 0: time.sleep(60)\n"
+    "    time.sleep(0.5)\n"  # for the child to begin
+    "    print('held', flush=True); time.sleep(60)"
+)
+
+
+@pytest.mark.parametrize("more", [[], ["fork"]])
+def test_a_folder_is_held_until_its_process_is_killed(tmp_path: Path, more: list[str]) -> None:
+    """kill -9 frees it at once, also where a child process lives on."""
+    folder = tmp_path / "new" / "folder"
+    command = [sys.executable, "-c", HOLD, str(folder), *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            with pytest.raises(VqspeechError, match="another run is writing"), only_run(folder):
+                pass
+            process.kill()
+            process.wait()
+            with only_run(folder):
+                assert list(folder.iterdir()) == []
+        finally:
+            subprocess.run(
+                ["kill", "-9", f"-{process.pid}"], check=False, stderr=subprocess.DEVNULL
+            )
+
+
+def test_a_folder_is_free_after_the_block(tmp_path: Path) -> None:
+    """One run after another needs no waiting, in one process or several."""
+    for _ in range(2):
+        with only_run(tmp_path):
+            pass
+    with multiprocessing.get_context("fork").Pool(1), only_run(tmp_path):
+        pass

@@ -1,0 +1,104 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+
+from vqspeech.evaluation.figures import Figures, summarise
+from vqspeech.evaluation.judging import ROWS, TOGETHER, Group, Judged
+from vqspeech.evaluation.study import Evaluation
+from vqspeech.evaluation.trials import CONVERSION, Plan, Trial
+from vqspeech.metrics.rate import CodeCost, code_cost
+from vqspeech.report.evaluation import EXCERPT_S, Example, choose_examples, to_html
+from vqspeech.report.evaluation_tables import tables, to_json, to_markdown
+from vqspeech.training.validate import HeldOut
+
+RATE = 8000
+
+
+def judged(group: str, number: int, transcript: str = "hello") -> Judged:
+    """A conversion of which everything but the words is unknown."""
+    trial = Trial(CONVERSION, group, number, "a", "b", None)
+    figures = {row: Figures(transcript=transcript, words=1) for row in ROWS if row != "real"}
+    return Judged(trial, f"u{number}", "<Hello> & goodbye", "", figures)
+
+
+def evaluation(
+    trials: tuple[Judged, ...], measured: dict[str, str], codes: CodeCost | None = None
+) -> Evaluation:
+    """Put trials into one group."""
+    rows = {row: summarise([of.figures[row] for of in trials if row in of.figures]) for row in ROWS}
+    facts = {"name": "m", "parameters": 1, "frame_rate_hz": 25.0, "codebook_size": 2}
+    return Evaluation(
+        model=facts | {"speakers": ["b"]},
+        corpus="made",
+        sample_rate=RATE,
+        plan=Plan("test", tuple(of.trial for of in trials), {"b": (0,)}, ("c",), ()),
+        sampling={"engine": "native"},
+        measured=measured,
+        likelihood=None,
+        codes=codes,
+        groups=(Group(CONVERSION, TOGETHER, rows),),
+        trials=trials,
+        phones={},
+        sound_s=3.0,
+        took_s=2.0,
+        remarks=("<b>said</b>",),
+    )
+
+
+def test_examples_are_the_first_of_each_group() -> None:
+    """As many of each as wanted, in the order of the groups."""
+    trials = [judged(group, i) for i, group in enumerate("xxyxy")]
+    assert choose_examples(trials, 2) == [0, 1, 2, 4]
+    assert choose_examples(trials, 0) == []
+
+
+def test_names_and_transcripts_are_text_not_markup() -> None:
+    """Whatever a corpus or a recogniser writes is shown as it is, in tables and beside players."""
+    of = judged("x", 0, transcript="<script>alert(1)</script>")
+    wavs = {"source": np.zeros(RATE, np.float32), "made": np.zeros(9 * RATE, np.float32)}
+    page = to_html(evaluation((of,), {"words": "a parrot"}), [Example(of, wavs)])
+    assert "<script>alert" not in page
+    assert "&lt;Hello&gt; &amp; goodbye" in page
+    assert "&lt;b&gt;said&lt;/b&gt;" in page
+    assert page.count("<audio") == 2
+    # 16-bit samples in base64: what is longer than an excerpt was cut.
+    assert len(page) < 40_000 + (1 + EXCERPT_S) * RATE * 2 * 4 / 3
+
+
+def test_columns_are_of_those_who_judged() -> None:
+    """A judge that is left out has no column; a row that has no recordings is left out too."""
+    (table,) = tables(evaluation((judged("x", 0),), {"words": ""}))
+    assert table.columns == ("number", "word error")
+    assert list(table.rows) == ["source untouched", "µ-law round trip of the source", "converted"]
+    assert table.rows["converted"][1].text == "0.0 %"
+    (table,) = tables(evaluation((judged("x", 0),), {"speakers": "", "quality": ""}))
+    assert table.columns[:4] == ("number", "to target", "to source", "nearest is target")
+    assert table.rows["converted"][3].beside == "chance 100.0 %"
+
+
+def test_speed_speakers_and_judges_are_told() -> None:
+    """The text above the tables says what a figure is worth; JSON holds no NaN."""
+    found = evaluation((judged("x", 0),), {"speakers": "d-vectors"})
+    text = to_markdown(found)
+    assert "1.50 times real time" in text
+    assert "1 more with less than 5 s" in text
+    assert "speakers by d-vectors" in text
+    assert text.endswith("- <b>said</b>\n")
+    assert "NaN" not in to_json(found)
+
+
+def test_the_bound_stands_beside_what_knows_less() -> None:
+    """Rows of baselines, and of the prior where there is one; without a likelihood there is no bound."""
+    cost = code_cost([], [np.array([0, 1])], 2, hop=4, sample_rate=RATE)
+    (table, _) = tables(evaluation((judged("x", 0),), {}, cost))
+    assert list(table.rows) == ["uniform", "unigram", "bigram"]
+    assert [cell.text for cell in table.rows["uniform"]] == ["1.000", "2000.0", "0.2500", "-"]
+    found = evaluation((judged("x", 0),), {}, replace(cost, prior=0.5))
+    likelihood = HeldOut("test", 1, 1.0, 1.0, 1.5, 2.0, 7.0, 8.0, 1.0, 2, 2.0, 2)
+    found = replace(found, likelihood=likelihood)
+    table = tables(found)[1]
+    assert [cell.text for cell in table.rows["learned prior"]] == [
+        *("0.500", "1000.0", "0.1250", "1.6250")
+    ]
+    assert json.loads(to_json(found))["codes"]["prior"]["bound_bits_per_sample"] == 1.625

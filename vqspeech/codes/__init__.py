@@ -1,0 +1,1 @@
+"""Codes of recordings on disk."""

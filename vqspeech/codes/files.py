@@ -1,0 +1,189 @@
+"""Codes on disk: JSON lines, npz, vqc and Praat TextGrid, each with what turns the codes back into sound.
+
+A record is one recording's codes with the hop, sample rate, length and codebook size they were made with.
+Frame i covers samples [i * hop, (i + 1) * hop). JSON lines, npz and vqc, the small one (`vqspeech.codes.vqc`), are read
+back; a TextGrid is for looking at.
+"""
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vqspeech.codes import vqc
+from vqspeech.codes.entropy import CodePrior, Tick
+from vqspeech.codes.record import ID_DIGITS, CodesRecord
+from vqspeech.errors import CodesError
+from vqspeech.jobs.atomic import write_atomically
+from vqspeech.labels import textgrid
+
+SUFFIXES = {"json": ".json", "npz": ".npz", "textgrid": textgrid.SUFFIX, "vqc": vqc.SUFFIX}
+"""Suffix of a file in each format."""
+
+
+def write(
+    path: Path,
+    record: CodesRecord,
+    kind: str,
+    *,
+    prior: CodePrior | None = None,
+    speaker: str | None = None,
+    progress: Tick | None = None,
+) -> None:
+    """Write a record into one file, complete or not at all; folders are made.
+
+    Parameters
+    ----------
+    path : Path
+        Where to; an existing file is replaced.
+    record : CodesRecord
+        What to write.
+    kind : str
+        ``json``, ``npz``, ``vqc`` or ``textgrid``.
+    prior : CodePrior, optional
+        What predicts the codes in a vqc file.
+    speaker : str, optional
+        Who speaks, to be told to the prior.
+    progress : callable, optional
+        Told codes done and codes in all, after each code of a vqc file.
+
+    Raises
+    ------
+    CodesError
+        When the record does not fit the format, or the prior the codes.
+    """
+    if kind == "npz":
+        content = record.to_npz()
+    elif kind == "vqc":
+        content = vqc.pack(record, prior, speaker, progress)
+    elif kind == "json":
+        content = (record.to_json() + "\n").encode("ascii")
+    else:
+        content = record.to_textgrid().encode("ascii")
+
+    def save(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    write_atomically(path, save)
+
+
+def read(
+    path: Path, find_prior: vqc.PriorFinder | None = None, progress: Tick | None = None
+) -> list[CodesRecord]:
+    """Read the records of a file; see `parse`.
+
+    Raises
+    ------
+    CodesError
+        When the file is missing, in no known format, or a record contradicts itself.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CodesError(f"{path}: {error.strerror}") from error
+    return parse(content, str(path), find_prior, progress)
+
+
+def parse(
+    content: bytes,
+    name: str,
+    find_prior: vqc.PriorFinder | None = None,
+    progress: Tick | None = None,
+) -> list[CodesRecord]:
+    """Read the records of an npz or vqc file, which are one, or of JSON: objects one after another.
+
+    Parameters
+    ----------
+    content : bytes
+        Of a whole file. JSON is UTF-8, its objects on one line each or on several.
+    name : str
+        What errors call the file.
+    find_prior : callable, optional
+        Asked for the prior that a vqc file was written with.
+    progress : callable, optional
+        Told codes done and codes in all, after each code of a vqc file.
+
+    Raises
+    ------
+    CodesError
+        When it is in no known format, empty, damaged, or a record contradicts itself.
+    """
+    if content.startswith(b"PK"):
+        return [_from_npz(content, name)]
+    if content.startswith(vqc.MAGIC) or name.endswith(vqc.SUFFIX):
+        return [_checked(vqc.unpack(content, name, find_prior, progress), name)]
+    try:
+        text = content.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        raise CodesError(
+            f"{name}: neither JSON lines nor npz nor vqc; expected what vqspeech codes writes"
+        ) from None
+    decoder = json.JSONDecoder()
+    records: list[CodesRecord] = []
+    position = 0
+    while position < len(text):
+        try:
+            fields, position = decoder.raw_decode(text, position)
+        except (json.JSONDecodeError, RecursionError) as error:
+            line = text.count("\n", 0, getattr(error, "pos", position)) + 1
+            raise CodesError(
+                f"{name}, line {line}: not JSON; expected what vqspeech codes writes"
+            ) from None
+        records.append(_checked(fields, f"{name}, record {len(records) + 1}"))
+        while position < len(text) and text[position].isspace():
+            position += 1
+    if not records:
+        raise CodesError(f"{name}: empty; expected what vqspeech codes writes")
+    return records
+
+
+def _from_npz(content: bytes, name: str) -> CodesRecord:
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            fields = {key: archive[key].tolist() for key in archive.files}
+    except Exception as error:
+        # zipfile, zlib and numpy raise a dozen types for damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CodesError(f"{name}: not an npz file of plain arrays ({reason})") from None
+    return _checked(fields, name)
+
+
+def _checked(fields: Any, name: str) -> CodesRecord:
+    if not isinstance(fields, Mapping):
+        raise CodesError(f"{name}: found {type(fields).__name__}, expected an object with codes")
+    # what was written before codebooks had ids says nothing of one
+    fields = {"codebook": "", **fields}
+    for key, kind in CodesRecord.__annotations__.items():
+        if key not in fields:
+            raise CodesError(f"{name}: {key!r} is missing; expected what vqspeech codes writes")
+        value = fields[key]
+        if kind is int and not (_is_int(value) and value > 0):
+            raise CodesError(f"{name}: {key} is {value!r}, expected a whole number above 0")
+        if kind is str and not isinstance(value, str):
+            raise CodesError(f"{name}: {key} is {value!r}, expected text")
+    if not re.fullmatch(f"([0-9a-f]{{{ID_DIGITS}}})?", fields["codebook"]):
+        raise CodesError(
+            f"{name}: codebook is {fields['codebook']!r}, expected {ID_DIGITS} hexadecimal digits"
+        )
+    codes, size = fields["codes"], fields["codebook_size"]
+    if not isinstance(codes, list) or not all(map(_is_int, codes)):
+        raise CodesError(f"{name}: codes are not a list of whole numbers")
+    if codes and not 0 <= min(codes) <= max(codes) < size:
+        raise CodesError(
+            f"{name}: codes range from {min(codes)} to {max(codes)}, expected 0 to {size - 1}"
+        )
+    frames = -(-fields["samples"] // fields["hop"])
+    if len(codes) != frames:
+        raise CodesError(
+            f"{name}: {len(codes)} codes, expected {frames} for {fields['samples']} samples"
+            f" at hop {fields['hop']}"
+        )
+    return CodesRecord(**{key: fields[key] for key in CodesRecord.__annotations__})
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,135 @@
+"""The codes of one recording, what is to be known of them, and the plain forms they take."""
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import numpy as np
+
+from vqspeech.errors import CodesError
+from vqspeech.labels import textgrid
+
+if TYPE_CHECKING:
+    from vqspeech.models.autoencoder import Autoencoder
+
+ID_DIGITS = 8
+"""Hexadecimal digits that are kept of an id."""
+
+
+@dataclass(frozen=True)
+class CodesRecord:
+    """The codes of one recording.
+
+    Attributes
+    ----------
+    file : str
+        The recording, as it was named.
+    codes : list of int
+        One for each frame, in [0, codebook_size).
+    hop : int
+        Samples a code.
+    sample_rate : int
+        Hz, of the model; `samples` and `hop` count at this rate.
+    samples : int
+        Length of the recording; ``len(codes) == ceil(samples / hop)``.
+    codebook_size : int
+        Number of different codes of the model.
+    model : str
+        The model, as it was named.
+    codebook : str
+        The first 8 digits of the id of its codebook; empty where they are not known, as in files of before.
+    """
+
+    file: str
+    codes: list[int]
+    hop: int
+    sample_rate: int
+    samples: int
+    codebook_size: int
+    model: str
+    codebook: str = ""
+
+    @classmethod
+    def of(
+        cls, model: "Autoencoder", codes: list[int], samples: int, file: str, name: str
+    ) -> "CodesRecord":
+        """Return the record of codes that a model gave.
+
+        Parameters
+        ----------
+        model : Autoencoder
+            The model.
+        codes : list of int
+            Of a whole recording.
+        samples : int
+            Length of the recording.
+        file, name : str
+            What to call recording and model.
+        """
+        return cls(
+            file=file,
+            codes=codes,
+            hop=model.hop,
+            sample_rate=model.sample_rate,
+            samples=samples,
+            codebook_size=model.codebook_size,
+            model=name,
+            codebook=(model.codebook_id or "")[:ID_DIGITS],
+        )
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON, in ASCII."""
+        return json.dumps(asdict(self))
+
+    def to_npz(self) -> bytes:
+        """Return the record as an npz archive of plain arrays, one for each field."""
+        buffer = io.BytesIO()
+        fields = asdict(self) | {"codes": np.asarray(self.codes, dtype=np.int64)}
+        # A name read from a system that is not UTF-8 holds surrogates, which an array cannot store.
+        fields |= {k: _storable(v) for k, v in fields.items() if isinstance(v, str)}
+        # numpy.savez takes its arrays as keyword arguments, and has one called `file` itself.
+        with ZipFile(buffer, "w", ZIP_DEFLATED) as archive:
+            for key, value in fields.items():
+                with archive.open(f"{key}.npy", "w") as entry:
+                    np.lib.format.write_array(entry, np.asarray(value), allow_pickle=False)
+        return buffer.getvalue()
+
+    def to_textgrid(self) -> str:
+        """Return a Praat TextGrid with one interval for each frame, labelled with its code."""
+        intervals = [
+            (
+                frame * self.hop / self.sample_rate,
+                min((frame + 1) * self.hop, self.samples) / self.sample_rate,
+                str(code),
+            )
+            for frame, code in enumerate(self.codes)
+        ]
+        return textgrid.to_textgrid({"codes": intervals}, self.samples / self.sample_rate)
+
+    def require_fit(self, model: "Autoencoder") -> None:
+        """Check that the codes can be this model's.
+
+        Raises
+        ------
+        CodesError
+            Naming the first property that differs.
+        """
+        for key in ("codebook_size", "hop", "sample_rate"):
+            found, expected = getattr(self, key), getattr(model, key)
+            if found != expected:
+                raise CodesError(
+                    f"codes of {self.file}: their {key} is {found}, this model's is {expected};"
+                    f" use the model that made them ({self.model})"
+                )
+        own = (model.codebook_id or "")[:ID_DIGITS]
+        if self.codebook not in ("", own):
+            raise CodesError(
+                f"codes of {self.file}: their codebook is {self.codebook}, this model's is {own};"
+                f" use the model that made them ({self.model})"
+            )
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

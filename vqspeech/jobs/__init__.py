@@ -1,0 +1,1 @@
+"""How long work is done: whole files, progress, worker processes, one run a folder."""

@@ -1,0 +1,393 @@
+"""Phone times from label files; times are seconds, an interval holds its start and not its end.
+
+`read_labels` chooses a reader by the file's suffix. A new format is one function from a path to a
+list of `Interval` and one entry in ``READERS``. Whatever the format, intervals come in order and do
+not overlap; what lies between two of them or outside all of them is silence. One that ends up to
+`ROUNDING_S` after the next starts, as rounded times do, is shortened to end there, with a warning.
+
+==============  ====================================================================================
+``.lab``        HTK: one interval a line, ``start end phone``, the times whole numbers of 100 ns, or,
+                with decimal points, seconds. Blank lines are passed over and further columns (HTK's
+                scores and word labels) are ignored. HTS: of a full-context label the phone between
+                ``-`` and ``+`` is taken, and the states of a phone, ``phone[2]`` to ``phone[6]``, are
+                joined. Festival: after a header that ends with ``#``, ``end colour phone``, seconds.
+``.TextGrid``   Praat, the Montreal Forced Aligner, WebMAUS: the tier of phones, an empty text is
+                silence (`vqspeech.labels.textgrid`).
+``.eaf``        ELAN: the tier of phones, under the names it has in a TextGrid.
+``.phn``        TIMIT: ``start end phone``, the times samples at 16 kHz.
+``.ctm``        NIST and Kaldi: ``utterance channel start duration phone [confidence]``, seconds.
+==============  ====================================================================================
+"""
+
+import codecs
+import logging
+import re
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vqspeech.errors import CorpusError
+from vqspeech.labels.phones import Sampa
+from vqspeech.labels.textgrid import Labelled, Tier, parse_textgrid, phone_tier
+
+UNITS_PER_S = 10_000_000
+
+_FULL_CONTEXT = re.compile(r"[^-+]*-([^-+]+)\+")
+_STATE = re.compile(r"(.+)\[(\d+)\]")
+
+ROUNDING_S = 0.01
+"""Starts and durations with two decimals overlap by up to so much."""
+
+TIMIT_RATE = 16_000
+
+_log = logging.getLogger("vqspeech")
+_said: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """One labelled stretch of a recording.
+
+    Parameters
+    ----------
+    start_s, end_s : float
+        Seconds from the beginning of the recording, ``0 <= start_s <= end_s``.
+    label : str
+        What is said there, as the file spells it; a `Sampa` where that is SAMPA.
+    """
+
+    start_s: float
+    end_s: float
+    label: str
+
+
+class _Intervals:
+    """Intervals put in one after another, each checked against the one before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.found = path, list[Interval]()
+
+    def add(self, where: str, label: str, start_s: float, end_s: float) -> None:
+        """Add an interval, shortening the one before by a rounding error."""
+        start_s, end_s = round(start_s, 7), round(end_s, 7)
+        last = self.found[-1] if self.found else Interval(0.0, 0.0, "")
+        if last.start_s <= start_s < last.end_s <= start_s + ROUNDING_S + 1e-7:
+            overlap = last.end_s - start_s
+            last = self.found[-1] = replace(last, end_s=start_s)
+            _say_once(
+                "rounding",
+                f"{where}: overlaps the interval above it by {1000 * overlap:.4g} ms, which is shortened"
+                " (said once for all such files)",
+            )
+        _check(where, label, start_s, end_s, last.end_s)
+        self.found.append(Interval(start_s, end_s, label))
+
+
+def read_lab(path: Path) -> list[Interval]:
+    """Read a ``.lab`` file of HTK, HTS or Festival.
+
+    Parameters
+    ----------
+    path : Path
+        Text in UTF-8 or UTF-16, lines ``start end label`` in units of 100 ns or, with decimal
+        points, in seconds; or Festival's ``end colour label`` in seconds.
+
+    Returns
+    -------
+    list of Interval
+        In the order of the file; empty for a file of blank lines.
+
+    Raises
+    ------
+    CorpusError
+        When the file cannot be read, is not text, or has a line that does not parse, ends before
+        it starts, or starts before the line above it ends. File and line are named.
+    """
+    lines = [
+        (f"{path}, line {number}", line.split())
+        for number, line in enumerate(_text(path).splitlines(), start=1)
+        if line.strip()
+    ]
+    header = next((place for place, (_, fields) in enumerate(lines) if fields == ["#"]), None)
+    if header is not None:
+        return _read_ends(path, lines[header + 1 :])
+    intervals = _Intervals(path)
+    last_end, last_name, last_state = 0.0, "", 0
+    seconds = bool(lines) and all("." in field for field in lines[0][1][:2])
+    for where, fields in lines:
+        try:
+            start, end = (
+                float(field) if seconds else int(field) / UNITS_PER_S for field in fields[:2]
+            )
+            label = fields[2]
+        except (ValueError, IndexError):
+            raise CorpusError(
+                f"{where}: found {' '.join(fields)[:60]!r}, expected 'start end phone' with the times "
+                "as whole numbers of 100 ns"
+            ) from None
+        name, state = label, 0
+        if stated := _STATE.fullmatch(label):
+            name, state = stated[1], int(stated[2])
+        if name == last_name and state > last_state > 0 and start == last_end <= end:
+            intervals.found[-1] = replace(intervals.found[-1], end_s=end)
+        else:
+            context = _FULL_CONTEXT.match(name)
+            intervals.add(where, context[1] if context else name, start, end)
+        last_end, last_name, last_state = end, name, state
+    return intervals.found
+
+
+def _read_ends(path: Path, lines: Sequence[tuple[str, list[str]]]) -> list[Interval]:
+    """Read the lines of an xlabel file: each interval begins where the one before ends."""
+    intervals = _Intervals(path)
+    last_s = 0.0
+    for where, fields in lines:
+        try:
+            end_s, label = float(fields[0]), fields[2]
+        except (ValueError, IndexError):
+            raise CorpusError(
+                f"{where}: found {' '.join(fields)[:60]!r}, expected 'end colour phone' with the end in seconds"
+            ) from None
+        intervals.add(where, label, last_s, end_s)
+        last_s = end_s
+    return intervals.found
+
+
+def read_phn(path: Path) -> list[Interval]:
+    """Read a ``.phn`` file of TIMIT: lines ``start end phone``, the times samples at `TIMIT_RATE`.
+
+    Raises
+    ------
+    CorpusError
+        As `read_lab` does.
+    """
+    intervals = _Intervals(path)
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if not (fields := line.split()):
+            continue
+        where = f"{path}, line {number}"
+        try:
+            start, end, label = int(fields[0]), int(fields[1]), fields[2]
+        except (ValueError, IndexError):
+            raise CorpusError(
+                f"{where}: found {line.strip()[:60]!r}, expected 'start end phone' with the times in samples"
+            ) from None
+        if label == "q":  # elsewhere that is another sound
+            label = "\u0294"
+        intervals.add(where, label, start / TIMIT_RATE, end / TIMIT_RATE)
+    return intervals.found
+
+
+def read_textgrid(path: Path) -> list[Interval]:
+    """Read the tier of phones of a Praat TextGrid.
+
+    Parameters
+    ----------
+    path : Path
+        Text in UTF-8 or UTF-16, long or short format; see `vqspeech.labels.textgrid`.
+
+    Returns
+    -------
+    list of Interval
+        In the order of the file; an empty text stays an empty label, which is silence. Labels of
+        WebMAUS in SAMPA are of type `Sampa`.
+
+    Raises
+    ------
+    CorpusError
+        When the file cannot be read or is no TextGrid, has no tier of phones or several, or an
+        interval of it runs backwards or overlaps the one before. File and line are named.
+    """
+    return _of_tier(path, phone_tier(parse_textgrid(_text(path), str(path)), str(path)))
+
+
+def _of_tier(path: Path, tier: Tier) -> list[Interval]:
+    labels = [text.strip() for _, _, _, text in tier.intervals]
+    # WebMAUS gives SAMPA unless it is asked for IPA; both come in a tier of this name.
+    if tier.name.strip().lower() == "mau" and all(label.isascii() for label in labels):
+        labels = [Sampa(label) for label in labels]
+    intervals = _Intervals(path)
+    for (line, start_s, end_s, _), label in zip(tier.intervals, labels, strict=True):
+        intervals.add(f"{path}, line {line}" if line else str(path), label, start_s, end_s)
+    return intervals.found
+
+
+def read_eaf(path: Path) -> list[Interval]:
+    """Read the tier of phones of an ELAN file.
+
+    Parameters
+    ----------
+    path : Path
+        EAF, XML; its tiers are named as those of a TextGrid. Annotations without times of their own
+        are passed over.
+
+    Returns
+    -------
+    list of Interval
+        In order of time.
+
+    Raises
+    ------
+    CorpusError
+        When the file cannot be read or is no EAF, has no tier of phones or several, or intervals of
+        it overlap.
+    """
+    try:
+        # Read as text already, so what it declares of its encoding does not count.
+        root = ET.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", _text(path)))
+    except ET.ParseError as error:
+        raise CorpusError(f"{path}: not an ELAN file ({error})") from None
+    if root.tag != "ANNOTATION_DOCUMENT":
+        raise CorpusError(f"{path}: found <{root.tag}>, expected <ANNOTATION_DOCUMENT> of ELAN")
+    try:
+        times_s = {
+            slot.attrib["TIME_SLOT_ID"]: int(slot.attrib["TIME_VALUE"]) / 1000
+            for slot in root.iter("TIME_SLOT")
+            if "TIME_VALUE" in slot.attrib
+        }
+        tiers = [
+            Tier(
+                tier.attrib["TIER_ID"],
+                sorted(
+                    Labelled(
+                        0,
+                        times_s[annotation.attrib["TIME_SLOT_REF1"]],
+                        times_s[annotation.attrib["TIME_SLOT_REF2"]],
+                        annotation.findtext("ANNOTATION_VALUE") or "",
+                    )
+                    for annotation in tier.iter("ALIGNABLE_ANNOTATION")
+                ),
+            )
+            for tier in root.iter("TIER")
+        ]
+    except (KeyError, ValueError) as error:
+        raise CorpusError(f"{path}: not an ELAN file that can be read ({error})") from None
+    return _of_tier(path, phone_tier([tier for tier in tiers if tier.intervals], str(path)))
+
+
+def read_ctm(path: Path) -> dict[str, list[Interval]]:
+    """Read a CTM file of one or more utterances.
+
+    Parameters
+    ----------
+    path : Path
+        Text in UTF-8 or UTF-16, lines ``utterance channel start duration phone [confidence]`` in
+        seconds; lines that start with ``;;`` are comments.
+
+    Returns
+    -------
+    dict of str to list of Interval
+        Intervals of each utterance, in the order of the file.
+
+    Raises
+    ------
+    CorpusError
+        When the file cannot be read, a line does not parse or an interval overlaps the one before
+        it. File and line are named.
+    """
+    utterances: dict[str, _Intervals] = defaultdict(lambda: _Intervals(path))
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        fields = line.split()
+        if not fields or line.lstrip().startswith(";;"):
+            continue
+        where = f"{path}, line {number}"
+        try:
+            utterance, _, start, duration, label = fields[:5]
+            start_s = round(float(start), 7)
+            end_s = start_s + float(duration)
+        except ValueError:
+            raise CorpusError(
+                f"{where}: found {line.strip()[:60]!r}, expected 'utterance channel start duration "
+                "phone' with the times in seconds"
+            ) from None
+        utterances[utterance].add(where, label, start_s, end_s)
+    return {name: intervals.found for name, intervals in utterances.items()}
+
+
+def _read_ctm_of_one(path: Path) -> list[Interval]:
+    utterances = read_ctm(path)
+    if path.stem in utterances:
+        return utterances[path.stem]
+    if len(utterances) > 1:
+        names = ", ".join(list(utterances)[:3])
+        raise CorpusError(
+            f"{path}: {len(utterances)} utterances ({names}, ...) and none is named {path.stem}; "
+            "split the file, one for each recording and named like it"
+        )
+    return next(iter(utterances.values()), [])
+
+
+READERS: dict[str, Callable[[Path], list[Interval]]] = {
+    ".lab": read_lab,
+    ".textgrid": read_textgrid,
+    ".eaf": read_eaf,
+    ".phn": read_phn,
+    ".ctm": _read_ctm_of_one,
+}
+
+
+def read_labels(path: Path) -> list[Interval]:
+    """Read a label file in the format its suffix names.
+
+    Parameters
+    ----------
+    path : Path
+        A file with one of the suffixes in ``READERS``, in any case. Of a CTM with several
+        utterances the one named like the file, without its suffix, is taken.
+
+    Returns
+    -------
+    list of Interval
+        In order of time.
+
+    Raises
+    ------
+    CorpusError
+        When there is no reader for the suffix, or the reader refuses the file.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise CorpusError(
+            f"{path}: no reader for label files ending in {path.suffix!r}; "
+            f"known are {', '.join(sorted(READERS))}"
+        )
+    return reader(path)
+
+
+def _check(where: str, label: str, start: float, end: float, last_end: float) -> None:
+    """Refuse an interval that does not follow the one before; times in the file's own unit."""
+    # Written so that nan is refused too.
+    if not 0 <= start <= end < float("inf"):
+        raise CorpusError(
+            f"{where}: {label!r} runs from {start} to {end}; times must not be negative or run "
+            "backwards"
+        )
+    if start < last_end:
+        raise CorpusError(
+            f"{where}: {label!r} starts at {start}, before the interval above it ends at "
+            f"{last_end}; intervals must not overlap"
+        )
+
+
+def _say_once(key: str, text: str) -> None:
+    if key not in _said:
+        _said.add(key)
+        _log.warning("%s", text)
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise CorpusError(f"{path}: no such label file") from None
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot read the label file: {error.strerror}") from None
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise CorpusError(
+            f"{path}: not UTF-8 or UTF-16 text, so not a label file; make it again"
+        ) from None

@@ -1,0 +1,368 @@
+"""Pictures of a study, each with its baseline in it; matplotlib Figure objects, never pyplot.
+
+Figures are made for a page of 1000 pixels and keep a white ground, so that they read the same in
+light and dark surroundings.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqspeech.analysis.phoneme_study import PhonemeStudy
+from vqspeech.analysis.study import SystemStudy
+from vqspeech.labels.phones import PHONES
+from vqspeech.metrics.contingency import contingency, shuffle_within
+from vqspeech.metrics.phoneme_scores import UNKNOWN
+from vqspeech.metrics.probes import histograms, speaker_leakage
+from vqspeech.report.document import percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MAIN, _BASE = "#1f5fa8", "#c2571a"
+
+
+def code_order(study: PhonemeStudy) -> NDArray[np.int64]:
+    """Order the codes seen in the scored split for a heat map.
+
+    Parameters
+    ----------
+    study : PhonemeStudy
+        The study.
+
+    Returns
+    -------
+    ndarray of int64, shape (used codes,)
+        By the phone a code is mapped to, in the order of `PHONES`; of one phone, the surest first.
+    """
+    used = np.flatnonzero(study.counts.any(axis=0))
+    given = study.counts[:, used] / study.counts[:, used].sum(axis=0)
+    phone = study.mapping[used]
+    return used[np.lexsort((-given[phone, np.arange(len(used))], phone))]
+
+
+def heat_map(study: SystemStudy) -> "Figure":
+    """Draw P(phone | code) over the scored frames, with silence, beside that of shuffled codes.
+
+    Parameters
+    ----------
+    study : SystemStudy
+        The study.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row per phone, a column per used code in `code_order`. Codes that know phones make a
+        diagonal; codes that do not make stripes across, as the shuffled ones on the right do.
+    """
+    phonemes = study.phonemes
+    order = code_order(phonemes)
+    figure = _figure(10, 6)
+    axes, control = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
+    for place, counts in ((axes, phonemes.counts), (control, _shuffled_counts(study))):
+        total = np.maximum(counts[:, order].sum(axis=0), 1)
+        image = place.imshow(
+            counts[:, order] / total,
+            aspect="auto",
+            interpolation="nearest",
+            cmap="magma_r",
+            vmin=0,
+            vmax=1,
+        )
+    axes.set_yticks(range(len(PHONES)), PHONES, fontsize=7)
+    groups, first, sizes = np.unique(phonemes.mapping[order], return_index=True, return_counts=True)
+    axes.set_xticks(
+        first + (sizes - 1) / 2, [PHONES[group] for group in groups], fontsize=7, rotation=90
+    )
+    for edge in first[1:]:
+        axes.axvline(edge - 0.5, color="0.8", linewidth=0.5)
+    axes.set_xlabel(
+        f"{len(order)} used codes of {phonemes.codebook_size}, by the phone they are mapped to"
+    )
+    axes.set_ylabel("phone")
+    control.set_xticks([])
+    control.set_xlabel("the same codes")
+    of = phonemes.with_silence
+    axes.set_title(
+        f"P(phone | code): map accuracy {percent(of.map_accuracy)}, chance {percent(of.chance)}",
+        fontsize=10,
+    )
+    control.set_title(f"shuffled: {percent(of.shuffled)}", fontsize=10)
+    figure.colorbar(image, ax=control, pad=0.03)
+    return figure
+
+
+def confusion(study: SystemStudy) -> "Figure":
+    """Draw what phones are taken for when each code stands for its phone, beside shuffled codes.
+
+    Parameters
+    ----------
+    study : SystemStudy
+        The study.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row per true phone, a column per phone of the code; rows sum to 1.
+    """
+    figure = _figure(10, 5.2)
+    axes, control = figure.subplots(1, 2, sharey=True)
+    mapping = study.phonemes.mapping
+    for place, counts in ((axes, study.phonemes.counts), (control, _shuffled_counts(study))):
+        told = np.zeros((len(PHONES), len(PHONES)))
+        np.add.at(told.T, mapping, counts.T)
+        image = place.imshow(
+            told / np.maximum(told.sum(axis=1, keepdims=True), 1), cmap="magma_r", vmin=0, vmax=1
+        )
+        place.set_xticks(range(len(PHONES)), PHONES, fontsize=6, rotation=90)
+        place.set_xlabel("phone the code stands for")
+    axes.set_yticks(range(len(PHONES)), PHONES, fontsize=6)
+    axes.set_ylabel("phone said")
+    axes.set_title("codes", fontsize=10)
+    control.set_title("codes shuffled in time", fontsize=10)
+    figure.colorbar(image, ax=control, pad=0.02)
+    return figure
+
+
+def phone_accuracy(study: SystemStudy) -> "Figure":
+    """Draw the map accuracy of each phone, how often it was scored, and that of shuffled codes.
+
+    Parameters
+    ----------
+    study : SystemStudy
+        The study.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Bars for codes, marks for the control, the number of frames below each phone.
+    """
+    mapping = study.phonemes.mapping
+    right = mapping[None, :] == np.arange(len(PHONES))[:, None]
+    frames = study.phonemes.counts.sum(axis=1)
+    seen = np.flatnonzero(frames)
+    shares = [
+        np.where(right, counts, 0).sum(axis=1)[seen] / frames[seen]
+        for counts in (study.phonemes.counts, _shuffled_counts(study))
+    ]
+    order = np.argsort(-shares[0], kind="stable")
+    figure = _figure(10, 3.8)
+    axes = figure.add_subplot()
+    axes.bar(range(len(seen)), 100 * shares[0][order], color=_MAIN, label="codes")
+    axes.plot(
+        range(len(seen)),
+        100 * shares[1][order],
+        "D",
+        color=_BASE,
+        markersize=4,
+        label="codes shuffled in time",
+    )
+    labels = [f"{PHONES[phone]}\n" for phone in seen[order]]
+    axes.set_xticks(range(len(seen)), labels, fontsize=8)
+    for place, phone in enumerate(seen[order]):
+        axes.annotate(
+            f"{frames[phone]}",
+            (place, 0),
+            xytext=(0, -16),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            rotation=90,
+            fontsize=6,
+            color="0.35",
+            annotation_clip=False,
+        )
+    axes.set_xlabel("phone, with the number of its frames", labelpad=16)
+    axes.set_ylabel("map accuracy, %")
+    axes.margins(x=0.01)
+    axes.legend(frameon=False)
+    return figure
+
+
+def durations(study: SystemStudy) -> "Figure":
+    """Draw how long runs of one code last, beside phones and shuffled codes.
+
+    Parameters
+    ----------
+    study : SystemStudy
+        The study.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Shares of runs by length; what is longer than 300 ms is in the last bin.
+    """
+    test = study.aligned.test
+    codes = [part.codes for part in test]
+    shuffled = shuffle_within(codes, np.random.default_rng(0))
+    frame_ms = 1000 / study.system.frame_rate_hz
+    bins = np.arange(0.5, max(2.0, 300 / frame_ms) + 1)
+    figure = _figure(10, 3.4)
+    axes = figure.add_subplot()
+    for sequences, colour, label in (
+        (codes, _MAIN, "codes"),
+        ([part.phones for part in test], "0.45", "phones"),
+        (shuffled, _BASE, "codes shuffled in time"),
+    ):
+        lengths = np.concatenate([_run_lengths(sequence) for sequence in sequences])
+        shares = np.histogram(np.minimum(lengths, bins[-1] - 0.5), bins)[0] / len(lengths)
+        axes.stairs(
+            100 * shares,
+            bins * frame_ms,
+            color=colour,
+            linewidth=1.8,
+            label=f"{label}: mean {lengths.mean() * frame_ms:.0f} ms",
+        )
+    axes.set_xlabel(f"duration, ms (a code is {frame_ms:g} ms; the last bin holds all longer ones)")
+    axes.set_ylabel("share of runs, %")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    return figure
+
+
+def usage(study: SystemStudy) -> "Figure":
+    """Draw how often each code is used on the scored split, sorted, beside even use.
+
+    Parameters
+    ----------
+    study : SystemStudy
+        The study.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Shares of frames on a logarithmic axis.
+    """
+    size = study.system.codebook_size
+    counts = np.bincount(
+        np.concatenate([part.codes for part in study.aligned.test]), minlength=size
+    )
+    shares = np.sort(counts)[::-1] / counts.sum()
+    used = int((shares > 0).sum())
+    figure = _figure(10, 3.2)
+    axes = figure.add_subplot()
+    axes.semilogy(
+        range(1, used + 1), 100 * shares[:used], color=_MAIN, linewidth=1.8, label="codes, sorted"
+    )
+    axes.axhline(100 / size, color=_BASE, linestyle="--", label=f"even use of all {size}")
+    for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        axis(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "125" else "")
+    axes.set_xlim(0.5, size + 0.5)
+    axes.set_xlabel(f"rank of the code; {used} of {size} are used")
+    axes.set_ylabel("share of frames, %")
+    axes.legend(frameon=False)
+    return figure
+
+
+def leakage(study: SystemStudy) -> "Figure":
+    """Draw whose code each code is, beside speakers dealt out anew over the utterances.
+
+    Parameters
+    ----------
+    study : SystemStudy
+        The study.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        P(code | speaker) over P(code) on a logarithmic scale: white is a code that says nothing of
+        the speaker.
+    """
+    found = study.leakage
+    table = histograms([part.codes for part in study.aligned.test], study.system.codebook_size)
+    dealt = np.random.default_rng(0).permutation(np.array(study.speakers))
+    control = speaker_leakage(table, list(dealt))
+    names = found.speakers
+    figure = _figure(10, 1.8 + 0.2 * min(len(names), 30))
+    places = figure.subplots(1, 2, sharey=True)
+    for place, counts in zip(places, (found.counts, control.counts), strict=True):
+        counts = counts[:, counts.sum(axis=0) > 0]
+        expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / counts.sum()
+        # One frame more on both sides keeps rare codes from looking sure.
+        ratio = np.log2((counts + 1) / (expected + 1))
+        order = np.lexsort((-ratio.max(axis=0), ratio.argmax(axis=0)))
+        image = place.imshow(
+            ratio[:, order], aspect="auto", interpolation="nearest", cmap="RdBu_r", vmin=-3, vmax=3
+        )
+        place.set_xticks([])
+        place.set_xlabel("codes, by the speaker they favour")
+    places[0].set_yticks(range(len(names)), names, fontsize=8 if len(names) <= 30 else 4)
+    places[0].set_ylabel("speaker")
+    places[0].set_title(f"leakage {percent(found.share)}", fontsize=10)
+    places[1].set_title(f"utterances dealt out anew: {percent(found.shuffled)}", fontsize=10)
+    bar = figure.colorbar(image, ax=places[1], pad=0.03, ticks=(-3, -1, 1, 3))
+    bar.ax.set_yticklabels(("1/8", "1/2", "2", "8"))
+    bar.set_label("times as often\nas by all", fontsize=8)
+    return figure
+
+
+class Plot(NamedTuple):
+    """A picture that can be drawn of a model: how, its title, and how it is read."""
+
+    draw: Callable[[SystemStudy], "Figure"]
+    title: str
+    reading: str
+
+
+PLOTS = {
+    "phones": Plot(
+        heat_map,
+        "P(phone | code)",
+        "A column is a code, ordered by the phone it stands for. Codes that know phones make a "
+        "diagonal; codes that do not make stripes, as the shuffled ones on the right.",
+    ),
+    "confusion": Plot(
+        confusion,
+        "What phones are taken for",
+        "A row is a phone that was said, a column what its codes stand for; rows add up to 1. "
+        "On the right, codes shuffled in time.",
+    ),
+    "accuracy": Plot(
+        phone_accuracy,
+        "Accuracy of each phone",
+        "Share of a phone's frames whose code stands for it, and below the phone how many frames "
+        "were scored. Marks: codes shuffled in time.",
+    ),
+    "durations": Plot(
+        durations,
+        "How long a code lasts",
+        "Lengths of runs of one code, beside those of phones and of shuffled codes.",
+    ),
+    "usage": Plot(
+        usage,
+        "Use of the codebook",
+        "Share of frames of each code, from the most to the least used; the line is even use.",
+    ),
+    "leakage": Plot(
+        leakage,
+        "Codes and speakers",
+        "How much more often a speaker uses a code than all do: red is more, blue is less, white "
+        "says nothing of the speaker. On the right, utterances were dealt out to speakers anew: few "
+        "utterances differ by what is said in them.",
+    ),
+}
+"""What is drawn of a model."""
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
+
+
+def _shuffled_counts(study: SystemStudy) -> NDArray[np.int64]:
+    test = study.aligned.test
+    codes = shuffle_within([part.codes for part in test], np.random.default_rng(0))
+    phones = np.concatenate([part.phones for part in test])
+    known = phones != UNKNOWN
+    return contingency(
+        phones[known], np.concatenate(codes)[known], len(PHONES), study.system.codebook_size
+    )
+
+
+def _run_lengths(sequence: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    values = np.asarray(sequence)
+    edges = np.flatnonzero(np.diff(values)) + 1
+    return np.diff(np.concatenate(([0], edges, [len(values)])))

@@ -1,0 +1,106 @@
+"""Judging a prior on a held-out split: bits a code, beside those that simpler models of the same codes take."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vqspeech.errors import CorpusError
+from vqspeech.metrics.ngrams import NGrams, fit_ngrams
+from vqspeech.models.prior import Prior
+from vqspeech.training.data.codestore import CodeStore
+
+ORDER = 3
+"""Of the longest n-grams that stand beside a prior."""
+
+
+@dataclass(frozen=True)
+class HeldOutCodes:
+    """Figures of a held-out split, in bits a code.
+
+    Attributes
+    ----------
+    split : str
+        Which split.
+    sequences, codes : int
+        How much of it was scored.
+    prior : float
+        -log2 p of a code given those before it and the speaker.
+    nobody : float
+        The same when the speaker is not told.
+    unigram, bigram, trigram : float
+        The same of smoothed n-gram models, see `vqspeech.metrics.ngrams`; counted on the training split with its
+        shifted sequences, smoothed by what is best on the validation split.
+    uniform : float
+        log2 of the number of codes.
+    codes_a_second : float
+        To turn bits a code into bits a second.
+    """
+
+    split: str
+    sequences: int
+    codes: int
+    prior: float
+    nobody: float
+    unigram: float
+    bigram: float
+    trigram: float
+    uniform: float
+    codes_a_second: float
+
+
+def count_training(store: CodeStore) -> list[NGrams]:
+    """Fit the models that stand beside a prior, of order 1 to `ORDER`."""
+    training = [store.sequence(i) for i, of in enumerate(store.sequences) if of.split == "train"]
+    longest = fit_ngrams(training, store.split("valid"), store.codebook_size, ORDER)
+    return [longest.shorter(order) for order in range(1, ORDER + 1)]
+
+
+def bits_per_code(
+    prior: Prior, store: CodeStore, places: Sequence[int], *, told: bool = True
+) -> float:
+    """Bits a code that a prior takes for sequences, the speaker told or not."""
+    nats, codes = 0.0, 0
+    for i in places:
+        speaker = store.sequences[i].speaker if told else None
+        losses = prior.nll(store.sequence(i), speaker)
+        nats += float(losses.double().sum())
+        codes += len(losses)
+    return nats / codes / math.log(2)
+
+
+def chosen(store: CodeStore, split: str, limit_s: float = math.inf) -> list[int]:
+    """Places of a split's sequences in a fixed random order, until they last as long as is wanted.
+
+    Raises
+    ------
+    CorpusError
+        The split is empty.
+    """
+    order = np.random.default_rng(0).permutation(store.indices(split)).tolist()
+    if not order:
+        raise CorpusError(f"{store.path}: no codes in split {split!r}, by which a prior is judged")
+    seconds = np.cumsum([store.sequences[i].frames for i in order]) * store.hop / store.sample_rate
+    return order[: 1 + int(np.searchsorted(seconds, limit_s))]
+
+
+def held_out_codes(
+    prior: Prior, store: CodeStore, split: str, simpler: Sequence[NGrams]
+) -> HeldOutCodes:
+    """Score a prior on all of a split, beside the models of `count_training`."""
+    places = chosen(store, split)
+    sequences = [store.sequence(i) for i in places]
+    unigram, bigram, trigram = (model.bits(sequences) for model in simpler)
+    return HeldOutCodes(
+        split=split,
+        sequences=len(places),
+        codes=sum(map(len, sequences)),
+        prior=bits_per_code(prior, store, places),
+        nobody=bits_per_code(prior, store, places, told=False),
+        unigram=unigram,
+        bigram=bigram,
+        trigram=trigram,
+        uniform=math.log2(store.codebook_size),
+        codes_a_second=store.sample_rate / store.hop,
+    )
