@@ -116,7 +116,9 @@ def test_every_shipped_file_is_a_model_its_card_or_its_prior() -> None:
         *(f"{n}{s}" for n in pretrained.NAMES for s in (".safetensors", ".md")),
         *(f"{n}-prior.safetensors" for n in pretrained.PRIORS),
     }
-    found = {path.name for path in (ROOT / "vqspeech/models/pretrained").iterdir() if path.is_file()}
+    found = {
+        path.name for path in (ROOT / "vqspeech/models/pretrained").iterdir() if path.is_file()
+    }
     assert found <= expected
     assert all(f"{name}.md" in found for name in pretrained.NAMES if f"{name}.safetensors" in found)
 

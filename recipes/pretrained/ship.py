@@ -141,7 +141,7 @@ def ship(
     ConfigurationError
         No model of that name is shipped.
     VqspeechError
-        Model, store or scores cannot be read, or the file would be larger than `vqspeech.models.pretrained.LARGEST`; what
+        Model, store or scores cannot be read, or the file would be larger than `pretrained.LARGEST`; what
         was there is untouched.
     """
     if name not in pretrained.NAMES:
