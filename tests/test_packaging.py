@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -5,8 +6,10 @@ import sys
 import sysconfig
 import tarfile
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -171,6 +174,78 @@ def test_without_the_extension_it_converts(
     assert reason.startswith("not built")
     assert "reference" in done.stderr
     assert soundfile.info(tmp_path / "b.wav").frames == 200
+
+
+_LOCK = """
+for place in / "$TMPDIR" "$HOME"; do
+  mount --bind "$place" "$place" && mount -o remount,bind,ro "$place" || exit 1
+done
+for place in /tmp "$TMPDIR" "$HOME" "$PYTHONPATH"; do
+  if touch "$place/probe" 2>/dev/null; then printf '%s can be written to\n' "$place" >&2; exit 1; fi
+done
+exec "$@"
+"""
+"""Makes every disk read-only, for this process alone, and runs what follows."""
+
+
+@pytest.fixture
+def locked(built: Built, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Return what runs the installed command where nothing can be written: permissions do not bind root."""
+    site, home, scratch = tmp_path / "site", tmp_path / "home", tmp_path / "scratch"
+    with ZipFile(built.wheel) as wheel:
+        wheel.extractall(site)
+    home.mkdir()
+    scratch.mkdir()
+    variables = {"PYTHONPATH": str(site), "HOME": str(home), "TMPDIR": str(scratch)}
+    inherited = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("XDG_CACHE_HOME", "PYTHONDONTWRITEBYTECODE")
+    }
+
+    def run(*command: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        mine = () if os.getuid() == 0 else ("--map-root-user",)
+        return subprocess.run(
+            ["unshare", "--mount", *mine, "sh", "-c", _LOCK, "sh", *command],
+            cwd=tmp_path,
+            env=inherited | variables,
+            capture_output=True,
+            **options,
+        )
+
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare (util-linux)")
+    if (tried := run("true")).returncode != 0:
+        pytest.skip(f"no disk can be made read-only here: {tried.stderr.decode().strip()}")
+    return run
+
+
+def test_a_read_only_installation_works_where_nothing_can_be_written(
+    locked: Callable[..., subprocess.CompletedProcess[bytes]],
+    tiny_model_file: Path,
+    tmp_path: Path,
+) -> None:
+    """Neither the package, nor the home, nor a temporary folder: info, codes and convert print what they make."""
+    wav = np.random.default_rng(0).normal(scale=0.1, size=200)
+    soundfile.write(tmp_path / "a.wav", wav, 16000)
+    command = [sys.executable, "-m", "vqspeech"]
+    model = ["--model", str(tiny_model_file)]
+    shown = locked(*command, "info", str(tiny_model_file))
+    coded = locked(*command, "codes", "a.wav", *model)
+    spoken = locked(
+        *command, "convert", "--src", "a.wav", "--speaker", "p225", "--out", "-", *model
+    )
+    for done in (shown, coded, spoken):
+        assert done.returncode == 0, done.stderr
+        assert b"Traceback" not in done.stderr
+    assert b"p225" in shown.stdout
+    assert json.loads(coded.stdout)["samples"] == 200
+    assert spoken.stdout[:4] == b"RIFF"
+    there = {path.name for path in tmp_path.iterdir()}
+    assert there == {"site", "home", "scratch", "a.wav"}
+    refused = locked(*command, "codes", "-", *model, input=(tmp_path / "a.wav").read_bytes())
+    assert refused.returncode == 1
+    assert len(refused.stderr.splitlines()) == 1
 
 
 @pytest.mark.skipif("VQSPEECH_PYTHON" in os.environ, reason="nothing is built for VQSPEECH_PYTHON")

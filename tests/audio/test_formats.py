@@ -84,6 +84,28 @@ def test_ogg_without_its_end_is_read_with_a_warning(
     assert said
 
 
+@pytest.mark.parametrize("suffix", [".ogg", ".opus"])
+def test_headers_of_ogg_without_sound_do_not_hide_the_other_parts(
+    tmp_path: Path, encoded: Callable[[str], bytes], suffix: str
+) -> None:
+    """A recording that broke off as it began, in front of others, between them or behind: warned of, not refused."""
+    path, whole = tmp_path / f"a{suffix}", encoded(suffix)
+    third = [place for place in range(len(whole)) if whole.startswith(b"OggS", place)][2]
+    headers, broken = whole[:third], whole[: third + 40]
+    for content, parts in (
+        (headers + whole, 1),
+        (whole + headers, 1),
+        (whole + broken, 1),
+        (whole + headers + whole, 2),
+        (headers + broken + whole, 1),
+    ):
+        wav, said = _read(path, content)
+        assert len(wav) == parts * SAMPLES
+        assert any("headers that no sound follows" in text or "more such" in text for text in said)
+    with pytest.raises(AudioError):
+        _read(path, headers)
+
+
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3"])
 def test_what_states_more_than_it_holds_is_refused(
     tmp_path: Path, encoded: Callable, suffix: str

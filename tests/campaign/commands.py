@@ -4,6 +4,8 @@ A fork begins at once with the work itself, so that a random moment of it is one
 """
 
 import contextlib
+import itertools
+import json
 import os
 import signal
 import subprocess
@@ -224,6 +226,9 @@ def differences(
         elif name.endswith(".safetensors"):
             if problem := _weights_differ(expected[name], path, final=all_there):
                 wrong.append(f"{name}: {problem}")
+        elif name.endswith("curve.jsonl"):
+            if problem := _curves_differ(expected[name], path, final=all_there):
+                wrong.append(f"{name}: {problem}")
         elif not _same_text(expected[name].read_bytes(), path.read_bytes(), expected[name], path):
             wrong.append(f"{name}: differs")
     return wrong
@@ -243,6 +248,20 @@ def _weights_differ(one: Path, other: Path, *, final: bool) -> str:
     if final and not all(torch.equal(weights[key], others[key]) for key in weights):
         return "differs"
     return ""
+
+
+def _curves_differ(one: Path, other: Path, *, final: bool) -> str:
+    """Compare the curves of two trainings but for their speed; one that is under way has the first steps."""
+    try:
+        curves = [[json.loads(line) for line in path.open()] for path in (one, other)]
+    except ValueError as error:
+        return f"cannot be read ({error})"
+    for entry in itertools.chain(*curves):
+        entry.pop("samples_per_s", None)
+    whole, found = curves
+    if final:
+        return "" if found == whole else "differs"
+    return "" if all(entry in whole for entry in found) else "has what no undisturbed run has"
 
 
 def _same_text(content: bytes, other: bytes, one: Path, two: Path) -> bool:

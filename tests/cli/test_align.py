@@ -9,7 +9,7 @@ pytest.importorskip("pocketsphinx", reason="needs pocketsphinx (the extra `align
 
 from vqspeech import audio
 from vqspeech.alignment import sphinx
-from vqspeech.labels.frames import read_lab
+from vqspeech.labels.frames import read_lab, read_labels
 
 
 @pytest.fixture
@@ -165,6 +165,16 @@ def test_out_may_be_a_file_for_one_recording(people: Path, run: Callable) -> Non
     assert (
         "one file for 2" in run("align", source, people / "f1/f1_001.wav", "--out", "y.lab").error
     )
+
+
+@pytest.mark.parametrize("name", ["x.textgrid", "x.TEXTGRID", "x.TextGrid", "x.LAB"])
+def test_the_suffix_of_out_may_be_in_any_case(people: Path, run: Callable, name: str) -> None:
+    """The file has the name that was asked for, and is kept the next time."""
+    source = people / "m1/m1_001.wav"
+    assert run("align", source, "--out", f"o/{name}").status == 0
+    assert [path.name for path in Path("o").iterdir()] == [name]
+    assert read_labels(Path("o") / name)
+    assert "1 done before" in run("align", source, "--out", f"o/{name}").out
 
 
 def test_without_pocketsphinx_one_line_says_what_to_install(

@@ -112,7 +112,7 @@ def test_folders_and_several_speakers(run, tone, tmp_path: Path, first_two, form
     assert {line.removeprefix("out/") for line in outcome.out.splitlines()} == expected
 
 
-@pytest.mark.parametrize("suffix", audio.SUFFIXES)
+@pytest.mark.parametrize("suffix", [*audio.SUFFIXES, ".WAV", ".Flac"])
 def test_the_suffix_of_out_decides_the_format(run, tone, tmp_path: Path, first_two, suffix) -> None:
     """Every format that can be read can be asked for."""
     tone("a.wav")

@@ -40,6 +40,23 @@ def test_codes_come_back_as_the_recording_that_convert_gives(
     assert soundfile.info(tmp_path / "found.wav").frames == record["samples"]
 
 
+def test_one_file_that_is_no_codes_does_not_stop_the_others(
+    run, tone, speaker, tmp_path: Path, caplog
+) -> None:
+    """A missing one, a broken one and one of another model are listed; what is good is decoded, and the status is 1."""
+    tone("x.wav", 0.02)
+    line = run("codes", "x.wav").out
+    (tmp_path / "good.json").write_text(line)
+    (tmp_path / "broken.json").write_text(line[:20])
+    (tmp_path / "other.json").write_text(json.dumps(json.loads(line) | {"codebook_size": 4096}))
+    names = ("none.npz", "broken.json", "other.json", "good.json")
+    outcome = run("decode", *names, "--speaker", speaker, "--out", "out")
+    assert outcome.error == "3 of 4 files were not decoded; they are listed above"
+    assert all(name in caplog.text for name in names[:2])
+    assert "codebook_size is 4096" in caplog.text
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"x-{speaker}.wav"]
+
+
 def test_several_lines_become_several_files(run, tone, speaker, tmp_path: Path) -> None:
     """Each line of a file of codes is named after its recording."""
     tone("x.wav", 0.02)

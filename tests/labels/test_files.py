@@ -356,6 +356,13 @@ def test_elan_files_are_read_and_broken_ones_named(lab) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_elan_annotations_without_a_place_in_time_are_passed_over(lab) -> None:
+    """ELAN writes slots without a time where an annotation was divided and nobody moved the border."""
+    text = _eaf("phones", [(0, 500, "ah"), (500, 800, "s"), (800, 1000, "t")])
+    text = text.replace('"t3" TIME_VALUE="800"', '"t3"').replace('"t4" TIME_VALUE="800"', '"t4"')
+    assert read_labels(lab(text, "a.eaf")) == [Interval(0, 0.5, "ah")]
+
+
 def test_webmaus_tiers_are_sampa_unless_they_are_ipa(lab) -> None:
     """In SAMPA case carries the phone; a tier with a letter of IPA is left as it is."""
     sampa = ["S", "T", "D", "Z", "N", "V", "I", "U", "O:", "{", "Q", "3:", "@", "tS", "dZ", "<p:>"]

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <memory>
 #include <random>
 #include <thread>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "duet.h"
 #include "network.h"
 #include "sampler.h"
+#include "trial.h"
 
 using namespace vqspeech;
 
@@ -151,8 +153,8 @@ std::vector<Case> cases_for(const Shape& shape) {
 }
 
 // Draws all cases in one sampler, `block` samples at a time.
-void draw(const Network& network, const Loops& loops, int threads, int64_t block, Case* cases,
-          size_t count) {
+void draw(const std::shared_ptr<const Network>& network, const Loops& loops, int threads,
+          int64_t block, Case* cases, size_t count) {
     Sampler sampler(network, loops, threads);
     for (size_t i = 0; i < count; ++i) sampler.add(cases[i].task);
     const auto done = [&] {
@@ -200,7 +202,7 @@ bool same(const std::vector<Case>& some, const std::vector<Case>& others) {
 }
 
 bool check(const Shape& shape, Mode mode, const Loops& loops) {
-    const Network network = packed(shape, mode);
+    const auto network = std::make_shared<const Network>(packed(shape, mode));
     std::vector<Case> alone = cases_for(shape);
     for (Case& one : alone) draw(network, loops, 1, 1000, &one, 1);
     if (!sound(shape, alone)) {
@@ -216,7 +218,7 @@ bool check(const Shape& shape, Mode mode, const Loops& loops) {
     }
     for (const std::chrono::microseconds patience : {0us, 20us, 10'000'000us}) {
         std::vector<Case> split = cases_for(shape);
-        for (Case& one : split) draw_in_duet(network, loops, patience, one);
+        for (Case& one : split) draw_in_duet(*network, loops, patience, one);
         if (same(alone, split)) continue;
         std::printf("%s: two threads do not draw what one gets\n", shape.name);
         return false;
@@ -224,10 +226,44 @@ bool check(const Shape& shape, Mode mode, const Loops& loops) {
     return true;
 }
 
+// Draws `samples` of which each takes `alone_s`, or `helped_s` where helped; returns how many were
+// helped, and adds up what they took.
+int64_t help_in(Trial& trial, int64_t samples, double alone_s, double helped_s, double& took_s) {
+    int64_t helped = 0;
+    for (int64_t done = 0; done < samples;) {
+        const int64_t piece = std::min({trial.most(), samples - done, int64_t{1024}});
+        const bool with = trial.helped();
+        const double seconds = static_cast<double>(piece) * (with ? helped_s : alone_s);
+        trial.took(piece, seconds);
+        took_s += seconds;
+        helped += with ? piece : 0;
+        done += piece;
+    }
+    return helped;
+}
+
+// A helper stays while it pays, goes within a tenth of a second of when it does not, costs little
+// while it would cost much, and comes back.
+bool check_trial() {
+    constexpr int64_t second = 30'000;  // samples
+    constexpr double alone_s = 1. / second;
+    Trial trial;
+    double took_s = 0;
+    if (help_in(trial, 10 * second, alone_s, alone_s / 1.3, took_s) < 9.5 * second) return false;
+    took_s = 0;
+    help_in(trial, second / 10, alone_s, 3 * alone_s, took_s);
+    if (trial.helped() && trial.most() > second / 10) return false;
+    took_s = 0;
+    if (help_in(trial, 10 * second, alone_s, 1.5 * alone_s, took_s) > second / 2) return false;
+    if (took_s > 10.3) return false;
+    return help_in(trial, 10 * second, alone_s, alone_s / 1.3, took_s) > 8 * second;
+}
+
 }  // namespace
 
 int main() {
-    bool passed = true;
+    bool passed = check_trial();
+    if (!passed) std::printf("a helper is kept that does not pay, or dropped that does\n");
     int runs = 0;
     for (const Mode mode : {Mode::fp32, Mode::bf16, Mode::int8})
         for (const Loops* loops : {portable_loops(mode), avx2_loops(mode)})

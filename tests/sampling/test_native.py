@@ -1,9 +1,11 @@
 """The native engine: against the parallel pass, and streams the same alone, in company, and on any threads."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -362,23 +364,63 @@ def test_blocks_are_short_and_closing_ends_the_work(monkeypatch: pytest.MonkeyPa
     assert len(advanced) == 1
 
 
-@pytest.mark.parametrize(("threads", "helped"), [(None, False), (2, True), (1, True)])
+@pytest.mark.parametrize("mode", native.MODES)
+@settings(max_examples=10)
+@given(
+    blocks=st.lists(st.integers(1, 1200), min_size=1, max_size=6), seed=st.integers(0, 2**31 - 1)
+)
+def test_help_that_comes_and_goes_changes_no_byte(mode: str, blocks: list[int], seed: int) -> None:
+    """A second thread always, never, and as it is measured to pay, in blocks of any size: the same levels."""
+    packed = native.pack(make(LARGE), mode)
+    samples = 1500  # more than a trial, which draws alone and helped in turn
+    frames = condition(LARGE, samples // LARGE.hop, seed).numpy()
+
+    def drawn(help: str) -> np.ndarray:
+        sampler = native._native.Sampler(packed, LARGE.hop, 2, 1.0, 1.0, help=help)
+        sampler.add(frames, uniforms(samples, seed).numpy())
+        for block in itertools.cycle(blocks):
+            if sampler.time(0) == samples:
+                return sampler.drawn(0)
+            sampler.advance(block)
+        raise AssertionError
+
+    alone = drawn("never")
+    assert len(np.unique(alone)) > 20
+    for help in ("always", "measured"):
+        assert np.array_equal(drawn(help), alone), help
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "help"),
+    [(None, 2, "never"), (2, 2, "measured"), (1, 2, "measured"), (2, 1, "never")],
+)
 def test_a_single_stream_is_helped_only_where_threads_were_asked_for(
-    monkeypatch: pytest.MonkeyPatch, threads: int | None, helped: bool
+    monkeypatch: pytest.MonkeyPatch, threads: int | None, cores: int, help: str
 ) -> None:
-    """A second thread for one stream costs time on a busy machine, so it is nobody's default."""
+    """A second thread for one stream is of use only while no other program wants its core, so it is nobody's default.
+
+    Where there is one core, whatever grants no more, there is none at all.
+    """
     made = []
 
     class Noting(native._native.Sampler):
         def __init__(self, *arguments: Any, **options: Any) -> None:
-            made.append(options["helped"])
+            made.append(options["help"])
             super().__init__(*arguments, **options)
 
     monkeypatch.setattr(native._native, "Sampler", Noting)
+    monkeypatch.setattr(native, "usable_threads", lambda: cores)
     shape = Shape([1, 2], 16, 8, 16, 16, 4, 5)
     sampling = Sampling(engine="native", threads=threads)
     list(draw(make(shape), [condition(shape, 4)], 5, [20], seeds=[0], sampling=sampling))
-    assert made == [helped]
+    assert made == [help]
+
+
+def test_help_without_a_name_is_refused() -> None:
+    """The binding knows three."""
+    packed = native.pack(make(Shape([1], 16, 8, 16, 16, 4, 5)), "fp32")
+    with pytest.raises(ValueError, match="no help sometimes"):
+        native._native.Sampler(packed, 5, 1, 1.0, 1.0, help="sometimes")
 
 
 def test_a_model_in_double_precision_or_with_gradients_is_packed(

@@ -220,6 +220,21 @@ def test_resumed_run_keeps_the_events_of_the_step_it_stopped_at(
     assert [e.step for e in logged] == [*range(1, WARM + JOINT + 1)]
 
 
+def test_resumed_run_has_each_step_once_in_its_curve(settings: Settings) -> None:
+    """What a killed run logged after its last state, and a line it did not finish, are gone when it goes on."""
+    _run(settings)
+    curve = Path(settings["run"]["dir"]) / "curve.jsonl"
+    whole = curve.read_text()
+    ahead = json.dumps({"step": WARM + JOINT + 1, "samples": 1})
+    curve.write_text(f'{whole}{ahead}\n{{"step": {WARM + JOINT}, "sam')
+    settings["optimizer"]["steps"] += 2
+    _run(settings)
+    assert curve.read_text().startswith(whole)
+    steps = [json.loads(line)["step"] for line in curve.open()]
+    assert sorted(set(steps)) == sorted(steps)
+    assert steps[-1] == WARM + JOINT + 2
+
+
 def test_signals_ask_once_and_a_second_interrupt_insists() -> None:
     """SIGTERM may come twice, as from `timeout`; a second Ctrl-C ends even a long validation."""
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]

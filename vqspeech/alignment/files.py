@@ -38,15 +38,20 @@ class Job:
         Where the results go, without suffix.
     formats : tuple of str
         Keys of `FORMATS`.
+    file : Path or None
+        The one file asked for, whose suffix may be written in another case.
     """
 
     source: Path
     text: str
     stem: Path
     formats: tuple[str, ...]
+    file: Path | None = None
 
     def outputs(self) -> list[Path]:
         """Return the files this job writes."""
+        if self.file is not None and self.formats:
+            return [self.file]
         return [self.stem.with_name(self.stem.name + FORMATS[name][0]) for name in self.formats]
 
     def only(self, paths: Collection[Path]) -> "Job":
@@ -119,7 +124,10 @@ def align_all(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, str]]:
         logger.setLevel(level)
         for job, said in warned:
             _warn(job, said)
-    tasks = [[str(job.source), job.text, str(job.stem), list(job.formats)] for job in others]
+    tasks = [
+        [str(job.source), job.text, str(job.stem), list(job.formats), job.file and str(job.file)]
+        for job in others
+    ]
     if tasks:
         for position, (reason, said) in workers.map_unordered(__name__, tasks, processes):
             _warn(others[position], said)
@@ -146,8 +154,8 @@ def _warn(job: Job, said: Sequence[str]) -> None:
 
 
 def _handle(task: list) -> tuple[str, list[str]]:
-    source, text, stem, formats = task
-    return _done(Job(Path(source), text, Path(stem), tuple(formats)))
+    source, text, stem, formats, file = task
+    return _done(Job(Path(source), text, Path(stem), tuple(formats), file and Path(file)))
 
 
 def _quiet() -> None:

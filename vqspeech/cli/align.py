@@ -136,7 +136,7 @@ class _Plan:
         except ConfigurationError as error:
             self.misplaced.append(str(error))
         else:
-            self.jobs.append(Job(source, text, stem, tuple(formats)))
+            self.jobs.append(Job(source, text, stem, tuple(formats), self.file))
         self.sources.append(source)
 
 

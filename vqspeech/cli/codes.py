@@ -254,8 +254,8 @@ def run(args: argparse.Namespace) -> None:
         writable = usable(outputs, failures, force=args.force, sources=own)
         places = {s: path for s, path in zip(sources, writable, strict=True) if path is not None}
         sources = list(places)
-    coded = [source for source in sources if source.path.suffix == vqc.SUFFIX]
-    sounds = [source for source in sources if source.path.suffix != vqc.SUFFIX]
+    coded = [source for source in sources if source.path.suffix.lower() == vqc.SUFFIX]
+    sounds = [source for source in sources if source.path.suffix.lower() != vqc.SUFFIX]
     with_prior = bool(sources) and kind == "vqc" and args.coder != "unigram"
     name, prior = model_name(args), None
     records = read_all(coded, prior_finder(args.prior, name), failures)

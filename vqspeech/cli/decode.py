@@ -20,6 +20,7 @@ from vqspeech.cli.options import (
     prior_finder,
     sampling_of,
 )
+from vqspeech.errors import VqspeechError
 
 if TYPE_CHECKING:
     from vqspeech.codes.record import CodesRecord
@@ -64,22 +65,39 @@ def run(args: argparse.Namespace) -> None:
 
     Raises
     ------
-    CodesError
-        When a file is no file of codes, or its codes are another model's.
     ConfigurationError
         When the outputs have no place, or exist, or the engine cannot run.
     ModelFileError
         When the model has no codes.
     VqspeechError
-        When the model does not know a speaker.
+        When the model does not know a speaker; after all others are done, when a file is no file of codes, or its
+        codes are another model's.
     """
     find_prior = prior_finder(args.prior, model_name(args))
-    records = [record for name in args.codes for record in _read(name, find_prior)]
+    failures = Failures(0)
+    found: list[CodesRecord] = []
+    for name in args.codes:
+        try:
+            found += _read(name, find_prior)
+        except VqspeechError as error:
+            failures.attempted += 1
+            failures.add(error)
+    if not found:
+        failures.finish("decoded")
     model = open_model(args)
     check_codes(model, model_name(args))
     check_pitch(args, model)
-    for record in records:
-        record.require_fit(model)
+    records = []
+    for record in found:
+        try:
+            record.require_fit(model)
+        except VqspeechError as error:
+            failures.attempted += 1
+            failures.add(error)
+        else:
+            records.append(record)
+    if not records:
+        failures.finish("decoded")
 
     import torch
 
@@ -88,7 +106,7 @@ def run(args: argparse.Namespace) -> None:
     speakers = speakers_named(args.speaker, model)
     # What a record calls its recording came from elsewhere: only the last part of that path names a file here.
     stems = [Path(PurePath(record.file).stem or "recording") for record in records]
-    failures = Failures(len(stems) * len(speakers))
+    failures.attempted += len(stems) * len(speakers)
     outputs = sound_outputs(stems, speakers, args.out, failures, force=args.force)
     sampling = sampling_of(args)
     note = engine_note(model, sampling)

@@ -164,7 +164,7 @@ def run(args: argparse.Namespace) -> None:
     if args.show:
         import yaml
 
-        print(yaml.safe_dump(asdict(config), sort_keys=False), end="")
+        print(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True), end="")
         return
 
     file = run_training(config)

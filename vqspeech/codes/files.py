@@ -114,7 +114,7 @@ def parse(
     """
     if content.startswith(b"PK"):
         return [_from_npz(content, name)]
-    if content.startswith(vqc.MAGIC) or name.endswith(vqc.SUFFIX):
+    if content.startswith(vqc.MAGIC) or name.lower().endswith(vqc.SUFFIX):
         return [_checked(vqc.unpack(content, name, find_prior, progress), name)]
     try:
         text = content.decode("utf-8").strip()

@@ -57,7 +57,7 @@ def find_corpus(path: Path, mic: str = "mic1") -> Listing:
     """
     path = Path(path)
     if path.is_file():
-        if path.suffix == ".tsv":
+        if path.suffix.lower() == ".tsv":
             return read_manifest(path)
         raise CorpusError(f"{path}: neither a folder nor a manifest (.tsv)")
     if not path.is_dir():

@@ -46,7 +46,7 @@ def write_folder_atomically(path: Path, write: Callable[[Path], object]) -> None
         Writes into the empty folder handed to it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    beside = Path(tempfile.mkdtemp(prefix=".vqspeech-", dir=path.parent))
     new, old = beside / "new", beside / "old"
     try:
         new.mkdir()

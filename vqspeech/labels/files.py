@@ -21,10 +21,11 @@ not overlap; what lies between two of them or outside all of them is silence. On
 
 import codecs
 import logging
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -242,22 +243,22 @@ def read_eaf(path: Path) -> list[Interval]:
     if root.tag != "ANNOTATION_DOCUMENT":
         raise CorpusError(f"{path}: found <{root.tag}>, expected <ANNOTATION_DOCUMENT> of ELAN")
     try:
+        # A slot that nobody has put in its place, as ELAN makes them when it divides an annotation, has no value.
         times_s = {
-            slot.attrib["TIME_SLOT_ID"]: int(slot.attrib["TIME_VALUE"]) / 1000
+            slot.attrib["TIME_SLOT_ID"]: int(value) / 1000
+            if (value := slot.attrib.get("TIME_VALUE"))
+            else math.nan
             for slot in root.iter("TIME_SLOT")
-            if "TIME_VALUE" in slot.attrib
         }
         tiers = [
             Tier(
                 tier.attrib["TIER_ID"],
                 sorted(
-                    Labelled(
-                        0,
-                        times_s[annotation.attrib["TIME_SLOT_REF1"]],
-                        times_s[annotation.attrib["TIME_SLOT_REF2"]],
-                        annotation.findtext("ANNOTATION_VALUE") or "",
-                    )
+                    labelled
                     for annotation in tier.iter("ALIGNABLE_ANNOTATION")
+                    if not math.isnan(
+                        (labelled := _annotated(annotation, times_s)).start_s + labelled.end_s
+                    )
                 ),
             )
             for tier in root.iter("TIER")
@@ -265,6 +266,11 @@ def read_eaf(path: Path) -> list[Interval]:
     except (KeyError, ValueError) as error:
         raise CorpusError(f"{path}: not an ELAN file that can be read ({error})") from None
     return _of_tier(path, phone_tier([tier for tier in tiers if tier.intervals], str(path)))
+
+
+def _annotated(annotation: ET.Element, times_s: Mapping[str, float]) -> Labelled:
+    start_s, end_s = (times_s[annotation.attrib[f"TIME_SLOT_REF{side}"]] for side in (1, 2))
+    return Labelled(0, start_s, end_s, annotation.findtext("ANNOTATION_VALUE") or "")
 
 
 def read_ctm(path: Path) -> dict[str, list[Interval]]:

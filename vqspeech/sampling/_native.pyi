@@ -25,7 +25,7 @@ class Sampler:
         threads: int,
         inverse_temperature: float,
         top_p: float,
-        helped: bool = True,
+        help: str = "measured",
     ) -> None: ...
     def add(
         self,

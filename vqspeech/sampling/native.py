@@ -87,16 +87,17 @@ def draw(
 ) -> Iterator[list[Tensor]]:
     """Draw streams on threads, up to six in lockstep on each; see `vqspeech.sampling.engine.Engine`.
 
-    A stream that is alone has one thread, unless more were asked for: a second one gains little where the other core
-    is idle, and costs more than twice the time where it is not.
+    A stream that is alone has one thread, unless more were asked for and there are cores for them: then a second one
+    helps for as long as that is measured to pay, which it does only while no other work wants its core.
     """
+    cores = usable_threads()
     sampler = _native.Sampler(
         pack(wavenet, sampling.mode),
         hop,
-        sampling.threads or usable_threads(),
+        sampling.threads or cores,
         1 / sampling.warmth if sampling.warmth > 0 else -1.0,
         sampling.top_p,
-        helped=sampling.threads is not None,
+        help="measured" if sampling.threads is not None and cores > 1 else "never",
     )
     for stream in streams:
         sampler.add(_array(stream.condition), stream.uniforms.numpy(), lags=_lags(stream.lag))

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from vqspeech.errors import VqspeechError
+from vqspeech.jobs.atomic import write_atomically
 from vqspeech.jobs.progress import Progress
 from vqspeech.training.config import RunConfig
 from vqspeech.training.data.segments import Resident
@@ -121,6 +122,7 @@ class Run(AbstractContextManager["Run"]):
         self._stop = self._stop_context.__enter__()
         if self.fabric.is_global_zero:
             self.writer = SummaryWriter(str(self.folder), purge_step=self.state.step + 1)
+            self._cut_curve()
         self._saved_at = time.monotonic()
         self._open_window()
         self._synchronise_clock()
@@ -291,6 +293,16 @@ class Run(AbstractContextManager["Run"]):
         with (self.folder / CURVE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite) + "\n")
 
+    def _cut_curve(self) -> None:
+        """Drop what the curve has beyond the state, left by a run that was killed: those steps come again."""
+        path = self.folder / CURVE
+        if not path.exists():
+            return
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        kept = [line for line in lines if _step_of(line) <= self.state.step]
+        if kept != lines:
+            write_atomically(path, lambda place: place.write_text("".join(kept), encoding="utf-8"))
+
     def judge(self, validate: Callable[[SummaryWriter | None], None]) -> None:
         """Validate and save, every ``run.validate_every`` steps.
 
@@ -425,3 +437,11 @@ class Run(AbstractContextManager["Run"]):
             self.fabric.print(
                 f"stopped at step {self.state.step}; resume=auto goes on from there", flush=True
             )
+
+
+def _step_of(line: str) -> float:
+    """Return the step of a line of the curve; infinity where the line is not whole."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf

@@ -11,6 +11,9 @@ def parts(content: Content, start: int) -> list[Part]:
     """Return a part for each link; see `find_parts`."""
     links: list[tuple[int, list[str]]] = []
     place, beginning = start, False
+    sounding: set[int] = (
+        set()
+    )  # links with sound: those whose pages get beyond a granule position of 0
     numbers: dict[int, int] = {}
     ended = False
     end = len(content)
@@ -45,6 +48,8 @@ def parts(content: Content, start: int) -> list[Part]:
                 end = place = inside
                 continue
         ended = ended or bool(kind & _LAST)
+        if struct.unpack("<q", page[6:14])[0] > 0:
+            sounding.add(len(links) - 1)
         place += size
         end = place
     if not links:
@@ -52,10 +57,14 @@ def parts(content: Content, start: int) -> list[Part]:
     if not ended:
         links[-1][1].append("it breaks off without an end mark")
     ends = [*(first for first, _ in links[1:]), end]
+    if not sounding:
+        return [Part(b"", links[0][0], end, _sentence(links[0][1]))]
+    # Decoders refuse headers that no sound follows; what there is to say of them goes with another link.
+    passed_over = len(links) - len(sounding)
+    links[max(sounding)][1].extend(["headers that no sound follows were passed over"] * passed_over)
     return [
-        Part(b"", first, last, _sentence(found))
-        for (first, found), last in zip(links, ends, strict=True)
-        if last > first
+        Part(b"", links[link][0], ends[link], _sentence(links[link][1]))
+        for link in sorted(sounding)
     ]
 
 

@@ -40,6 +40,13 @@ Mode mode_named(const std::string& name) {
     refuse("no mode " + name);
 }
 
+Help help_named(const std::string& name) {
+    if (name == "never") return Help::never;
+    if (name == "measured") return Help::measured;
+    if (name == "always") return Help::always;
+    refuse("no help " + name);
+}
+
 struct PyNetwork {
     PyNetwork(const py::dict& arrays, std::vector<int> dilations, int silence,
               const std::string& mode, const std::string& instructions) {
@@ -90,11 +97,11 @@ struct PyNetwork {
 class PySampler {
   public:
     PySampler(const PyNetwork& network, int hop, int threads, double inverse_temperature,
-              double top_p, bool helped)
+              double top_p, const std::string& help)
         : network_(network.network),
           hop_(hop),
           choice_{static_cast<float>(inverse_temperature), static_cast<float>(top_p)},
-          sampler_(*network_, *network.loops, threads, helped) {
+          sampler_(network_, *network.loops, threads, help_named(help)) {
         if (hop < 1) refuse("hop is below 1");
     }
 
@@ -170,9 +177,9 @@ PYBIND11_MODULE(_native, m) {
              py::arg("arrays"), py::arg("dilations"), py::arg("silence"), py::arg("mode"),
              py::arg("instructions") = "best");
     py::class_<PySampler>(m, "Sampler")
-        .def(py::init<const PyNetwork&, int, int, double, double, bool>(), py::arg("network"),
-             py::arg("hop"), py::arg("threads"), py::arg("inverse_temperature"), py::arg("top_p"),
-             py::arg("helped") = true)
+        .def(py::init<const PyNetwork&, int, int, double, double, const std::string&>(),
+             py::arg("network"), py::arg("hop"), py::arg("threads"), py::arg("inverse_temperature"),
+             py::arg("top_p"), py::arg("help") = "measured")
         .def("add", &PySampler::add, py::arg("frames"), py::arg("uniforms"),
              py::arg("given") = py::none(), py::arg("lags") = py::none())
         .def("advance", &PySampler::advance, py::arg("samples"))

@@ -1,5 +1,7 @@
 #include "sampler.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -8,7 +10,6 @@
 #include <thread>
 
 #ifdef __linux__
-#include <pthread.h>
 #include <sched.h>
 #endif
 
@@ -29,38 +30,33 @@ int64_t multiplications(const Network& net) {
     return layers * layer + int64_t{net.skip} * (net.skip + net.outputs);
 }
 
-// The helper of a stream takes only time that nothing else wants, and keeps off the core of the
-// thread that starts it: it would otherwise take time from that thread.
-class Manners {
-  public:
+// Makes the helper, which calls it, take only time that nothing else wants, and keep off `core`,
+// that of the thread it helps.
+void stand_back([[maybe_unused]] int core) {
 #ifdef __linux__
-    Manners() : core_(sched_getcpu()), known_(sched_getaffinity(0, sizeof cores_, &cores_) == 0) {}
-
-    // Called by the helper.
-    void keep() const {
-        const sched_param none{};
-        sched_setscheduler(0, SCHED_IDLE, &none);
-        cpu_set_t others = cores_;
-        if (!known_ || core_ < 0) return;
-        CPU_CLR(core_, &others);
-        if (CPU_COUNT(&others) > 0) sched_setaffinity(0, sizeof others, &others);
-    }
-
-    // Called by the one that is about to wait for the helper, whose core is free from now on: the
-    // helper may be waiting for time on another.
-    void forget(std::thread& helper) const {
-        if (known_) pthread_setaffinity_np(helper.native_handle(), sizeof cores_, &cores_);
-    }
-
-  private:
-    int core_;
-    cpu_set_t cores_;
-    bool known_;
-#else
-    void keep() const {}
-    void forget(std::thread&) const {}
+    const sched_param none{};
+    sched_setscheduler(0, SCHED_IDLE, &none);
+    cpu_set_t cores;
+    if (core < 0 || sched_getaffinity(0, sizeof cores, &cores) != 0) return;
+    CPU_CLR(core, &cores);
+    if (CPU_COUNT(&cores) > 0) sched_setaffinity(0, sizeof cores, &cores);
 #endif
-};
+}
+
+int current_core() {
+#ifdef __linux__
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+// Processor time of the calling thread.
+double thread_seconds() {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
 
 // False when the system has no thread left.
 template <class Work>
@@ -130,8 +126,8 @@ Duet::Duet(const Network& net, Stream& stream, int64_t steps)
         ++main_panels;
 }
 
-Sampler::Sampler(const Network& network, const Loops& loops, int threads, bool helped)
-    : network_(network), loops_(loops), threads_(std::max(1, threads)), helped_(helped) {}
+Sampler::Sampler(std::shared_ptr<const Network> network, const Loops& loops, int threads, Help help)
+    : network_(std::move(network)), loops_(loops), threads_(std::max(1, threads)), help_(help) {}
 
 void Sampler::add(const Task& task) {
     tasks_.push_back(task);
@@ -143,15 +139,19 @@ void Sampler::advance(int64_t samples) {
     const size_t most = static_cast<size_t>(threads_) * kLanes;
     while (active_.size() < most && next_ < tasks_.size()) {
         if (tasks_[next_].samples > 0) {
-            streams_[next_] = std::make_unique<Stream>(network_, tasks_[next_]);
+            streams_[next_] = std::make_shared<Stream>(*network_, tasks_[next_]);
             active_.push_back(next_);
         }
         ++next_;
     }
-    const bool worth_it = helped_ && multiplications(network_) >= kWorthTwoThreads;
-    if (active_.size() == 1 && threads_ > 1 && worth_it) {
-        Stream& stream = *streams_[active_[0]];
-        run_two_threads(stream, std::min(samples, stream.task.samples - stream.time));
+    const bool large = multiplications(*network_) >= kWorthTwoThreads;
+    if (active_.size() == 1 && threads_ > 1 && large && help_ != Help::never) {
+        const std::shared_ptr<Stream>& stream = streams_[active_[0]];
+        samples = std::min(samples, stream->task.samples - stream->time);
+        if (help_ == Help::always)
+            run_helped(stream, samples);
+        else
+            run_measured(stream, samples);
     } else {
         const size_t groups = std::min(active_.size(), static_cast<size_t>(threads_));
         std::vector<std::vector<Stream*>> dealt(groups);
@@ -181,27 +181,39 @@ void Sampler::run_group(std::vector<Stream*> group, int64_t samples) const {
     while (samples > 0 && !group.empty()) {
         int64_t together = samples;
         for (const Stream* s : group) together = std::min(together, s->task.samples - s->time);
-        loops_.run(network_, group.data(), static_cast<int>(group.size()), together);
+        loops_.run(*network_, group.data(), static_cast<int>(group.size()), together);
         samples -= together;
         const auto finished = [](const Stream* s) { return s->finished(); };
         group.erase(std::remove_if(group.begin(), group.end(), finished), group.end());
     }
 }
 
-void Sampler::run_two_threads(Stream& stream, int64_t samples) const {
-    Duet duet(network_, stream, samples);
-    const Manners manners;
-    std::vector<std::thread> helper;
-    start_thread(helper, [&] {
-        manners.keep();
-        loops_.help(duet);
-    });
-    loops_.lead(duet);  // alone for as long as nobody offers help
-    duet.stop.store(true);
-    for (std::thread& thread : helper) {
-        manners.forget(thread);
-        thread.join();
+void Sampler::run_measured(const std::shared_ptr<Stream>& stream, int64_t samples) {
+    while (samples > 0) {
+        const int64_t piece = std::min(samples, trial_.most());
+        const double begun = thread_seconds();
+        if (trial_.helped())
+            run_helped(stream, piece);
+        else
+            run_group({stream.get()}, piece);
+        trial_.took(piece, thread_seconds() - begun);
+        samples -= piece;
     }
+}
+
+void Sampler::run_helped(const std::shared_ptr<Stream>& stream, int64_t samples) const {
+    const auto duet = std::make_shared<Duet>(*network_, *stream, samples);
+    std::vector<std::thread> helper;
+    start_thread(helper,
+                 [core = current_core(), &loops = loops_, network = network_, stream, duet] {
+                     stand_back(core);
+                     loops.help(*duet);
+                 });
+    loops_.lead(*duet);  // alone for as long as nobody offers help
+    duet->stop.store(true);
+    // Where other work has the cores the helper may wait long for a moment to end in: nobody waits
+    // for it.
+    for (std::thread& thread : helper) thread.detach();
 }
 
 }  // namespace vqspeech

@@ -6,14 +6,18 @@
 
 #include "engine.h"
 #include "stream.h"
+#include "trial.h"
 
 namespace vqspeech {
 
+// Whether a stream that is alone gets a second thread: never, for as long as it is measured to pay,
+// or always.
+enum class Help { never, measured, always };
+
 class Sampler {
   public:
-    // The network outlives the sampler. A stream that is alone gets a second thread where `helped`:
-    // of use only while no other work wants that core.
-    Sampler(const Network& network, const Loops& loops, int threads, bool helped = true);
+    Sampler(std::shared_ptr<const Network> network, const Loops& loops, int threads,
+            Help help = Help::measured);
 
     void add(const Task& task);
 
@@ -26,14 +30,17 @@ class Sampler {
 
   private:
     void run_group(std::vector<Stream*> group, int64_t samples) const;
-    void run_two_threads(Stream& stream, int64_t samples) const;
+    void run_helped(const std::shared_ptr<Stream>& stream, int64_t samples) const;
+    void run_measured(const std::shared_ptr<Stream>& stream, int64_t samples);
 
-    const Network& network_;
+    // Shared with helpers that have been given up and wait for a core to end on.
+    const std::shared_ptr<const Network> network_;
     const Loops& loops_;
     int threads_;
-    bool helped_;
+    Help help_;
+    Trial trial_;
     std::vector<Task> tasks_;
-    std::vector<std::unique_ptr<Stream>> streams_;  // null before it begins and after it ends
+    std::vector<std::shared_ptr<Stream>> streams_;  // null before it begins and after it ends
     std::vector<int64_t> times_;
     std::vector<size_t> active_;
     size_t next_ = 0;
