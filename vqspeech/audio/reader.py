@@ -209,8 +209,8 @@ class SoundReader:
             raise AudioError(
                 f"{self.path}: NaN or infinite samples after {start_s:.1f} s; repair the file"
             )
-        if levels.peak > 1 and not levels.said:
-            levels.said = True
+        if levels.peak > 1 and not levels.warned:
+            levels.warned = True
             hint = " (integers stored as floats? divide them by 32768)"
             self._say(
                 f"values up to {levels.peak:.3g}, beyond 1; they are clipped"
@@ -222,7 +222,7 @@ class _Levels:
     """Averages channels; keeps the peak and the power before and after."""
 
     def __init__(self) -> None:
-        self.peak, self.said = 0.0, False
+        self.peak, self.warned = 0.0, False
         self._of_channels = self._of_mean = 0.0
 
     def mean(self, block: np.ndarray) -> np.ndarray:
