@@ -240,7 +240,7 @@ def choices(
     logits,
     uniform,
     found,
-    warmth,
+    temperature,
     top_p,
     narrow: tl.constexpr,
     rows: tl.constexpr,
@@ -250,7 +250,7 @@ def choices(
     chosen = kernel.choose(
         tl.load(logits + row * levels + tl.arange(0, levels)),
         tl.load(uniform + row),
-        warmth,
+        temperature,
         top_p,
         False,
         narrow,
@@ -258,14 +258,14 @@ def choices(
     tl.store(found + row, chosen)
 
 
-def choose(logits: Tensor, uniform: Tensor, warmth: float, top_p: float) -> Tensor:
+def choose(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> Tensor:
     """Return what the kernel chooses of logits whose numbers are powers of two."""
     found = torch.empty(len(logits), dtype=torch.int32)
     choices[(1,)](
         logits=logits,
         uniform=uniform,
         found=found,
-        warmth=warmth,
+        temperature=temperature,
         top_p=top_p,
         narrow=top_p < 1,
         rows=logits.shape[0],
@@ -275,14 +275,14 @@ def choose(logits: Tensor, uniform: Tensor, warmth: float, top_p: float) -> Tens
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.9, 0.5, 1e-6])
-@pytest.mark.parametrize("warmth", [0.1, 1.0, float("inf")])
-def test_choice_is_that_of_the_reference(warmth: float, top_p: float) -> None:
+@pytest.mark.parametrize("temperature", [0.1, 1.0, float("inf")])
+def test_choice_is_that_of_the_reference(temperature: float, top_p: float) -> None:
     """For random logits, uniform numbers over all of [0, 1), any temperature and any nucleus."""
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(256, 16, generator=generator)
     uniform = torch.rand(256, generator=generator)
-    wanted = reference.choose(logits, uniform, warmth, top_p)
-    assert torch.equal(choose(logits, uniform, warmth, top_p), wanted)
+    wanted = reference.choose(logits, uniform, temperature, top_p)
+    assert torch.equal(choose(logits, uniform, temperature, top_p), wanted)
 
 
 def test_of_equal_levels_the_lower_ones_are_the_nucleus() -> None:
@@ -300,9 +300,9 @@ def test_levels_that_cannot_be_are_never_chosen() -> None:
     never = -float("inf")
     logits = torch.tensor([[never, 0.0, never, 1.0, 2.0, never, never, never]]).expand(4, 8)
     uniform = torch.tensor([0.0, 1e-30, 0.5, 1 - 2**-24])
-    for warmth in (1e-6, 1.0, float("inf")):
+    for temperature in (1e-6, 1.0, float("inf")):
         for top_p in (1.0, 0.99):
-            chosen = choose(logits.contiguous(), uniform, warmth, top_p)
+            chosen = choose(logits.contiguous(), uniform, temperature, top_p)
             assert torch.isfinite(logits[0, chosen]).all()
 
 

@@ -84,11 +84,11 @@ def test_numbers_that_mean_nothing(setting: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("temperature", "warmth"), [(0, 0), (1e-45, 0), (1e-6, 1e-6), (1, 1), (float("inf"),) * 2]
+    ("temperature", "effective"), [(0, 0), (1e-45, 0), (1e-6, 1e-6), (1, 1), (float("inf"),) * 2]
 )
-def test_the_coldest_temperatures_are_none(temperature: float, warmth: float) -> None:
+def test_the_lowest_temperatures_are_none(temperature: float, effective: float) -> None:
     """Below what can be divided by, a temperature is 0; all others stay."""
-    assert Sampling(temperature=temperature).warmth == warmth
+    assert Sampling(temperature=temperature).effective_temperature == effective
 
 
 def test_the_command_line_offers_every_engine() -> None:

@@ -270,11 +270,15 @@ def test_draws_are_those_of_the_parallel_logits(
 
     def moved_by(shift: float) -> Tensor:
         moved = (numbers + shift).clamp(0, 1 - 2**-24)
-        return reference.choose(logits, moved, sampling.warmth, sampling.top_p)
+        return reference.choose(logits, moved, sampling.effective_temperature, sampling.top_p)
 
-    if sampling.warmth == 0 or sampling.top_p < 1:
+    if sampling.effective_temperature == 0 or sampling.top_p < 1:
         # which levels are in the nucleus, or at the top, may itself turn on rounding
-        kept = logits.softmax(1) if sampling.warmth == 0 else (logits / sampling.warmth).softmax(1)
+        kept = (
+            logits.softmax(1)
+            if sampling.effective_temperature == 0
+            else (logits / sampling.effective_temperature).softmax(1)
+        )
         at_least = kept.gather(1, drawn[:, None])[:, 0]
         unmoved = moved_by(0.0)
         agree = unmoved == drawn

@@ -13,7 +13,7 @@ from torch import Tensor
 from vqspeech import sampling
 from vqspeech.errors import ConfigurationError
 from vqspeech.nn.wavenet import WaveNet
-from vqspeech.sampling import COLDEST, ENGINES, Sampling, reference, uniforms
+from vqspeech.sampling import ENGINES, LOWEST_TEMPERATURE, Sampling, reference, uniforms
 from vqspeech.sampling.reference import Cache, choose, nucleus
 
 LEVELS = 16
@@ -203,7 +203,7 @@ def test_without_temperature_the_most_likely_level_is_taken(
     assert torch.equal(logits[0].argmax(1), found)
 
 
-@pytest.mark.parametrize("temperature", [COLDEST, 1e-3, 1.0, 1e10, float("inf")])
+@pytest.mark.parametrize("temperature", [LOWEST_TEMPERATURE, 1e-3, 1.0, 1e10, float("inf")])
 def test_choice_at_the_extremes_of_temperature(temperature: float) -> None:
     """The coldest ends at the top, the hottest is uniform, and neither is a division gone wrong."""
     logits = torch.tensor([[-100.0, 3.0, 5.0, -100.0], [90.0, 3.0, -5.0, 1.0]])
@@ -398,15 +398,15 @@ def test_the_nucleus_is_of_the_probabilities_at_the_temperature() -> None:
     logits=st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=9),
     top_p=st.floats(1e-6, 1),
     uniform=st.floats(0, 1, exclude_max=True, width=32),
-    warmth=st.floats(0.1, 5),
+    temperature=st.floats(0.1, 5),
 )
 def test_no_draw_leaves_the_nucleus(
-    logits: list[float], top_p: float, uniform: float, warmth: float
+    logits: list[float], top_p: float, uniform: float, temperature: float
 ) -> None:
     """Whatever the distribution and the number, the level is one of those kept."""
     row = torch.tensor([logits])
-    (level,) = choose(row, torch.tensor([uniform]), warmth, top_p).tolist()
-    kept = nucleus(torch.softmax(row / warmth, 1), top_p)[0]
+    (level,) = choose(row, torch.tensor([uniform]), temperature, top_p).tolist()
+    kept = nucleus(torch.softmax(row / temperature, 1), top_p)[0]
     assert kept[level]
 
 

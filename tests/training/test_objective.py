@@ -262,8 +262,8 @@ def test_noise_on_the_past_is_in_half_of_the_crops_and_not_in_what_is_predicted(
     objective.history_noise = 4.0
     torch.manual_seed(0)
     past = torch.randint(256, (400, 500))
-    heard = objective._heard(past)
-    off = (heard - past).float()
+    noisy = objective._with_noise(past)
+    off = (noisy - past).float()
     clean = (off == 0).all(1)
     assert 0.4 < float(clean.float().mean()) < 0.6
     inside = (past > 20) & (past < 235)
@@ -272,8 +272,8 @@ def test_noise_on_the_past_is_in_half_of_the_crops_and_not_in_what_is_predicted(
     )
     assert 1.8 < float(deviations.mean()) < 2.2
     assert float(deviations.max()) < 4.5
-    assert heard.min() == 0
-    assert heard.max() == 255
+    assert noisy.min() == 0
+    assert noisy.max() == 255
     batch = _batch([SAMPLES] * 4)
     objective.history_noise = 1e-3
     assert float(objective(batch, SAMPLES).nll) == float(make()(batch, SAMPLES).nll)

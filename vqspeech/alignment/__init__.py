@@ -1,4 +1,4 @@
-"""When each word and phone of a transcript is said: forced alignment with pocketsphinx, in process.
+"""Forced alignment: times of the words and phones of a transcript, with pocketsphinx, in process.
 
 Needs the extra `align`. Phones are those of `vqspeech.labels.phones`, times are seconds.
 """

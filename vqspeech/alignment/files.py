@@ -1,7 +1,7 @@
-"""Many recordings aligned, some at a time; what is done stays done when a run is killed.
+"""Alignment of many recordings, in parallel; a killed run can be resumed.
 
-Each file is written whole under its own name, so a recording is done when all its files are there.
-One that fails leaves none, and is tried again in the next run.
+Each file is written atomically, so a recording is done when all its files exist. One that fails leaves none, and is
+tried again in the next run.
 """
 
 import logging
@@ -33,9 +33,9 @@ class Job:
     source : Path
         The sound file.
     text : str
-        What is said in it.
+        Its transcript.
     stem : Path
-        Where the results go, without suffix.
+        Path of the results, without suffix.
     formats : tuple of str
         Keys of `FORMATS`.
     file : Path or None
@@ -61,17 +61,9 @@ class Job:
 
 
 def align_file(job: Job) -> str:
-    """Align one recording and write its files.
+    """Align one recording and write its files; return an empty string, or why it failed, in one line.
 
-    Returns
-    -------
-    str
-        Why it failed, in one line; empty when it did not.
-
-    Raises
-    ------
-    OSError
-        If the files cannot be written.
+    Raises `OSError` if the files cannot be written.
     """
     if not job.text.strip():
         return "no text comes with it (a .txt of the same name beside it, or --text)"
@@ -86,26 +78,12 @@ def align_file(job: Job) -> str:
 
 
 def align_all(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, str]]:
-    """Align recordings in several processes.
+    """Align recordings in several processes (0 or 1: in this one).
 
-    Parameters
-    ----------
-    jobs : sequence of Job
-        What to do.
-    processes : int
-        0 or 1 works in this one.
-
-    Yields
-    ------
-    tuple of (Job, str)
-        A job that was done, in any order, and why it failed or could not be written: empty when it did not.
-
-    Raises
-    ------
-    VqspeechError
-        If a worker dies.
+    Yields each finished job, in any order, with why it failed or could not be written, else an empty string. Raises
+    `VqspeechError` if a worker dies.
     """
-    # A pipe is open in this process alone.
+    # A pipe is open only in this process.
     others = [job for job in jobs if not is_stream(job.source)]
     if min(processes, len(others)) <= 1:
         others = []
@@ -117,20 +95,20 @@ def align_all(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, str]]:
     try:
         for job in jobs:
             if id(job) not in theirs:
-                reason, said = _done(job)
-                warned.append((job, said))
+                reason, warnings = _done(job)
+                warned.append((job, warnings))
                 yield job, reason
     finally:
         logger.setLevel(level)
-        for job, said in warned:
-            _warn(job, said)
+        for job, warnings in warned:
+            _warn(job, warnings)
     tasks = [
         [str(job.source), job.text, str(job.stem), list(job.formats), job.file and str(job.file)]
         for job in others
     ]
     if tasks:
-        for position, (reason, said) in workers.map_unordered(__name__, tasks, processes):
-            _warn(others[position], said)
+        for position, (reason, warnings) in workers.map_unordered(__name__, tasks, processes):
+            _warn(others[position], warnings)
             yield others[position], reason
 
 
@@ -139,17 +117,17 @@ def _write(path: Path, text: str) -> None:
 
 
 def _done(job: Job) -> tuple[str, list[str]]:
-    """Align a recording; return why that failed or could not be written, and what is to be known of its sound."""
-    with audio.warnings_kept() as said:
+    """Align a recording; return why that failed or could not be written, and warnings about its sound."""
+    with audio.warnings_kept() as warnings:
         try:
-            return align_file(job), said
+            return align_file(job), warnings
         except OSError as error:
             reason = f"{error.filename or job.stem}: cannot be written ({error.strerror or error})"
-            return reason, said
+            return reason, warnings
 
 
-def _warn(job: Job, said: Sequence[str]) -> None:
-    for text in said:
+def _warn(job: Job, warnings: Sequence[str]) -> None:
+    for text in warnings:
         logging.getLogger("vqspeech").warning("%s: %s", job.source, text)
 
 
@@ -159,7 +137,7 @@ def _handle(task: list) -> tuple[str, list[str]]:
 
 
 def _quiet() -> None:
-    """Leave out what is said about single files: a corpus has thousands of them, all alike."""
+    """Suppress warnings about single files: a corpus has thousands of them, all alike."""
     logging.getLogger("vqspeech").setLevel(logging.ERROR)
 
 

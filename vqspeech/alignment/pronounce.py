@@ -1,4 +1,4 @@
-"""How a word that the dictionary lacks is said, in ARPAbet: by rule for possessives, else by espeak-ng.
+"""Pronunciation, in ARPAbet, of a word that the dictionary lacks: by rule for possessives, else by espeak-ng.
 
 Phones are those of `vqspeech.labels.phones`, lower case and without stress.
 """
@@ -14,7 +14,7 @@ from vqspeech.labels.phones import SILENCE, to_arpabet
 _HISSING = {"s", "z", "sh", "zh", "ch", "jh"}
 _VOICELESS = {"p", "t", "k", "f", "th"}
 
-# What espeak-ng writes as one sound and a dictionary as two: a vowel with an r or a schwa after it,
+# Sounds that are one phone in espeak-ng and two in a dictionary: a vowel with an r or a schwa after it,
 # and syllabic consonants. Its NURSE and LETTER vowels are one phone in both.
 _SECOND = {"ɹ": ("r",), "ɚ": ("er",), "ə": ("ah",)}
 _SYLLABIC = {"əl": ("ah", "l"), "ən": ("ah", "n"), "əm": ("ah", "m")}
@@ -25,24 +25,10 @@ _STRESS_AND_LENGTH = str.maketrans("", "", "\u02c8\u02cc\u02d0")
 def pronounce(
     word: str, look_up: Callable[[str], Sequence[str] | None] = lambda word: None
 ) -> tuple[str, ...]:
-    """Tell how a word outside the dictionary is said.
+    """Return the phones of a word outside the dictionary, at least one, without silence.
 
-    Parameters
-    ----------
-    word : str
-        In lower case; an apostrophe may be in it.
-    look_up : callable
-        Returns the phones of a word in the dictionary, None for any other.
-
-    Returns
-    -------
-    tuple of str
-        Phones, never silence; at least one.
-
-    Raises
-    ------
-    CorpusError
-        If espeakng-loader is not installed, or espeak-ng says something that English has no phones for.
+    `word` is in lower case, possibly with an apostrophe; `look_up` returns the phones of a word in the dictionary, else
+    None. `CorpusError` if espeakng-loader is not installed, or espeak-ng uses a phone that English lacks.
     """
     if word.endswith("'s") and (stem := look_up(word.removesuffix("'s"))):
         return (*stem, *_possessive(stem[-1]))
@@ -66,20 +52,8 @@ def pronounce(
 
 
 def from_espeak(piece: str) -> tuple[str, ...] | None:
-    """Turn one phone of espeak-ng's English IPA into the phones a dictionary would write.
+    """Turn one phone of espeak-ng's English IPA into one or two dictionary phones; None for no phone of English.
 
-    Parameters
-    ----------
-    piece : str
-        With or without marks of stress and length.
-
-    Returns
-    -------
-    tuple of str or None
-        One phone or two; None for what is no phone of English.
-
-    Examples
-    --------
     >>> from_espeak("ˈɪɹ"), from_espeak("aɪɚ"), from_espeak("ɜːɹ"), from_espeak("əl")
     (('ih', 'r'), ('ay', 'er'), ('er',), ('ah', 'l'))
     """
@@ -97,7 +71,7 @@ def from_espeak(piece: str) -> tuple[str, ...] | None:
 
 
 def _possessive(last: str) -> tuple[str, ...]:
-    """Return the sound of ``'s`` after a phone."""
+    """Return the pronunciation of ``'s`` after a phone."""
     if last in _HISSING:
         return ("ih", "z")
     return ("s",) if last in _VOICELESS else ("z",)

@@ -1,7 +1,7 @@
-"""English text to the words that are said: lower case, numbers and abbreviations spelled out.
+"""English text normalisation: spoken words in lower case, numbers and abbreviations spelled out.
 
-A word is letters and apostrophes, or a letter with its full stop (``"b."``), which is how
-dictionaries write its name. Which of several spellings is a word the dictionary decides.
+A word is letters and apostrophes, or a letter with its full stop (``"b."``), which is how dictionaries write its name.
+Among several spellings the dictionary decides.
 """
 
 import re
@@ -48,31 +48,13 @@ _TOKEN = re.compile(r"[^\W\d_](?:[^\W\d_]|['.\-])*|'[^\W\d_](?:[^\W\d_]|['.\-])*
 
 
 def spell(text: str, known: Callable[[str], bool] = lambda word: False) -> list[str]:
-    """Tell the words that are said when `text` is read aloud.
+    """Return the words, in lower case, that are spoken when the English `text` is read aloud.
 
-    Years are said as years ("nineteen ninety"), sums of money with their currency, decimals digit
-    by digit, as num2words does it. Words with hyphens are taken apart where the dictionary has every
-    part, or has not the whole; initials stay whole where it has them. Punctuation is dropped; accents are too.
+    Years are read as years ("nineteen ninety"), sums of money with their currency, decimals digit by digit, by
+    num2words (`ImportError` where there are digits and it is missing). A hyphenated word is split where the dictionary
+    (`known`) has every part, or lacks the whole; initials stay whole where it has them. Punctuation and accents are
+    dropped.
 
-    Parameters
-    ----------
-    text : str
-        A transcript in English.
-    known : callable
-        Tells whether the dictionary has a word.
-
-    Returns
-    -------
-    list of str
-        In lower case; empty when `text` has neither letters nor digits.
-
-    Raises
-    ------
-    ImportError
-        When there are digits and num2words is not installed.
-
-    Examples
-    --------
     >>> spell("Dr. Smith doesn't owe £3 – he's 21!")
     ['doctor', 'smith', "doesn't", 'owe', 'three', 'pounds', "he's", 'twenty', 'one']
     """
@@ -101,11 +83,11 @@ def _spell_token(token: str, known: Callable[[str], bool]) -> list[str]:
         return [_SHORT[bare]]
     if token.startswith(f"{bare}.") and bare in _SHORT_WITH_STOP:
         return [_SHORT_WITH_STOP[bare]]
-    # The dictionary says some compounds otherwise than their words, and not better: smooth-shaven with the th of three.
+    # The dictionary is wrong about some compounds whose parts it has right: smooth-shaven with the th of three.
     compound = [part for part in bare.strip("'").split("-") if part]
     if len(compound) > 1 and all(map(known, compound)):
         return compound
-    # A quotation mark looks like the apostrophe of 'tis and dogs'; the dictionary can tell them.
+    # A quotation mark looks like the apostrophe of 'tis and dogs'; the dictionary decides.
     for candidate in (bare, bare.rstrip("'"), bare.lstrip("'"), bare.strip("'")):
         if known(candidate):
             return [candidate]
@@ -117,7 +99,7 @@ def _spell_token(token: str, known: Callable[[str], bool]) -> list[str]:
 
 
 def _digits_to_words(text: str) -> str:
-    """Spell out everything that has digits in it, the special forms before the plain ones."""
+    """Spell out everything with digits, special forms before plain ones."""
     if not any(character.isdigit() for character in text):
         return text
     from num2words import num2words
@@ -130,11 +112,11 @@ def _digits_to_words(text: str) -> str:
             return f" {num2words(amount)} {scale} {many} "
         whole = int(amount)
         fraction = int((amount - whole) * 100)
-        said = _counted(whole, one, many) if whole or not fraction else ""
+        spoken = _counted(whole, one, many) if whole or not fraction else ""
         if fraction:
-            said += " and " if said else ""
-            said += _counted(fraction, *_CURRENCIES[symbol][2:])
-        return f" {said} "
+            spoken += " and " if spoken else ""
+            spoken += _counted(fraction, *_CURRENCIES[symbol][2:])
+        return f" {spoken} "
 
     def _counted(count: int, one: str, many: str) -> str:
         return f"{num2words(count)} {one if count == 1 else many}"

@@ -1,8 +1,8 @@
 """Forced alignment of one utterance with pocketsphinx and the en-us model it carries.
 
-pocketsphinx works at 16 kHz in steps of 10 ms. It aligns in two passes, words and then phones, and
-when its search is too narrow it can return fewer words than it was given without saying so:
-`Aligner` compares them, and searches more widely until all are there.
+pocketsphinx works at 16 kHz in steps of 10 ms. It aligns in two passes, words and then phones, and when its search is
+too narrow it may silently return fewer words than it was given: `Aligner` compares them, and widens the search until
+all are found.
 """
 
 import contextlib
@@ -32,22 +32,14 @@ _HIGH_PASS_ORDER = 4
 
 @dataclass(frozen=True)
 class Search:
-    """How hard pocketsphinx looks.
-
-    Attributes
-    ----------
-    settings : dict
-        Of pocketsphinx.
-    noise : int
-        Largest amplitude of noise that is added first, in steps of 16 bits.
-    """
+    """Settings of pocketsphinx's search, and the largest amplitude of noise that is added first, in 16-bit steps."""
 
     settings: dict[str, Any]
     noise: int = 0
 
 
-# From the fastest to the widest. Made or gated sound has silences that are all zeros, which the
-# model has never heard; the last search puts noise of -60 dB there.
+# From the fastest to the widest. Synthetic or gated sound has silences of zeros, which the
+# model was not trained on; the last search puts noise of -60 dB there.
 SEARCHES = (
     Search({}),
     Search({"bestpath": False}),
@@ -63,12 +55,12 @@ _ALTERNATIVE = re.compile(r"\(\d+\)$")
 
 @dataclass(frozen=True)
 class Alignment:
-    """When the words and phones of one recording are said.
+    """Times of the words and phones of one recording.
 
     Attributes
     ----------
     words : list of Interval
-        In order, in lower case, as they were said (numbers spelled out).
+        In order, in lower case, as spoken (numbers spelled out).
     phones : list of Interval
         Labels from `vqspeech.labels.phones.PHONES`.
 
@@ -100,26 +92,20 @@ class Alignment:
 
 
 def check_installed() -> None:
-    """Refuse to go on without pocketsphinx.
-
-    Raises
-    ------
-    ConfigurationError
-        If it is not installed.
-    """
+    """Raise `ConfigurationError` if pocketsphinx is not installed."""
     if find_spec("pocketsphinx") is None:
         raise ConfigurationError("alignment needs pocketsphinx: pip install 'vqspeech[align]'")
 
 
 def align(wav: np.ndarray, text: str, sample_rate: int = SAMPLE_RATE) -> Alignment:
-    """Find when each word and phone of `text` is said in `wav`.
+    """Find the times of the words and phones of `text` in `wav`.
 
     Parameters
     ----------
     wav : ndarray of float32, shape (samples,)
         One utterance, in [-1, 1].
     text : str
-        What is said, in English; numbers and usual abbreviations may be in it.
+        The English transcript; may have numbers and usual abbreviations.
     sample_rate : int, default=16000
         Of `wav`, Hz; other rates are converted.
 
@@ -132,8 +118,7 @@ def align(wav: np.ndarray, text: str, sample_rate: int = SAMPLE_RATE) -> Alignme
     ConfigurationError
         If pocketsphinx or num2words is not installed.
     CorpusError
-        If there is nothing to align, a word cannot be pronounced, or the words are not found in the
-        recording.
+        If there is nothing to align, a word cannot be pronounced, or the words are not found in the recording.
     """
     return _aligner().align(wav, text, sample_rate)
 
@@ -144,17 +129,9 @@ def _aligner() -> "Aligner":
 
 
 class Aligner:
-    """pocketsphinx with its model loaded; not for several threads at once.
+    """pocketsphinx with its model loaded; not thread-safe. `searches` are tried in turn until all words are found.
 
-    Parameters
-    ----------
-    searches : sequence of Search, default=SEARCHES
-        Tried in turn until no word is lost.
-
-    Raises
-    ------
-    ConfigurationError
-        If pocketsphinx is not installed.
+    Raises `ConfigurationError` if pocketsphinx is not installed.
     """
 
     def __init__(self, searches: Sequence[Search] = SEARCHES) -> None:
@@ -164,7 +141,7 @@ class Aligner:
         self._dictionary = self._decoder(0)
 
     def align(self, wav: np.ndarray, text: str, sample_rate: int = SAMPLE_RATE) -> Alignment:
-        """Do what the function `align` does."""
+        """See the function `align`."""
         try:
             words = spell(text, self.knows)
         except ImportError:
@@ -193,7 +170,7 @@ class Aligner:
         raise CorpusError(f"{reason}; do text and recording belong together?")
 
     def knows(self, word: str) -> bool:
-        """Tell whether the dictionary that comes with pocketsphinx has a word."""
+        """Whether pocketsphinx's dictionary has a word."""
         return word not in self._added and self._dictionary.lookup_word(word) is not None
 
     def look_up(self, word: str) -> tuple[str, ...] | None:
@@ -231,14 +208,10 @@ class Aligner:
 
 @dataclass(frozen=True)
 class Entry:
-    """A word or a silence as pocketsphinx found it.
+    """A word or a silence found by pocketsphinx.
 
-    Attributes
-    ----------
-    name : str
-        As its dictionary spells it: ``"the(2)"`` is another pronunciation of "the", ``"<sil>"`` silence.
-    phones : list of (str, int, int)
-        Name, first step and number of steps.
+    `name` is as its dictionary spells it: ``"the(2)"`` is another pronunciation of "the", ``"<sil>"`` silence. `phones`
+    have name, first step and number of steps.
     """
 
     name: str
@@ -246,20 +219,9 @@ class Entry:
 
 
 def prepare_sound(wav: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Convert a recording to what pocketsphinx takes: 16 kHz, 16 bits, nothing below `HIGH_PASS_HZ`.
+    """Convert a wav to what pocketsphinx takes: int16 (samples,) at 16 kHz, high-passed at `HIGH_PASS_HZ`.
 
-    Rumble and mains hum are loud in some corpora (VCTK), and silence is then hard to tell.
-
-    Parameters
-    ----------
-    wav : ndarray of float, shape (samples,)
-        Values in [-1, 1].
-    sample_rate : int
-        Of `wav`, Hz.
-
-    Returns
-    -------
-    ndarray of int16, shape (about samples * 16000 / sample_rate,)
+    Rumble and mains hum are loud in some corpora (VCTK), and make silence hard to detect.
     """
     from scipy.signal import butter, sosfiltfilt
 
@@ -277,10 +239,10 @@ def _noisy(pcm: np.ndarray, amplitude: int) -> bytes:
 
 
 def _forget(decoder: Any) -> None:
-    """Bring a decoder to one state whatever it has heard: noise estimate, means, and likely Gaussians.
+    """Reset a decoder's state: noise estimate, cepstral means, and likely Gaussians.
 
-    `reinit_feat` forgets the first two; the last are those of the frame before, which the same few
-    frames of nothing make the same.
+    `reinit_feat` resets the first two; the last are those of the frame before, which a few fixed frames of silence
+    reset.
     """
     decoder.reinit_feat()
     decoder.set_align_text("a")
@@ -306,7 +268,7 @@ def _word(name: str) -> str:
 
 
 def _lost(asked: list[str], found: list[str]) -> str:
-    """Say which words are not there."""
+    """Report which words are missing."""
     same = 0
     while same < min(len(asked), len(found)) and asked[same] == found[same]:
         same += 1
@@ -316,7 +278,7 @@ def _lost(asked: list[str], found: list[str]) -> str:
 
 
 def _alignment(entries: Sequence[Entry], end_s: float) -> Alignment:
-    """Turn steps into seconds, fill the gaps, and let the last interval reach the end of the sound."""
+    """Turn steps into seconds, fill the gaps, and extend the last interval to the end of the sound."""
     words: list[Interval] = []
     phones: list[Interval] = []
     for entry in entries:
@@ -338,7 +300,7 @@ def _interval(first: int, end: int, label: str) -> Interval:
 
 
 def _covering(intervals: Sequence[Interval], end_s: float) -> Iterator[Interval]:
-    """Yield intervals from 0 to `end_s`: silence where there is none, joined to silence beside it.
+    """Yield intervals from 0 to `end_s`: gaps are silence, joined to silence beside them.
 
     The analysis window needs 26 ms of sound, so the last steps of a recording have no frame; they go to the last
     interval.

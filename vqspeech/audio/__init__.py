@@ -1,4 +1,4 @@
-"""Sound: files read and written whatever their format, µ-law, pitch. Nothing else opens a sound file."""
+"""Sound: reading and writing files of any format, µ-law, pitch. Nothing else opens a sound file."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import numpy only when a sound is read or written: the command line looks at file names before that."""
+    """Import numpy only when a sound is read or written: the command line checks file names before that."""
     if name not in __all__:
         raise AttributeError(f"module 'vqspeech.audio' has no attribute {name!r}")
     from vqspeech.audio import files

@@ -1,8 +1,7 @@
-"""Sound files in and out, and resampling; with `reader`, the only module that opens or writes sound.
+"""Reading, writing and resampling sound files; with `reader`, the only module that opens or writes sound.
 
-A `wav` is float32 in [-1, 1], mono, shape (samples,). Files are read and written through soundfile,
-rates are converted with soxr HQ. Both are imported on first use, because training runs on machines
-that have neither.
+A `wav` is float32 in [-1, 1], mono, shape (samples,). Files are read and written through soundfile, rates are
+converted with soxr HQ. Both are imported on first use: training runs on machines that have neither.
 """
 
 import io
@@ -79,8 +78,8 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
 def read(path: str | os.PathLike[str], sample_rate: int = 16000) -> np.ndarray:
     """Read a sound file as mono float32 at `sample_rate`.
 
-    Channels are averaged, other rates are converted with soxr HQ; each is said once per kind of
-    file. Values beyond ±1 are kept, with a warning once per file.
+    Channels are averaged, other rates converted with soxr HQ; each is reported once per kind of file. Values beyond ±1
+    are kept, with a warning once per file.
 
     Parameters
     ----------
@@ -97,7 +96,7 @@ def read(path: str | os.PathLike[str], sample_rate: int = 16000) -> np.ndarray:
     Raises
     ------
     AudioError
-        As `info` does, and if the data are truncated, damaged, or hold NaN or infinite values.
+        As for `info`, and if the data are truncated, damaged, or contain NaN or infinite values.
     """
     blocks = list(read_blocks(path, sample_rate))
     return np.concatenate(blocks)
@@ -106,9 +105,7 @@ def read(path: str | os.PathLike[str], sample_rate: int = 16000) -> np.ndarray:
 def read_blocks(
     path: str | os.PathLike[str], sample_rate: int = 16000, block_s: float = 10.0
 ) -> Iterator[np.ndarray]:
-    """Read a sound file block by block, in memory that does not grow with its length.
-
-    Joined, the blocks are exactly what `read` returns, whatever `block_s` is.
+    """Read a sound file block by block, in constant memory; joined, the blocks are what `read` returns.
 
     Parameters
     ----------
@@ -117,7 +114,7 @@ def read_blocks(
     sample_rate : int, default=16000
         Rate of the blocks, Hz.
     block_s : float, default=10.0
-        Seconds of the file read at a time.
+        Seconds of the file read at a time; does not change the result.
 
     Yields
     ------
@@ -127,7 +124,7 @@ def read_blocks(
     Raises
     ------
     AudioError
-        As `read` does, when the block concerned is reached.
+        As for `read`, when the block concerned is reached.
     """
     path = Path(path)
     with SoundReader(path, lambda text: _say(path, text)) as reader:
@@ -149,29 +146,27 @@ def warnings_kept() -> Iterator[list[str]]:
 def write(
     path: str | os.PathLike[str], wav: np.ndarray, sample_rate: int, force: bool = False
 ) -> None:
-    """Write a mono recording in the format its suffix names.
+    """Write a mono recording in the format of its suffix.
 
-    wav and flac hold 16-bit PCM, ogg Vorbis, opus Opus, mp3 MPEG layer III. The file appears whole
-    or not at all: it is written beside its place and renamed. Opus and mp3 know few rates: another
-    rate is converted to the next one up.
+    wav and flac hold 16-bit PCM, ogg Vorbis, opus Opus, mp3 MPEG layer III. The file is written beside its place and
+    renamed. Opus and mp3 support few rates: others are converted to the next one up.
 
     Parameters
     ----------
     path : path-like
-        Where to; the suffix is one of `SUFFIXES`.
+        Its suffix is one of `SUFFIXES`.
     wav : ndarray, shape (samples,)
-        Values in [-1, 1]; what lies outside is clipped, with a warning.
+        Values in [-1, 1]; others are clipped, with a warning.
     sample_rate : int
         Hz.
     force : bool, default=False
-        Replace a file that is already there.
+        Replace an existing file.
 
     Raises
     ------
     AudioError
-        If the suffix is unknown, the file exists and `force` is false, the folder is missing or
-        cannot be written, the disk is full, or `wav` is empty, not one-dimensional, or holds NaN or
-        infinite values.
+        If the suffix is unknown, the file exists and `force` is false, the folder is missing or cannot be written, the
+        disk is full, or `wav` is empty, not one-dimensional, or contains NaN or infinite values.
     """
     import soundfile
 
@@ -196,7 +191,7 @@ def write(
     container, subtype = _FORMATS[suffix]
     if not path.parent.is_dir():
         raise AudioError(f"{path}: the folder {path.parent} does not exist")
-    # Made in memory first: of a full disk, libsndfile says that there is a system error.
+    # Made in memory first: libsndfile reports a full disk only as a system error.
     content = io.BytesIO()
     try:
         with soundfile.SoundFile(
@@ -215,25 +210,24 @@ def write_stream(
 ) -> None:
     """Write a mono recording to a pipe while it is made: a wav header, then 16-bit PCM, block by block.
 
-    The bytes are those of the wav file that `write` makes of all blocks joined. Each block is on its way before the
-    next is asked for.
+    The bytes are those that `write` gives for all blocks joined. Each block is flushed before the next one is
+    requested.
 
     Parameters
     ----------
     file : binary file
         Open for writing; need not be seekable, and stays open.
     blocks : iterable of ndarray, shape (n,)
-        Values in [-1, 1]; what lies outside is clipped, with a warning for each such block.
+        Values in [-1, 1]; others are clipped, with a warning per block.
     samples : int
-        Of all blocks together: the header comes first and says it.
+        Total over all blocks, for the header.
     sample_rate : int
         Hz.
 
     Raises
     ------
     AudioError
-        If there are more samples than a wav header can state, another number than `samples`, or NaN or infinite
-        values among them.
+        If there are more samples than a wav header can state, another number than `samples`, or NaN or infinite values.
     """
     size = 2 * samples
     if size + 36 >= 1 << 32:
@@ -300,7 +294,7 @@ def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def _say(path: Path, text: str) -> None:
-    """Warn of one file, once."""
+    """Log a warning about a file, once."""
     if _kept is not None:
         _kept.append(text)
     else:
@@ -308,14 +302,14 @@ def _say(path: Path, text: str) -> None:
 
 
 def _say_conversion(path: Path, header: AudioInfo, sample_rate: int) -> None:
-    """Mention averaging and resampling once for each kind of file."""
+    """Report averaging and resampling once for each kind of file."""
     if header.channels > 1:
         key = ("channels", header.channels)
-        text = "%s: %d channels averaged to one (said once for all such files)"
+        text = "%s: %d channels averaged to one (reported once for all such files)"
         _say_once(key, text, path, header.channels)
     if header.sample_rate != sample_rate:
         key = ("rate", header.sample_rate)
-        text = "%s: %d Hz converted to %d Hz (said once for all such files)"
+        text = "%s: %d Hz converted to %d Hz (reported once for all such files)"
         _say_once(key, text, path, header.sample_rate, sample_rate)
 
 

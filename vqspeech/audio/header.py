@@ -1,4 +1,4 @@
-"""What kind of thing a file is, where it is no sound that can be read, and what went wrong, in a few words."""
+"""Short descriptions of files that are no readable sound, and of errors while reading."""
 
 import os
 import stat
@@ -49,18 +49,7 @@ _KINDS = (
 
 
 def kind_of(head: bytes) -> str:
-    """Say what a file that is no readable sound looks like.
-
-    Parameters
-    ----------
-    head : bytes
-        Its first bytes, some hundred of them.
-
-    Returns
-    -------
-    str
-        In a few words.
-    """
+    """Describe in a few words what a file that is no readable sound looks like, from its first few hundred bytes."""
     for place, magic, kind in _KINDS:
         if head[place : place + len(magic)] == magic:
             return f"it looks like {kind}"
@@ -85,17 +74,9 @@ def is_stream(path: Path) -> bool:
 
 
 def open_file(path: Path) -> int:
-    """Open a file or a pipe for reading.
+    """Open a file or a pipe for reading and return its descriptor.
 
-    Returns
-    -------
-    int
-        Its descriptor.
-
-    Raises
-    ------
-    AudioError
-        If it is missing, a folder, a device, out of reach, or has an impossible name.
+    Raises `AudioError` if it is missing, a folder, a device, out of reach, or has an impossible name.
     """
     try:
         if path == STANDARD_INPUT:
@@ -120,7 +101,7 @@ def open_file(path: Path) -> int:
 
 
 def reason(error: BaseException) -> str:
-    """Return what a library or the system says went wrong, without the path, on one line."""
+    """Return the message of a library or system error, without the path, on one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()).rpartition(": ")[2].rstrip(".") or type(error).__name__

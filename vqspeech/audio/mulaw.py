@@ -1,4 +1,4 @@
-"""µ-law: wavs as levels, the classes that a WaveNet predicts, and back."""
+"""µ-law companding: wavs to levels, the classes that a WaveNet predicts, and back."""
 
 import math
 

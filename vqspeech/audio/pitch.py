@@ -15,47 +15,35 @@ from numpy.typing import ArrayLike, NDArray
 from vqspeech.errors import VqspeechError
 
 FRAMES_PER_S = 200
-"""Values of a contour a second."""
+"""Frames of a contour per second."""
 
 FRAME_S = 1 / FRAMES_PER_S
-"""Seconds a frame of a contour."""
+"""Seconds per frame of a contour."""
 
 F0_RANGE_HZ = (60.0, 400.0)
-"""What the tracker looks for."""
+"""Search range of the tracker, Hz."""
 
 TRACKER = "swift-f0"
 """Name of the tracker, kept beside tracks."""
 
 _RATE, _HOP, _LEFT, _RIGHT = 16_000, 256, 11, 10
-# Frames tracked at a time: with its context no more than the tracker itself takes at once.
+# Frames tracked at a time; with context no more than the tracker itself takes at once.
 _WINDOW = 1_500
 _LEAST_VOICED_S = 0.1
 _SHORTEST_RUN, _LONGEST_GAP, _SMOOTHED = 4, 6, 5
-# The spread of a contour is stretched or narrowed no further than this: few voiced frames say little of it.
+# Bound on the ratio of deviations: few voiced frames give a poor estimate of it.
 _MOST_STRETCHED = 2.0
 
 
 class Voice(NamedTuple):
-    """What a conversion of pitch goes by.
-
-    Attributes
-    ----------
-    mean, deviation : float
-        Of the base-2 logarithm of F0 in Hz over voiced frames.
-    """
+    """Mean and deviation of the base-2 logarithm of F0 in Hz over a speaker's voiced frames."""
 
     mean: float
     deviation: float
 
 
 class Tracker:
-    """Tracks F0 in a recording that arrives in pieces; the contour does not depend on the pieces.
-
-    Parameters
-    ----------
-    sample_rate : int
-        Of the recording, Hz.
-    """
+    """Tracks F0 in a recording that arrives in pieces; the contour does not depend on the pieces."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
@@ -69,7 +57,7 @@ class Tracker:
         self._confidence: list[NDArray[np.float64]] = []
 
     def add(self, piece: ArrayLike) -> None:
-        """Take the piece that follows: float, (samples,), finite."""
+        """Add the next piece: float, (samples,), finite."""
         new = np.ascontiguousarray(piece, dtype=np.float32)
         self._samples += len(new)
         self._take(new if self._resampler is None else self._resampler.resample_chunk(new))
@@ -110,7 +98,7 @@ class Tracker:
 
 @cache
 def _detector() -> Any:
-    # one for all threads; onnxruntime takes a moment to import
+    # shared by all threads; onnxruntime is slow to import
     from swift_f0 import SwiftF0
 
     return SwiftF0(threads=1, spin=False)
@@ -129,7 +117,7 @@ def track(wav: ArrayLike, sample_rate: int) -> NDArray[np.float32]:
     Returns
     -------
     ndarray of float32, shape (frames,)
-        A contour.
+        F0 in Hz per `FRAME_S`, 0 where unvoiced.
 
     Raises
     ------
@@ -152,7 +140,7 @@ def frames_of(samples: int, sample_rate: int) -> int:
 def look_up(
     contour: NDArray[np.float32], start: int, frames: int, hop: int, sample_rate: int
 ) -> NDArray[np.float32]:
-    """Look a contour up at frames of another length.
+    """Sample a contour at frames of another length.
 
     Parameters
     ----------
@@ -161,7 +149,7 @@ def look_up(
     start : int
         First sample of the first frame.
     frames, hop : int
-        Frames wanted, and samples of each.
+        Number of frames, and samples per frame.
     sample_rate : int
         Hz.
 
@@ -170,7 +158,7 @@ def look_up(
     ndarray of float32, shape (frames,)
         F0 at the centre of each frame; 0 beyond the end of the contour.
     """
-    # whole numbers: a centre may lie on the edge of two values, and then the later one counts
+    # integers: a centre may lie on the edge of two values, and then the later one counts
     places = (2 * start + (2 * np.arange(frames) + 1) * hop) * FRAMES_PER_S // (2 * sample_rate)
     inside = places < len(contour)
     found = np.zeros(frames, np.float32)
@@ -181,7 +169,7 @@ def look_up(
 def voice_of(contours: Iterable[NDArray[np.float32]]) -> Voice | None:
     """Mean and deviation of log-F0; None with less than 0.1 s of voiced frames.
 
-    Values more than an octave off the median are left out: a tracker that fails does so by octaves.
+    Values more than an octave from the median are left out: trackers err by octaves.
     """
     voiced = [np.log2(contour[contour > 0], dtype=np.float64) for contour in contours]
     values = np.concatenate(voiced) if voiced else np.zeros(0)
@@ -197,7 +185,7 @@ def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def smooth(contour: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Close gaps of up to 30 ms within voiced speech, drop shorter voiced specks, smooth what stays over 25 ms."""
+    """Bridge gaps of up to 30 ms within voiced speech, drop shorter voiced runs, smooth the rest over 25 ms."""
     voiced = contour > 0
     for start, stop in _runs(~voiced):
         if start > 0 and stop < len(contour) and stop - start <= _LONGEST_GAP:
@@ -217,21 +205,21 @@ def smooth(contour: NDArray[np.float32]) -> NDArray[np.float32]:
 def move(
     contour: NDArray[np.float32], target: Voice, semitones: float = 0.0
 ) -> NDArray[np.float32]:
-    """Move a contour to the mean and deviation of a voice, then by an interval.
+    """Map a contour to the mean and deviation of a voice, then shift it by an interval.
 
     Parameters
     ----------
     contour : ndarray of float32, shape (frames,)
-        Of the source, from `smooth`.
+        The source's, from `smooth`.
     target : Voice
-        Where to.
+        Target mean and deviation.
     semitones : float
-        Added after that.
+        Shift in addition.
 
     Returns
     -------
     ndarray of float32, shape (frames,)
-        Voiced where `contour` is; with too little that is voiced to have a deviation, at the target's mean.
+        Voiced where `contour` is. With too few voiced frames for a deviation: the target's mean.
     """
     moved = np.zeros_like(contour)
     voiced = contour > 0

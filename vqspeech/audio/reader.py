@@ -1,7 +1,7 @@
 """One sound file, open for reading: its parts one after another, channels averaged, rate converted.
 
-Whatever is not as the header says is read with a warning or refused, alike in all formats: refused is a file that
-states clearly more sound than it holds, everything else is read to its end.
+The rule is alike for all formats: a file that states clearly more sound than it holds is refused; any other
+disagreement with the header is read to the end, with a warning.
 """
 
 import contextlib
@@ -22,22 +22,22 @@ from vqspeech.audio.header import is_stream, kind_of, open_file, reason
 from vqspeech.errors import AudioError
 
 CANCELLED = 0.01
-"""Channels whose mean has less than this share of their power cancel one another."""
+"""Channels cancel one another where their mean has less than this share of their power."""
 
 FAR_BEYOND = 8.0
-"""Values above this are no loud recording but integers stored as floats."""
+"""Values above this are integers stored as floats."""
 
 _UNRECOGNISED = 1  # SF_ERR_UNRECOGNISED_FORMAT of libsndfile
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of a sound file says.
+    """Header of a sound file.
 
     Attributes
     ----------
     sample_rate : int
-        Samples per second and channel; of joined files that of the first.
+        Hz; of joined files, that of the first.
     channels : int
         Channels in the file.
     samples : int
@@ -57,17 +57,8 @@ class AudioInfo:
 class SoundReader:
     """A sound file, open for reading; a context manager. A pipe is copied to a temporary file first.
 
-    Parameters
-    ----------
-    path : Path
-        The file, or `STANDARD_INPUT`.
-    say : callable
-        Takes a warning about this file, without its name.
-
-    Raises
-    ------
-    AudioError
-        If the file is missing, a folder, unreadable, empty, or truncated.
+    `say` takes a warning about the file, without its name. Raises `AudioError` if the file is missing, a folder,
+    unreadable, empty, or truncated.
     """
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
@@ -101,13 +92,7 @@ class SoundReader:
         self.close()
 
     def info(self) -> AudioInfo:
-        """Read the headers.
-
-        Raises
-        ------
-        AudioError
-            If one is of no known format, impossible, or without samples.
-        """
+        """Read the headers; raise `AudioError` if one is of no known format, impossible, or without samples."""
         found = []
         for part in self._parts:
             with self._opened(part) as file:
@@ -150,7 +135,7 @@ class SoundReader:
             )
 
     def _keep_stream(self) -> None:
-        """Copy what comes from a pipe to where it can be read more than once."""
+        """Copy a pipe to a temporary file, which can be read more than once."""
         try:
             self._copy = tempfile.TemporaryFile()  # noqa: SIM115
             with os.fdopen(os.dup(self._descriptor), "rb") as source:
@@ -197,7 +182,7 @@ class SoundReader:
                 file.close()
 
     def _read(self, part: Part, file: Any, block_s: float) -> Iterator[np.ndarray]:
-        """Yield blocks of shape (samples, channels) until a part ends, and see that it ends where it should."""
+        """Yield blocks of shape (samples, channels) of a part, and check that it ends where the header states."""
         import soundfile
 
         frames = max(1, round(block_s * file.samplerate))
@@ -214,7 +199,7 @@ class SoundReader:
             raise AudioError(
                 f"{self.path}: damaged after {done} of {states} samples ({reason(error)})"
             ) from None
-        # What a decoder of MPEG holds back is less than two of its frames.
+        # The delay of an MPEG decoder is less than two of its frames.
         if done < states - (2 * 1152 if part.mpeg else 0):
             raise AudioError(f"{self.path}: truncated, it ends after {done} of {states} samples")
 
@@ -224,8 +209,8 @@ class SoundReader:
             raise AudioError(
                 f"{self.path}: NaN or infinite samples after {start_s:.1f} s; repair the file"
             )
-        if levels.peak > 1 and not levels.said:
-            levels.said = True
+        if levels.peak > 1 and not levels.warned:
+            levels.warned = True
             hint = " (integers stored as floats? divide them by 32768)"
             self._say(
                 f"values up to {levels.peak:.3g}, beyond 1; they are clipped"
@@ -234,10 +219,10 @@ class SoundReader:
 
 
 class _Levels:
-    """Averages channels and keeps the peak and what is left of their power."""
+    """Averages channels; keeps the peak and the power before and after."""
 
     def __init__(self) -> None:
-        self.peak, self.said = 0.0, False
+        self.peak, self.warned = 0.0, False
         self._of_channels = self._of_mean = 0.0
 
     def mean(self, block: np.ndarray) -> np.ndarray:
@@ -251,12 +236,12 @@ class _Levels:
         return np.ascontiguousarray(wav)
 
     def cancelled(self) -> bool:
-        """Whether the mean has kept next to nothing of the channels."""
+        """Whether the mean has less than `CANCELLED` of the channels' power."""
         return self._of_mean < CANCELLED * self._of_channels
 
 
 class _Resampler:
-    """Converts the rate block by block, or does nothing where it is the right one."""
+    """Converts the rate block by block, where it differs."""
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
         import soxr
@@ -271,14 +256,14 @@ class _Resampler:
         return wav if self._stream is None else self._stream.resample_chunk(wav)
 
     def rest(self) -> np.ndarray:
-        """Return what was held back."""
+        """Return the samples still buffered."""
         empty = np.zeros(0, np.float32)
         return empty if self._stream is None else self._stream.resample_chunk(empty, last=True)
 
 
 @contextlib.contextmanager
 def _quiet(mpeg: bool) -> Iterator[None]:
-    """Keep libmpg123, which writes to standard error in its own words, from doing so."""
+    """Silence libmpg123, which writes its own messages to standard error."""
     if not mpeg:
         yield
         return

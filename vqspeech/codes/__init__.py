@@ -1,1 +1,1 @@
-"""Codes of recordings on disk."""
+"""Codes of recordings on disk: records, file formats, entropy coding."""

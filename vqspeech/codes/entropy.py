@@ -1,9 +1,9 @@
-"""Entropy coding of codes: to few bytes and back, as well as a predictor can tell which code comes next.
+"""Entropy coding of codes with a predictor of the next code.
 
-A `Predictor` gives a probability to every code that may come and is then told which one came. Both sides take the same
-steps in the same order, one code at a time, so what it says must be the same on both: what it says is rounded
-(`weights`) before a range coder (constriction) uses it, and `AdaptiveUnigram` counts in whole numbers. A code costs
--log2 of its rounded probability, in bits.
+A `Predictor` gives a probability for every possible next code and is then updated with the actual one. Encoder and
+decoder take the same steps in the same order, one code at a time, so both must get the same probabilities: they are
+rounded (`weights`) before a range coder (constriction) uses them, and `AdaptiveUnigram` counts in whole numbers. A code
+costs -log2 of its rounded probability, in bits.
 """
 
 import math
@@ -19,13 +19,13 @@ PRECISION = 24
 """Bits of a weight: those of one step sum to 2^24."""
 
 SIGNIFICANT = 6
-"""Binary digits of a probability that count."""
+"""Significant binary digits of a probability."""
 
 LARGEST_CODEBOOK = 1 << 16
-"""Different codes at most: two bytes hold one, and each keeps a weight of 1."""
+"""Largest codebook: a code has two bytes, and each keeps a weight of 1."""
 
 Tick = Callable[[int, int], object]
-"""Told codes done and codes in all, after each code."""
+"""Progress callback: takes codes done and codes in all, after each code."""
 
 _WORD = np.dtype(">u4")
 _STATE = 1 << 64
@@ -33,26 +33,26 @@ _SLACK_BITS = 1.0
 
 
 class Predictor(Protocol):
-    """What stands before one code of a sequence and knows those before it."""
+    """The state before one code of a sequence, conditioned on the codes before it."""
 
     def probabilities(self) -> np.ndarray:
         """Return the probability of each code to be the next: float, (codebook_size,), none negative."""
 
     def push(self, code: int) -> None:
-        """Go on to the code after `code`."""
+        """Advance past `code`."""
 
 
 class CodePrior(Protocol):
-    """What a model learned over codes offers to be coded with.
+    """The interface of a learned prior for entropy coding.
 
     Attributes
     ----------
     codebook_size : int
         Number of different codes.
     codebook_id : str
-        16 hexadecimal digits: the codebook whose codes it knows (`Autoencoder.codebook_id`).
+        16 hexadecimal digits: the codebook of its codes (`Autoencoder.codebook_id`).
     speakers : tuple of str
-        Who it knows.
+        Speakers that it can be conditioned on.
     """
 
     codebook_size: int
@@ -61,22 +61,16 @@ class CodePrior(Protocol):
 
     @property
     def prior_id(self) -> str:
-        """16 hexadecimal digits that tell this prior from any other."""
+        """16 hexadecimal digits that identify this prior."""
 
     def predictor(self, speaker: str | None = None) -> Predictor:
-        """Return a predictor that stands before the first code; `speaker` says it."""
+        """Return a predictor before the first code, conditioned on `speaker` or unconditional."""
 
 
 class AdaptiveUnigram:
-    """Probabilities by how often each code came so far; every code begins as likely as any other.
+    """Probabilities from the counts of the codes so far: p(k) = (n_k + 1) / (n + K), Laplace's rule of succession.
 
-    p(k) = (n_k + 1) / (n + K) for a code that came n_k times among n (Laplace's rule of succession): no side
-    information, and whole numbers, so the same on every machine.
-
-    Parameters
-    ----------
-    codebook_size : int
-        K.
+    All K codes start equally likely. No side information, and whole numbers, so the same on every machine.
     """
 
     def __init__(self, codebook_size: int) -> None:
@@ -97,12 +91,12 @@ def weights(probabilities: np.ndarray) -> np.ndarray:
     """Round probabilities to whole numbers that sum to 2^24, so that the last bits of arithmetic do not matter.
 
     Each is first rounded to `SIGNIFICANT` binary digits: two machines whose results differ by a relative 1e-15 then
-    disagree on fewer than one value in 10^12. The mean cost is about 1e-4 bits a code.
+    disagree on fewer than one value in 10^12. The mean cost is about 1e-4 bits per code.
 
     Parameters
     ----------
     probabilities : ndarray, shape (codebook_size,)
-        None negative; their sum is 1 to within a thousandth.
+        Not negative; their sum is 1 to within a thousandth.
 
     Returns
     -------
@@ -129,7 +123,7 @@ def weights(probabilities: np.ndarray) -> np.ndarray:
 
 
 def encode(codes: Sequence[int], predictor: Predictor, progress: Tick | None = None) -> bytes:
-    """Code a sequence in as few bytes as the predictor allows, two more at most.
+    """Encode a sequence; at most two bytes longer than the predictor's information content.
 
     Parameters
     ----------
@@ -163,16 +157,16 @@ def decode(
     predictor: Predictor,
     progress: Tick | None = None,
 ) -> np.ndarray:
-    """Give back the codes that `encode` was given.
+    """Decode the codes that `encode` was given.
 
     Parameters
     ----------
     content : bytes
-        What `encode` returned.
+        From `encode`.
     length : int
         Number of codes.
     predictor : Predictor
-        Before the first code, one that says what the predictor of `encode` said; it is used up.
+        Before the first code, with the same probabilities as that of `encode`; it is used up.
     progress : callable, optional
         Called with codes done and codes in all, after each.
 
@@ -184,12 +178,12 @@ def decode(
     Raises
     ------
     CodesError
-        When `content` is used up before the last code, or does not belong to the predictor. Other codes than those
-        that were encoded may come out as well: keep a checksum of them.
+        When `content` ends before the last code, or does not belong to the predictor. Wrong codes may also pass
+        unnoticed: keep a checksum of them.
     """
     import constriction
 
-    # zeros beyond the end, which the coder would read as well
+    # zeros past the end, which the coder would read too
     padded = content + bytes(-len(content) % _WORD.itemsize)
     words = np.frombuffer(padded, dtype=_WORD).astype(np.uint32)
     decoder = constriction.stream.queue.RangeDecoder(words)
@@ -217,13 +211,13 @@ def _model(found: np.ndarray) -> Any:
     """Return constriction's distribution with exactly these weights."""
     import constriction
 
-    # It gives each code one more than its share of 2^24 - K: here the shares are the numbers themselves.
+    # It gives each code one more than its share of 2^24 - K: here the shares are the weights themselves.
     shares = (found - 1).astype(np.float64)
     return constriction.stream.model.Categorical(shares, perfect=False, lazy=True)
 
 
 def _shortest(encoder: Any) -> bytes:
-    """Return the fewest bytes that mean what the encoder wrote, whatever follows them."""
+    """Return the shortest prefix that decodes alike whatever bytes follow it."""
     position, (lower, width) = encoder.pos()
     if position == 0 and width == _STATE - 1:
         return b""

@@ -1,8 +1,8 @@
-"""Codes on disk: JSON lines, npz, vqc and Praat TextGrid, each with what turns the codes back into sound.
+"""Codes on disk: JSON lines, npz, vqc and Praat TextGrid, each with what the decoder needs besides the codes.
 
-A record is one recording's codes with the hop, sample rate, length and codebook size they were made with.
-Frame i covers samples [i * hop, (i + 1) * hop). JSON lines, npz and vqc, the small one (`vqspeech.codes.vqc`), are read
-back; a TextGrid is for looking at.
+A record is one recording's codes with hop, sample rate, length and codebook size. Frame i covers samples
+[i * hop, (i + 1) * hop). JSON lines, npz and vqc, the compressed one (`vqspeech.codes.vqc`), are read back; a TextGrid
+is for viewing.
 """
 
 import io
@@ -39,17 +39,17 @@ def write(
     Parameters
     ----------
     path : Path
-        Where to; an existing file is replaced.
+        An existing file is replaced.
     record : CodesRecord
-        What to write.
+        The codes of a recording.
     kind : str
         ``json``, ``npz``, ``vqc`` or ``textgrid``.
     prior : CodePrior, optional
-        What predicts the codes in a vqc file.
+        Predicts the codes in a vqc file.
     speaker : str, optional
-        Who speaks, to be told to the prior.
+        Speaker that the prior is conditioned on.
     progress : callable, optional
-        Told codes done and codes in all, after each code of a vqc file.
+        Called with codes done and codes in all, after each code of a vqc file.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def read(
     Raises
     ------
     CodesError
-        When the file is missing, in no known format, or a record contradicts itself.
+        When the file is missing, of no known format, or a record contradicts itself.
     """
     try:
         content = path.read_bytes()
@@ -94,23 +94,23 @@ def parse(
     find_prior: vqc.PriorFinder | None = None,
     progress: Tick | None = None,
 ) -> list[CodesRecord]:
-    """Read the records of an npz or vqc file, which are one, or of JSON: objects one after another.
+    """Read the records of an npz or vqc file (one), or of JSON (objects one after another).
 
     Parameters
     ----------
     content : bytes
-        Of a whole file. JSON is UTF-8, its objects on one line each or on several.
+        Of a whole file. JSON is UTF-8, an object on one line or several.
     name : str
-        What errors call the file.
+        Name of the file in errors.
     find_prior : callable, optional
-        Asked for the prior that a vqc file was written with.
+        Returns the prior that a vqc file was written with.
     progress : callable, optional
-        Told codes done and codes in all, after each code of a vqc file.
+        Called with codes done and codes in all, after each code of a vqc file.
 
     Raises
     ------
     CodesError
-        When it is in no known format, empty, damaged, or a record contradicts itself.
+        When it is of no known format, empty, damaged, or a record contradicts itself.
     """
     if content.startswith(b"PK"):
         return [_from_npz(content, name)]
@@ -155,7 +155,7 @@ def _from_npz(content: bytes, name: str) -> CodesRecord:
 def _checked(fields: Any, name: str) -> CodesRecord:
     if not isinstance(fields, Mapping):
         raise CodesError(f"{name}: found {type(fields).__name__}, expected an object with codes")
-    # what was written before codebooks had ids says nothing of one
+    # files from before codebooks had ids lack this field
     fields = {"codebook": "", **fields}
     for key, kind in CodesRecord.__annotations__.items():
         if key not in fields:

@@ -1,4 +1,4 @@
-"""The codes of one recording, what is to be known of them, and the plain forms they take."""
+"""The codes of one recording with their metadata, as JSON, npz and TextGrid."""
 
 import io
 import json
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vqspeech.models.autoencoder import Autoencoder
 
 ID_DIGITS = 8
-"""Hexadecimal digits that are kept of an id."""
+"""Hexadecimal digits kept of an id."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class CodesRecord:
     Attributes
     ----------
     file : str
-        The recording, as it was named.
+        The recording, as named by the user.
     codes : list of int
-        One for each frame, in [0, codebook_size).
+        One per frame, in [0, codebook_size).
     hop : int
-        Samples a code.
+        Samples per code.
     sample_rate : int
         Hz, of the model; `samples` and `hop` count at this rate.
     samples : int
@@ -37,9 +37,9 @@ class CodesRecord:
     codebook_size : int
         Number of different codes of the model.
     model : str
-        The model, as it was named.
+        The model, as named by the user.
     codebook : str
-        The first 8 digits of the id of its codebook; empty where they are not known, as in files of before.
+        First 8 digits of the id of its codebook; empty where unknown, as in older files.
     """
 
     file: str
@@ -55,19 +55,7 @@ class CodesRecord:
     def of(
         cls, model: "Autoencoder", codes: list[int], samples: int, file: str, name: str
     ) -> "CodesRecord":
-        """Return the record of codes that a model gave.
-
-        Parameters
-        ----------
-        model : Autoencoder
-            The model.
-        codes : list of int
-            Of a whole recording.
-        samples : int
-            Length of the recording.
-        file, name : str
-            What to call recording and model.
-        """
+        """Return the record of a recording of `samples` samples that `model` encoded; `file` and `name` name both."""
         return cls(
             file=file,
             codes=codes,
@@ -87,9 +75,9 @@ class CodesRecord:
         """Return the record as an npz archive of plain arrays, one for each field."""
         buffer = io.BytesIO()
         fields = asdict(self) | {"codes": np.asarray(self.codes, dtype=np.int64)}
-        # A name read from a system that is not UTF-8 holds surrogates, which an array cannot store.
+        # A name from a system that is not UTF-8 has surrogates, which an array cannot store.
         fields |= {k: _storable(v) for k, v in fields.items() if isinstance(v, str)}
-        # numpy.savez takes its arrays as keyword arguments, and has one called `file` itself.
+        # numpy.savez takes arrays as keyword arguments, and has a parameter `file`.
         with ZipFile(buffer, "w", ZIP_DEFLATED) as archive:
             for key, value in fields.items():
                 with archive.open(f"{key}.npy", "w") as entry:
@@ -109,13 +97,7 @@ class CodesRecord:
         return textgrid.to_textgrid({"codes": intervals}, self.samples / self.sample_rate)
 
     def require_fit(self, model: "Autoencoder") -> None:
-        """Check that the codes can be this model's.
-
-        Raises
-        ------
-        CodesError
-            Naming the first property that differs.
-        """
+        """Raise `CodesError`, with the first property that differs, where the codes cannot be this model's."""
         for key in ("codebook_size", "hop", "sample_rate"):
             found, expected = getattr(self, key), getattr(model, key)
             if found != expected:

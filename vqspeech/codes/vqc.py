@@ -1,23 +1,23 @@
-"""The file format ``.vqc``: the codes of one recording, entropy-coded, behind a header of some 25 bytes.
+"""The file format ``.vqc``: the codes of one recording, entropy-coded, after a header of some 25 bytes.
 
 ========= ======================================================================================================
-bytes     what
+bytes     content
 ========= ======================================================================================================
 3         ``VQC``
 1         version of the format (upper four bits) and coder: 0 unigram, 1 a learned prior
-2         CRC-16 (CCITT) of all other bytes of the file: tells damage
-4         CRC-32 of the header, but for both checksums, and of the codes, two bytes each: tells wrong codes
-4         first digits of an id: of the codebook, zeros for unknown; with coder 1 of the prior, which knows one
-          codebook alone
-1 to 9    sample rate in Hz, hop, codebook size, samples, and with coder 1 the speaker that the prior was told, 0
-          for none, else its index + 1: each a number of its own, seven bits a byte, lowest first, the eighth set
-          where more follow
-the rest  the codes, as `vqspeech.codes.entropy` writes them
+2         CRC-16 (CCITT) of all other bytes of the file: detects damage
+4         CRC-32 of the header, without both checksums, and of the codes, two bytes each: detects wrong codes
+4         first digits of an id: of the codebook, zeros for unknown; with coder 1 of the prior, which implies the
+          codebook
+1 to 9    sample rate in Hz, hop, codebook size, samples, and with coder 1 the speaker that the prior is
+          conditioned on, 0 for none, else its index + 1: each a number, seven bits a byte, lowest first, the
+          eighth set where more follow
+the rest  the codes, encoded by `vqspeech.codes.entropy`
 ========= ======================================================================================================
 
-Checksums and codes are big-endian. What the unigram coder wrote is read alike on every machine. A learned prior
-computes with floating-point numbers, whose last bits machines need not agree on: the checksum of the codes decides. The
-names of recording and model are not kept: a record that is read is named after its file and its codebook.
+Checksums and codes are big-endian. The unigram coder's files decode alike on every machine. A learned prior computes
+with floating-point numbers, whose last bits may differ between machines: the checksum of the codes detects that. Names
+of recording and model are not kept: a record is named after its file and its codebook when it is read.
 """
 
 import binascii
@@ -44,7 +44,7 @@ VERSION = 1
 
 
 MOST_CODES = 1 << 26
-"""Codes of one file at most, three days at 250 a second: a header that says more is damaged or means harm."""
+"""Most codes of one file, three days at 250 per second: a header with more is damaged or malicious."""
 
 _UNIGRAM, _PRIOR = 0, 1
 _UNKNOWN = "0" * ID_DIGITS
@@ -53,7 +53,7 @@ _SUMS = struct.Struct(">HI")
 _LONGEST_NUMBER = 9
 
 PriorFinder = Callable[[str], CodePrior | None]
-"""Gives the prior whose id begins with these digits, another one where a person named it, or none."""
+"""Returns the prior whose id begins with these digits, another one if the user named it, or None."""
 
 
 class _Header(NamedTuple):
@@ -84,19 +84,19 @@ def pack(
     Parameters
     ----------
     record : CodesRecord
-        What to write.
+        The codes of a recording.
     prior : CodePrior, optional
-        What predicts the codes; without it, how often each came so far does.
+        Predicts the codes; without it, an adaptive unigram does.
     speaker : str, optional
-        Who speaks, for a prior that knows the voice.
+        Speaker that the prior is conditioned on.
     progress : callable, optional
-        Told codes done and codes in all, after each code.
+        Called with codes done and codes in all, after each code.
 
     Raises
     ------
     CodesError
-        When the prior knows other codes or not the speaker, or the recording or its codebook is larger than the
-        format holds.
+        When the prior has another codebook or lacks the speaker, or the recording or its codebook is too large for the
+        format.
     """
     where, size = f"codes of {record.file}", record.codebook_size
     _require_bounded(size, len(record.codes), where)
@@ -118,8 +118,8 @@ def pack(
                 f"{where}: of codebook {record.codebook or 'unknown'}, the prior knows codebook {known};"
                 " name the prior of the model that made them"
             )
-        told = 0 if speaker is None else 1 + speaker_index(prior, speaker)
-        header = header._replace(coder=_PRIOR, of=prior.prior_id[:ID_DIGITS], speaker=told)
+        index = 0 if speaker is None else 1 + speaker_index(prior, speaker)
+        header = header._replace(coder=_PRIOR, of=prior.prior_id[:ID_DIGITS], speaker=index)
         predictor = prior.predictor(speaker)
     payload = entropy.encode(record.codes, predictor, progress)
     content = header.to_bytes()
@@ -129,13 +129,7 @@ def pack(
 
 
 def speaker_index(prior: CodePrior, speaker: str) -> int:
-    """Return the place of a speaker among those that a prior knows.
-
-    Raises
-    ------
-    CodesError
-        When the prior does not know the speaker.
-    """
+    """Return the index of a speaker in a prior; raise `CodesError` where the prior lacks it."""
     if speaker not in prior.speakers:
         raise CodesError(
             f"speaker {speaker!r}: the prior knows {len(prior.speakers)} speakers and not this one"
@@ -149,24 +143,24 @@ def unpack(
     find_prior: PriorFinder | None = None,
     progress: Tick | None = None,
 ) -> dict[str, Any]:
-    """Return the fields of the record that a file holds.
+    """Return the fields of the record in a file.
 
     Parameters
     ----------
     content : bytes
         Of the whole file.
     name : str
-        What the record calls its recording, and errors the file.
+        Name of the recording in the record, and of the file in errors.
     find_prior : callable, optional
-        Asked for the prior where one is needed.
+        Called for the prior where one is needed.
     progress : callable, optional
-        Told codes done and codes in all, after each code.
+        Called with codes done and codes in all, after each code.
 
     Raises
     ------
     CodesError
         When the file is damaged, foreign or of another version, or its prior is missing, another one, or computes
-        otherwise on this machine.
+        differently on this machine.
     """
     if not content.startswith(MAGIC) or len(content) <= len(MAGIC):
         raise CodesError(f"{name}: no .vqc file; expected what vqspeech codes --format vqc writes")
@@ -219,7 +213,7 @@ def unpack(
 
 
 def _read_header(content: bytes, coder: int, name: str) -> tuple[_Header, bytes]:
-    """Return the header that follows the checksums, and what is left."""
+    """Return the header after the checksums, and the rest."""
     stream = BytesIO(content)
     try:
         of = stream.read(ID_DIGITS // 2)
@@ -267,7 +261,7 @@ def _require_bounded(codebook_size: int, frames: int, where: str) -> None:
 
 
 def _start(prior: CodePrior, header: _Header, where: str) -> Predictor:
-    """Return a prior's predictor, if it is the one that the header names."""
+    """Return a prior's predictor, if it is the prior in the header."""
     own = prior.prior_id[:ID_DIGITS]
     if own != header.of:
         raise CodesError(

@@ -1,1 +1,1 @@
-"""Where recordings come from: VCTK, a folder, a manifest, the miniature corpus; and the packed store made of them."""
+"""Corpora: listings of VCTK, a folder, a manifest, the miniature corpus; and the packed store made from one."""

@@ -1,8 +1,7 @@
-"""Fetching a corpus archive and unpacking it, with nothing trusted that came over the network.
+"""Downloading and unpacking a corpus archive; nothing from the network is trusted.
 
-Pooch compares the checksum and zipfile reads the archive. What is done here is what they leave to
-their callers: going on with a broken download, and looking at every entry of an archive before the
-first byte is written.
+Pooch compares the checksum and zipfile reads the archive. Added here: resuming a broken download, and checking every
+entry of an archive before the first byte is written.
 """
 
 import contextlib
@@ -16,7 +15,7 @@ from typing import Any
 from vqspeech.errors import CorpusError
 from vqspeech.jobs.progress import Progress
 
-# Sound hardly compresses: VCTK's texts, its most compressible files, stay far below this.
+# Sound hardly compresses: even VCTK's texts are far below this.
 MAX_RATIO = 100
 _SMALL = 1 << 20
 _BLOCK = 1 << 20
@@ -24,30 +23,10 @@ _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416
 
 
 def fetch(url: str, folder: Path, sha256: str) -> Path:
-    """Download a file, or find it downloaded, and compare its checksum.
+    """Download the file at `url` into `folder`, unless it is there, and compare its SHA-256.
 
-    What has come when the connection breaks is kept as ``NAME.part``; the next call asks the server
-    for the rest, and starts again where the server does not know how to go on.
-
-    Parameters
-    ----------
-    url : str
-        Where from; the last part of it names the file.
-    folder : Path
-        Where to, made if needed.
-    sha256 : str
-        The checksum the file must have, 64 hexadecimal digits.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    CorpusError
-        If the server cannot be reached or refuses, the checksum differs, or the folder cannot be
-        written.
+    A broken download is kept as ``NAME.part``; the next call resumes it where the server supports that, else starts
+    again. `CorpusError` if the server fails, the checksum differs, or the folder cannot be written.
     """
     import pooch
     import requests
@@ -56,7 +35,7 @@ def fetch(url: str, folder: Path, sha256: str) -> Path:
     part = folder / f"{name}.part"
 
     def resume(address: str, output: str, _: Any) -> None:
-        """Complete the part and hand it to pooch, which checks it before it gets its name."""
+        """Complete the part for pooch, which checks it before renaming it."""
         _download(address, part)
         part.replace(output)
 
@@ -66,7 +45,7 @@ def fetch(url: str, folder: Path, sha256: str) -> Path:
             url, known_hash=f"sha256:{sha256}", fname=name, path=folder, downloader=resume
         )
     except requests.RequestException as error:
-        kept = f"; {part} keeps what has come, run again to go on" if part.is_file() else ""
+        kept = f"; {part} keeps the part received, run again to resume" if part.is_file() else ""
         raise CorpusError(f"{url}: cannot be fetched ({type(error).__name__}){kept}") from None
     except ValueError as error:
         if "hash" not in str(error):
@@ -80,30 +59,12 @@ def fetch(url: str, folder: Path, sha256: str) -> Path:
 
 
 def extract(archive: Path, dest: Path) -> Path:
-    """Unpack a zip archive; a suspicious entry refuses the whole archive before anything is written.
+    """Unpack a zip archive into the new folder `dest`, which appears when it is complete.
 
-    Refused are entries that would land outside `dest` (absolute names, ``..``, drive letters,
-    backslashes), links and special files, names that occur twice, encrypted entries, and sizes that
-    no recording has: more than `MAX_RATIO` times the compressed size, or more than the disk has
-    room for.
-
-    Parameters
-    ----------
-    archive : Path
-        The archive.
-    dest : Path
-        A folder that does not exist yet; it appears when everything is in it.
-
-    Returns
-    -------
-    Path
-        `dest`.
-
-    Raises
-    ------
-    CorpusError
-        If the archive is missing, damaged, not a zip archive or refused, or `dest` exists or cannot
-        be written.
+    A suspicious entry refuses the whole archive before anything is written: paths outside `dest` (absolute names,
+    ``..``, drive letters, backslashes), links and special files, duplicate names, encryption, more than `MAX_RATIO`
+    times the compressed size, or more than fits on the disk. So is one that is missing, damaged or no zip archive, with
+    `CorpusError`.
     """
     if dest.exists():
         raise CorpusError(f"{dest}: exists already; remove it to unpack {archive.name} again")
@@ -112,8 +73,8 @@ def extract(archive: Path, dest: Path) -> Path:
         with _opened(archive) as source:
             entries = source.infolist()
             for entry in entries:
-                if complaint := _complaint(entry):
-                    raise CorpusError(f"{archive}: refused, {entry.filename!r} {complaint}")
+                if reason := _refusal(entry):
+                    raise CorpusError(f"{archive}: refused, {entry.filename!r} {reason}")
             _check_together(archive, entries, dest)
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
@@ -133,7 +94,7 @@ def extract(archive: Path, dest: Path) -> Path:
 
 @contextlib.contextmanager
 def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an archive, or say what is there instead."""
+    """Open an archive; raise `CorpusError` where it is none."""
     if not archive.is_file():
         raise CorpusError(f"{archive}: no such file")
     if not zipfile.is_zipfile(archive):
@@ -142,9 +103,9 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
         yield source
 
 
-def _complaint(entry: zipfile.ZipInfo) -> str:
-    """Return what is wrong with an entry, or nothing."""
-    # As stored: zipfile changes names on the way in, and cuts them at a zero byte.
+def _refusal(entry: zipfile.ZipInfo) -> str:
+    """Return the reason to refuse an entry, or an empty string."""
+    # As stored: zipfile changes names, and cuts them at a zero byte.
     name = entry.orig_filename
     mode = entry.external_attr >> 16
     if not name or "\0" in name or "\\" in name or name[1:2] == ":" or name.startswith("/"):
@@ -161,7 +122,7 @@ def _complaint(entry: zipfile.ZipInfo) -> str:
 
 
 def _check_together(archive: Path, entries: list[zipfile.ZipInfo], dest: Path) -> None:
-    """Refuse what only shows when the entries are seen together."""
+    """Refuse duplicate names and a total size beyond the disk."""
     names = [str(PurePosixPath(entry.filename)) for entry in entries]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -177,7 +138,7 @@ def _check_together(archive: Path, entries: list[zipfile.ZipInfo], dest: Path) -
 
 
 def _download(url: str, part: Path) -> None:
-    """Append to `part` what it lacks of the file at `url`."""
+    """Append the missing bytes of the file at `url` to `part`."""
     import requests
 
     have = part.stat().st_size if part.is_file() else 0

@@ -1,10 +1,10 @@
-"""What lies beside a recording: its text and its phone times, under the names that tools give them, in any case.
+"""Text and phone times beside a recording, under the names of common tools, in any case.
 
 ==================  ================================================================================
 phone times         ``.lab`` (HTK, HTS, Festival), ``.TextGrid`` (Praat, Montreal Forced Aligner, WebMAUS),
-                    ``.eaf`` (ELAN), ``.phn`` (TIMIT), ``.ctm`` (NIST, Kaldi): the first that is there
+                    ``.eaf`` (ELAN), ``.phn`` (TIMIT), ``.ctm`` (NIST, Kaldi): the first that exists
 text                ``.txt`` (of TIMIT without the two numbers in front), ``.normalized.txt`` (LibriTTS), a
-                    ``.lab`` that holds words and no times (Montreal Forced Aligner), a line of
+                    ``.lab`` with words and no times (Montreal Forced Aligner), a line of
                     ``READER-CHAPTER.trans.txt`` (LibriSpeech)
 ==================  ================================================================================
 """
@@ -17,22 +17,22 @@ from typing import NamedTuple
 from vqspeech.corpus.manifest import Skipped
 
 LABEL_SUFFIXES = (".lab", ".textgrid", ".eaf", ".phn", ".ctm")
-"""In lower case, in the order they are preferred in."""
+"""Suffixes in lower case, in order of preference."""
 
 _TWO_NUMBERS = re.compile(r"\s*[\d.]+(?:[eE][-+]?\d+)?\s+-?[\d.]+\s")
 
 
 class Beside(NamedTuple):
-    """What was found.
+    """Files found beside a recording.
 
     Attributes
     ----------
     labels : Path or None
         A file of phone times.
     text : str
-        What is said, or empty.
+        The transcript, or empty.
     text_file : Path or None
-        Where the text is from.
+        Source of the text.
     """
 
     labels: Path | None
@@ -41,7 +41,7 @@ class Beside(NamedTuple):
 
 
 class Folders:
-    """The names of files, folder by folder as they are asked for."""
+    """Names of files by folder, read on first use."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
@@ -57,20 +57,9 @@ class Folders:
 
 
 def look_beside(path: Path, skipped: list[Skipped], folders: Folders | None = None) -> Beside:
-    """Find text and phone times of a recording.
+    """Find the text and phone times of the recording `path`.
 
-    Parameters
-    ----------
-    path : Path
-        The recording.
-    skipped : list of Skipped
-        A text that cannot be read is added here.
-    folders : Folders, optional
-        Kept between recordings, it reads each folder once.
-
-    Returns
-    -------
-    Beside
+    A text that cannot be read is added to `skipped`. `folders`, kept between recordings, reads each folder once.
     """
     folders = folders or Folders()
     found = {suffix: folders.find(path, suffix) for suffix in LABEL_SUFFIXES}
@@ -102,25 +91,12 @@ def is_transcript(path: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     lines = [line for line in lines if line]
-    # Festival's header ends with a line of its own.
+    # Festival's header ends with a line '#'.
     return bool(lines) and not _TWO_NUMBERS.match(lines[0]) and "#" not in lines
 
 
 def read_text(path: Path, skipped: list[Skipped]) -> str:
-    """Read what an utterance's text file says, on one line.
-
-    Parameters
-    ----------
-    path : Path
-        The file, which may be absent.
-    skipped : list of Skipped
-        A file that cannot be read as UTF-8 is added here.
-
-    Returns
-    -------
-    str
-        Empty without a readable file.
-    """
+    """Return a transcript file's text on one line; empty if it is missing, or not UTF-8: then added to `skipped`."""
     try:
         return " ".join(path.read_text(encoding="utf-8-sig").split())
     except FileNotFoundError:

@@ -1,8 +1,7 @@
 """Speech with phone times from libespeak-ng, in process through ctypes.
 
-The library and its data come in the wheel espeakng-loader (GPL-3), an optional extra. The library
-keeps state between utterances that no call resets, so only a process that starts with the same
-first utterance gets the same bytes.
+The library and its data come in the wheel espeakng-loader (GPL-3), an optional extra. The library keeps state between
+utterances that no call resets, so output is reproducible only in a process that starts with the same first utterance.
 """
 
 import ctypes
@@ -51,18 +50,18 @@ _Callback = ctypes.CFUNCTYPE(
 
 @dataclass(frozen=True)
 class Voice:
-    """A speaker: one of espeak-ng's voice variants and how it is set.
+    """A speaker: one of espeak-ng's voice variants and its settings.
 
     Attributes
     ----------
     name : str
-        The speaker's name here.
+        The speaker's name in the corpus.
     variant : str
         espeak-ng's voice, for example ``"en-us+f2"``.
     pitch, pitch_range : int
-        espeak-ng's settings, 0 to 100; 50 is the variant as it is.
+        espeak-ng's settings, 0 to 100; 50 is the unchanged variant.
     words_per_minute : int
-        Speaking rate; espeak-ng's own is 175.
+        Speaking rate; espeak-ng's default is 175.
     """
 
     name: str
@@ -79,10 +78,10 @@ class Spoken:
     Attributes
     ----------
     pcm : ndarray of int16, shape (samples,)
-        The sound, mono.
+        Mono samples.
     phones : list of (int, int, str)
-        Start, end (samples) and label of each phone in IPA without marks of stress and length;
-        pauses are `PAUSE`. They follow one another without gaps from 0 to samples.
+        Start, end (samples) and label of each phone in IPA without stress and length marks; pauses are `PAUSE`. Without
+        gaps from 0 to samples.
     """
 
     pcm: np.ndarray
@@ -90,17 +89,9 @@ class Spoken:
 
 
 class Synthesizer:
-    """libespeak-ng, loaded and ready; one per process.
+    """libespeak-ng, loaded and ready, with output at `sample_rate` Hz; one per process.
 
-    Attributes
-    ----------
-    sample_rate : int
-        Rate of everything it speaks, Hz.
-
-    Raises
-    ------
-    CorpusError
-        If espeakng-loader is not installed or its library does not start.
+    Raises `CorpusError` if espeakng-loader is not installed or its library does not start.
     """
 
     def __init__(self) -> None:
@@ -129,12 +120,9 @@ class Synthesizer:
         self._library.espeak_SetSynthCallback(self._callback)
 
     def choose(self, voice: Voice) -> None:
-        """Speak with `voice` from now on.
+        """Select the voice for the calls that follow.
 
-        Raises
-        ------
-        CorpusError
-            If the library does not know the language; of an unknown variant it says nothing.
+        `CorpusError` if the library lacks the language; it does not report unknown variants.
         """
         if self._library.espeak_SetVoiceByName(voice.variant.encode()) != 0:
             raise CorpusError(f"libespeak-ng has no voice {voice.variant}")
@@ -143,24 +131,7 @@ class Synthesizer:
         self._library.espeak_SetParameter(_RANGE, voice.pitch_range, 0)
 
     def speak(self, text: str, seed: int) -> Spoken:
-        """Say `text` with the voice chosen.
-
-        Parameters
-        ----------
-        text : str
-            A sentence.
-        seed : int
-            Of the library's noise source.
-
-        Returns
-        -------
-        Spoken
-
-        Raises
-        ------
-        CorpusError
-            If the library refuses.
-        """
+        """Synthesise a sentence with the chosen voice; `seed` is for the library's noise source."""
         self._pieces, self._marks = [], []
         self._library.espeak_ng_SetRandSeed(seed)
         data = text.encode()
@@ -168,27 +139,16 @@ class Synthesizer:
             data, ctypes.c_size_t(len(data) + 1), 0, 1, 0, _UTF8, None, None
         )
         if status != 0 or not self._pieces:
-            raise CorpusError(f"libespeak-ng cannot say {text!r} (status {status})")
+            raise CorpusError(f"libespeak-ng cannot speak {text!r} (status {status})")
         pcm = np.concatenate(self._pieces)
         return Spoken(pcm, spans(pcm, self._marks))
 
     def transcribe(self, text: str) -> list[str]:
-        """Tell how the voice chosen would say `text`, without saying it.
-
-        Parameters
-        ----------
-        text : str
-            A word or more.
-
-        Returns
-        -------
-        list of str
-            Phones in IPA with their marks of stress and length, as espeak-ng divides them.
-        """
+        """Return the pronunciation of `text` by the chosen voice: IPA phones with stress and length marks."""
         data = ctypes.create_string_buffer(text.encode())
         position = ctypes.c_void_p(ctypes.addressof(data))
         phones: list[str] = []
-        # Each call goes as far as the end of a clause, and the last one leaves a null pointer.
+        # Each call ends at the end of a clause; the last one leaves a null pointer.
         while position.value is not None:
             found = self._library.espeak_TextToPhonemes(
                 ctypes.byref(position), _UTF8, _IPA | ord(_SEPARATOR) << 8
@@ -197,14 +157,14 @@ class Synthesizer:
         return [phone for phone in phones if phone]
 
     def _receive(self, wav: Any, count: int, events: Any) -> int:
-        """Keep what the library hands over: samples, and where each phone starts."""
+        """Store samples and phone starts from the library's callback."""
         if count > 0:
             self._pieces.append(np.ctypeslib.as_array(wav, (count,)).copy())
         index = 0
         while events[index].type != _NO_EVENT:
             event = events[index]
             if event.type == _PHONEME:
-                # Eight bytes, ended by a zero only when shorter; what follows the zero is old.
+                # Eight bytes, zero-terminated only when shorter; bytes after the zero are stale.
                 label = event.id.string.decode().translate(_STRESS_AND_LENGTH)
                 self._marks.append((event.sample, label or PAUSE))
             index += 1
@@ -212,25 +172,13 @@ class Synthesizer:
 
 
 def spans(pcm: np.ndarray, marks: list[tuple[int, str]]) -> list[tuple[int, int, str]]:
-    """Turn the starts of phones into spans that cover the whole recording.
+    """Turn starts of phones, (sample, label) in order, into spans (start, end, label) that cover the recording.
 
-    espeak-ng marks a stop where it bursts. The silence it puts before a phone inside an utterance
-    (a stop's closure) is digital zero, and is given to that phone here, not to the phone before. A
-    phone with nothing but such silence is left out: espeak-ng speaks the l of "old" as the end of
-    the vowel, and marks it where the closure of d starts. A mark without a name is a pause only
-    where nothing sounds: between the vowels of "the old" it is a glide, which stays with the first.
-
-    Parameters
-    ----------
-    pcm : ndarray of int16, shape (samples,)
-        The recording.
-    marks : list of (int, str)
-        Start (samples) and label of each phone, in order; several at one place mean the last.
-
-    Returns
-    -------
-    list of (int, int, str)
-        Start, end, label; the first starts at 0, the last ends at samples, pauses in a row are one.
+    espeak-ng marks a stop at its burst. The silence it puts before a phone inside an utterance (a stop's closure) is
+    digital zero, and is given to that phone here, not to the phone before. A phone of only such silence is dropped:
+    espeak-ng speaks the l of "old" as the end of the vowel, and marks it where the closure of d starts. A mark without
+    a name is a pause only where there is silence: between the vowels of "the old" it is a glide, which stays with the
+    first. Of several marks at one place the last counts; consecutive pauses are joined.
     """
     starts: list[tuple[int, str]] = [(0, PAUSE)]
     until = [start for start, _ in marks[1:]] + [len(pcm)]

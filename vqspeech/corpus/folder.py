@@ -1,11 +1,11 @@
 """Any folder of recordings, one sub-folder per speaker.
 
 ``speaker/utterance.wav`` (or flac, ogg, opus, mp3), with an optional text and phone times of the same name beside it
-(`vqspeech.corpus.beside`). Deeper folders are looked into; the utterance is then named by its whole path below the
-speaker's folder, joined with ``-``. Names that start with a dot are passed over.
+(`vqspeech.corpus.beside`). Deeper folders are searched too; the utterance is then named by its whole path below the
+speaker's folder, joined with ``-``. Names that start with a dot are ignored.
 
-Trees of LibriSpeech and LibriTTS (``READER/CHAPTER/READER-CHAPTER-NUMBER.flac``) and of TIMIT
-(``DR1/FCJF0/SA1.WAV``) are known by the names of their files and folders, from whatever level they are given.
+Trees of LibriSpeech and LibriTTS (``READER/CHAPTER/READER-CHAPTER-NUMBER.flac``) and of TIMIT (``DR1/FCJF0/SA1.WAV``)
+are recognised by the names of their files and folders, from any level.
 """
 
 import logging
@@ -21,7 +21,7 @@ from vqspeech.corpus.beside import Folders, look_beside
 from vqspeech.corpus.manifest import Listing, Skipped, Utterance
 
 BROKEN = "a broken link"
-"""Reason of a recording that is a link to nowhere."""
+"""Reason for skipping a broken link."""
 
 _FEW_SPEAKERS = 3
 
@@ -34,14 +34,13 @@ def list_folder(root: Path) -> Listing:
     Parameters
     ----------
     root : Path
-        A folder of speakers' folders.
+        A folder with one folder per speaker.
 
     Returns
     -------
     Listing
-        In the order of the names. Skipped are: recordings outside any speaker's folder, second
-        recordings of the same name, broken links, folders linked in a loop, formats that are not
-        read, and texts that are not UTF-8.
+        In order of name. Skipped are: recordings outside any speaker's folder, second recordings of the same name,
+        broken links, link loops, other formats, and texts that are not UTF-8.
     """
     root = Path(root)
     name = root.resolve().name or "folder"
@@ -80,7 +79,7 @@ def _of_known_corpus(path: Path) -> tuple[str, str] | None:
 
 
 def _warn_of_levels(root: Path, deeper: dict[str, set[str]]) -> None:
-    """Warn of a tree that is taken for few speakers though all their recordings lie in folders of their own."""
+    """Warn where few speakers are found but the folders below look like the speakers."""
     folders = [folder for found in deeper.values() for folder in sorted(found)]
     if not 0 < len(deeper) <= _FEW_SPEAKERS or "" in folders or len(folders) < 2 * len(deeper):
         return
@@ -99,14 +98,14 @@ def _warn_of_levels(root: Path, deeper: dict[str, set[str]]) -> None:
 
 
 def recordings(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
-    """Find the sound files below a folder, as every command does that is given one.
+    """Find the sound files below a folder, for every command that takes one.
 
     Parameters
     ----------
     root : Path
-        The folder. Links are followed, but not to a folder above; names that start with a dot are passed over.
+        The folder. Links are followed, except to a folder above; names that start with a dot are ignored.
     skipped : list of Skipped
-        What is left out is added here: loops and broken links, folders that cannot be read, formats that are not.
+        Receives loops, broken links, folders that cannot be read, and other formats.
 
     Yields
     ------
@@ -124,7 +123,7 @@ def recordings(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
             path = Path(entry.path)
             if entry.name.startswith("."):
                 continue
-            # Asked of the path, not of the entry, whose answer to a link to itself is an exception.
+            # By the path: the entry raises for a link to itself.
             if path.is_dir():
                 status = path.stat()
                 identity = (status.st_dev, status.st_ino)

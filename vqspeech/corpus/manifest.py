@@ -1,8 +1,7 @@
-"""What a corpus holds: utterances, what was skipped and why, the manifest file, and the splits.
+"""Contents of a corpus: utterances, what was skipped and why, the manifest file, and the splits.
 
-A manifest is a tab-separated UTF-8 file whose first line names the columns. Paths in it are
-relative to its own folder. Splits are drawn by sentence: everybody who reads a sentence reads it in
-the same split.
+A manifest is a tab-separated UTF-8 file whose first line names the columns. Paths are relative to its folder. Splits
+are drawn by sentence: all recordings of a sentence are in the same split.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ class Utterance:
     Attributes
     ----------
     corpus, speaker, utterance : str
-        Names; together they name the recording.
+        Names that together identify the recording.
     path : Path
         The sound file.
     split : str
@@ -33,7 +32,7 @@ class Utterance:
     labels : Path or None
         A file of phone times.
     text : str
-        What is said, or empty.
+        The transcript, or empty.
     """
 
     corpus: str
@@ -47,7 +46,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that was found and not used, and why."""
+    """A file that was not used, and why."""
 
     path: Path
     reason: str
@@ -55,18 +54,18 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Listing:
-    """What was found in one place.
+    """Recordings found in one place.
 
     Attributes
     ----------
     kind : str
-        What the place was taken for, for people to read.
+        Kind of corpus, for messages.
     root : Path
         The folder.
     utterances : list of Utterance
         In a fixed order.
     skipped : list of Skipped
-        What was left out.
+        Left out, with reasons.
     """
 
     kind: str
@@ -76,13 +75,13 @@ class Listing:
 
 
 def read_manifest(path: Path) -> Listing:
-    """Read a manifest; the splits it gives are kept.
+    """Read a manifest; its splits are kept.
 
     Parameters
     ----------
     path : Path
-        A tab-separated file with at least the columns speaker, utterance and path; corpus, split,
-        labels and text are used where present, other columns are ignored.
+        A tab-separated file with at least the columns speaker, utterance and path; corpus, split, labels and text are
+        used where present, other columns are ignored.
 
     Returns
     -------
@@ -91,8 +90,8 @@ def read_manifest(path: Path) -> Listing:
     Raises
     ------
     CorpusError
-        If the file cannot be read, is not UTF-8, lacks a column, names an unknown split, or a line
-        has the wrong number of fields or an empty name.
+        If the file cannot be read, is not UTF-8, lacks a column, has an unknown split, or a line has the wrong number
+        of fields or an empty name.
     """
     path = Path(path)
     try:
@@ -143,17 +142,16 @@ def read_manifest(path: Path) -> Listing:
 
 
 def normalise_sentence(text: str) -> str:
-    """Reduce a sentence to what decides whether two are the same: letters and digits, caseless, single spaces."""
+    """Normalise a sentence: letters and digits, casefolded, single spaces."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     kept = "".join(c if c.isalnum() else "" if c in "'’" else " " for c in folded)  # noqa: RUF001
     return " ".join(kept.split())
 
 
 def sentence_key(utterance: Utterance) -> str:
-    """Return what utterances of one sentence have in common.
+    """Return the key shared by utterances of one sentence: the normalised text.
 
-    It is the normalised text; without one, the utterance's name less the speaker's: recordings
-    numbered alike are taken for the same sentence.
+    Without a text it is the utterance's name without the speaker's: recordings numbered alike count as one sentence.
     """
     if sentence := normalise_sentence(utterance.text):
         return f"text {sentence}"
@@ -164,23 +162,11 @@ def sentence_key(utterance: Utterance) -> str:
 def assign_splits(
     utterances: Sequence[Utterance], valid_fraction: float = 0.05, test_fraction: float = 0.05
 ) -> list[Utterance]:
-    """Give every utterance without a split one, so that no sentence is in two.
+    """Give every utterance without a split one, so that no sentence is in two; the order of utterances does not matter.
 
-    Sentences are ordered by a hash of themselves; the first go to test, the next to valid, the rest
-    to train. With three sentences or more, valid and test hold at least one each. A sentence that
-    some utterance has a given split for goes there.
-
-    Parameters
-    ----------
-    utterances : sequence of Utterance
-        In any order; the result does not depend on it.
-    valid_fraction, test_fraction : float
-        Shares of the sentences, in [0, 1).
-
-    Returns
-    -------
-    list of Utterance
-        In the order given, each with a split.
+    Sentences are ordered by their hash; the first share goes to test, the next to valid, the rest to train. With three
+    sentences or more, valid and test have at least one each. A sentence with a given split in some utterance stays
+    there.
     """
     given = {sentence_key(u): u.split for u in reversed(utterances) if u.split}
     keys = {sentence_key(u) for u in utterances} - given.keys()
@@ -201,22 +187,10 @@ def assign_splits(
 def split_listing(
     listing: Listing, valid_fraction: float = 0.05, test_fraction: float = 0.05
 ) -> Listing:
-    """Give every utterance of a listing a split, and keep the test split's sentences to itself.
+    """Give every utterance of a listing a split, and keep the test split's sentences and files to itself.
 
-    Given splits may put one sentence into test and elsewhere too: the utterances elsewhere are
-    dropped and listed as skipped.
-
-    Parameters
-    ----------
-    listing : Listing
-        Its utterances may have splits.
-    valid_fraction, test_fraction : float
-        As `assign_splits` takes them.
-
-    Returns
-    -------
-    Listing
-        Every utterance has a split; train and valid share no sentence and no file with test.
+    Where given splits put a sentence into test and elsewhere, the utterances elsewhere are skipped. The fractions are
+    as for `assign_splits`.
     """
     utterances = assign_splits(listing.utterances, valid_fraction, test_fraction)
     tested = {
@@ -234,17 +208,7 @@ def split_listing(
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a tab-separated table; fields may hold neither tabs nor line breaks.
-
-    Parameters
-    ----------
-    path : Path
-        Written beside its place and renamed.
-    columns : sequence of str
-        The first line.
-    rows : iterable of sequences
-        The other lines.
-    """
+    """Write a tab-separated table atomically, `columns` first; fields must not contain tabs or line breaks."""
     temporary = path.with_name(f".{path.name}.partial")
     with temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(columns) + "\n")

@@ -1,10 +1,9 @@
 """The miniature corpus: eight synthetic voices, 64 sentences each, with exact phone times.
 
-It is made on the spot with libespeak-ng, needs no download, and has the same bytes each time. The
-tree is that of VCTK 0.80 plus labels: ``wav48/m1/m1_001.wav`` (at espeak-ng's own rate, whatever
-the folder's name says), ``txt/m1/m1_001.txt``, ``lab/m1/m1_001.lab``, ``speaker-info.txt``. A label
-line is start, end (100 ns units) and phone: IPA without marks of stress and length, `pau` where
-nothing is said, nothing left out.
+It is made with libespeak-ng, needs no download, and always has the same bytes. The tree is that of VCTK 0.80 plus
+labels: ``wav48/m1/m1_001.wav`` (at espeak-ng's own rate, despite the folder's name), ``txt/m1/m1_001.txt``,
+``lab/m1/m1_001.lab``, ``speaker-info.txt``. A label line is start, end (100 ns units) and phone: IPA without stress and
+length marks, `pau` for silence, without gaps.
 """
 
 import hashlib
@@ -23,8 +22,8 @@ from vqspeech.corpus.vctk import list_vctk
 from vqspeech.errors import CorpusError, VqspeechError
 
 MARKER = "mini.json"
-# None of espeak-ng's voices with an echo, which would sound on into pauses and closures. Narrow pitch ranges: a small
-# decoder learns in minutes how high each voice is, not how its melody goes.
+# No voices with an echo, which would fill pauses and closures. Narrow pitch ranges: a small
+# decoder learns a voice's mean pitch in minutes, not its intonation.
 VOICES = (
     Voice("m1", "en-us+m1", pitch=64, pitch_range=10, words_per_minute=170),
     Voice("m2", "en-us+m3", pitch=64, pitch_range=10, words_per_minute=185),
@@ -38,25 +37,11 @@ VOICES = (
 
 
 def make_mini(dest: Path) -> Path:
-    """Make the miniature corpus, or find it made.
+    """Make the miniature corpus in `dest`, unless it is there.
 
-    The speech is made in a fresh process, because libespeak-ng's output depends on what the process
-    said before.
-
-    Parameters
-    ----------
-    dest : Path
-        Its folder: new, empty, or holding the corpus already. It appears whole or not at all.
-
-    Returns
-    -------
-    Path
-        `dest`.
-
-    Raises
-    ------
-    CorpusError
-        If espeakng-loader is missing, or `dest` holds something else or cannot be written.
+    `dest` is new, empty, or has the corpus; it appears complete or not at all. The speech is made in a fresh process,
+    because libespeak-ng's output depends on earlier speech of the process. `CorpusError` if espeakng-loader is missing,
+    or `dest` has other content or cannot be written.
     """
     dest = Path(dest)
     stated = _stated()
@@ -88,36 +73,14 @@ def make_mini(dest: Path) -> Path:
 
 
 def list_mini(root: Path) -> Listing:
-    """List the miniature corpus, which `make_mini` made in `root`.
-
-    Parameters
-    ----------
-    root : Path
-        Its folder.
-
-    Returns
-    -------
-    Listing
-        Like VCTK's, under this corpus's name.
-    """
+    """List the miniature corpus that `make_mini` made in `root`, in the order of VCTK's listing."""
     found = list_vctk(root)
     utterances = [replace(utterance, corpus="mini") for utterance in found.utterances]
     return replace(found, kind="mini", utterances=utterances)
 
 
 def speak_all(dest: Path) -> None:
-    """Write every voice's sentences into `dest`; the bytes depend on this being the process's first speech.
-
-    Parameters
-    ----------
-    dest : Path
-        An empty folder.
-
-    Raises
-    ------
-    CorpusError
-        If espeakng-loader is missing or lacks a voice.
-    """
+    """Write all voices' sentences into the empty folder `dest`; must be the first speech of the process."""
     synthesizer = Synthesizer()
     rate = synthesizer.sample_rate
     for voice in VOICES:
@@ -144,7 +107,7 @@ def _ticks(sample: int, rate: int) -> int:
 
 
 def _stated() -> str:
-    """Return what the marker of a finished corpus says: everything its bytes follow from."""
+    """Return the content of the done-marker: everything that determines the corpus's bytes."""
     plan = hashlib.sha256(repr((2, VOICES, SENTENCES)).encode()).hexdigest()
     return json.dumps({"format": "vqspeech-mini", "plan_sha256": plan}) + "\n"
 

@@ -1,7 +1,6 @@
-"""The parallel half of preparing a corpus: recordings read, trimmed and packed, some at a time.
+"""The parallel half of preparing a corpus: reading, trimming and packing recordings, part by part.
 
-A part is done when its description (``.json``) is there; it is written after the samples, under a
-temporary name first.
+A part is done when its description (``.json``) exists; it is written after the samples, atomically.
 """
 
 import hashlib
@@ -31,7 +30,7 @@ _FRAME_S, _HOP_S = 0.025, 0.005
 
 @dataclass(frozen=True)
 class Part:
-    """What one worker does at a time.
+    """One task of a worker.
 
     Attributes
     ----------
@@ -42,7 +41,7 @@ class Part:
     sample_rate : int
         Of the result, Hz.
     top_db : float or None
-        Edges this much below the loudest moment are cut off; None keeps everything.
+        Edges this much below the loudest moment are trimmed; None keeps everything.
     """
 
     path: Path
@@ -52,22 +51,11 @@ class Part:
 
 
 def trim(wav: np.ndarray, sample_rate: int, top_db: float) -> tuple[int, int]:
-    """Find where a recording's edges stop being silent.
+    """Return the first sample and the end of a recording without silence at its edges; (0, 0) if every sample is zero.
 
-    Parameters
-    ----------
-    wav : ndarray of float32, shape (samples,)
-        The recording.
-    sample_rate : int
-        Hz.
-    top_db : float
-        What is this much below the loudest 25 ms counts as silence. Where those are a burst, `BURST_DB` above what is
-        as loud for `SPOKEN_S` in all, that counts instead: a thump would make silence of the speech after it.
-
-    Returns
-    -------
-    tuple of (int, int)
-        First sample and end, with a margin of `MARGIN_S`; (0, 0) if every sample is zero.
+    Silence is `top_db` below the loudest 25 ms; a margin of `MARGIN_S` stays. Where the loudest is a burst, `BURST_DB`
+    above the level reached for `SPOKEN_S` in all, that level counts instead: a thump would turn the speech into
+    silence.
     """
     frame, hop = max(1, round(_FRAME_S * sample_rate)), max(1, round(_HOP_S * sample_rate))
     power, starts, ends = _powers(wav, frame, hop)
@@ -92,13 +80,13 @@ def _powers(wav: np.ndarray, frame: int, hop: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _lasting(power: np.ndarray) -> float:
-    """Return the power that is reached for `SPOKEN_S` in all, or half of the recording where it is shorter."""
+    """Return the power reached for `SPOKEN_S` in all, or for half of a shorter recording."""
     count = min(round(SPOKEN_S / _HOP_S), max(1, len(power) // 2))
     return float(np.partition(power, len(power) - count)[len(power) - count])
 
 
 def _cut_away(wav: np.ndarray, start: int, end: int, sample_rate: int) -> str:
-    """Say whether what lies outside ``[start, end)`` is more than noise: well above its own floor for long enough."""
+    """Return a warning if the trimmed edges are more than noise: well above their floor for long enough."""
     frame, hop = max(1, round(_FRAME_S * sample_rate)), max(1, round(_HOP_S * sample_rate))
     for name, edge in (("before", wav[:start]), ("after", wav[end:])):
         power, _, _ = _powers(edge, frame, hop)
@@ -109,25 +97,14 @@ def _cut_away(wav: np.ndarray, start: int, end: int, sample_rate: int) -> str:
 
 
 def pack(part: Part) -> int:
-    """Read, trim and pack the recordings of one part, and leave its two files.
-
-    Parameters
-    ----------
-    part : Part
-        What to do.
-
-    Returns
-    -------
-    int
-        The number of recordings looked at.
-    """
-    # Named by process: one whose parent was killed may still be at the part that a new run takes up.
+    """Read, trim and pack the recordings of one part, write its two files, and return the number of recordings read."""
+    # Named by process: an orphaned worker may still write the part that a new run starts.
     temporary = part.path.with_suffix(f".partial-{os.getpid()}")
     found: list[dict[str, Any]] = []
     with temporary.open("wb") as file:
         for source in part.sources:
             try:
-                with audio.warnings_kept() as said:
+                with audio.warnings_kept() as warnings:
                     wav = audio.read(source, part.sample_rate)
                 rate = audio.info(source).sample_rate
             except AudioError as error:
@@ -136,7 +113,7 @@ def pack(part: Part) -> int:
             start, end = (0, len(wav))
             if part.top_db is not None:
                 start, end = trim(wav, part.sample_rate, part.top_db)
-                said += filter(None, [_cut_away(wav, start, end, part.sample_rate)])
+                warnings += filter(None, [_cut_away(wav, start, end, part.sample_rate)])
             if (peak := float(np.abs(wav).max())) > audio.FAR_BEYOND:
                 found.append({"reason": f"values up to {peak:.3g}, far beyond 1: {_UNSCALED}"})
                 continue
@@ -145,7 +122,7 @@ def pack(part: Part) -> int:
                 continue
             samples = audio.to_int16(wav[start:end]).astype("<i2").tobytes()
             file.write(samples)
-            row = {"rate": rate, "samples": end - start, "start": start, "warnings": said}
+            row = {"rate": rate, "samples": end - start, "start": start, "warnings": warnings}
             found.append(row | {"sha256": hashlib.sha256(samples).hexdigest()})
     temporary.replace(part.path)
     write_json(part.path.with_suffix(".json"), found)
@@ -153,26 +130,9 @@ def pack(part: Part) -> int:
 
 
 def pack_all(parts: Sequence[Part], workers: int) -> Iterator[int]:
-    """Pack parts in several processes.
+    """Pack parts in several processes (0 or 1: in this one); yield the number of recordings of each part, in any order.
 
-    Parameters
-    ----------
-    parts : sequence of Part
-        What to do.
-    workers : int
-        Processes; 0 or 1 works in this one.
-
-    Yields
-    ------
-    int
-        How many recordings a part held, as parts get done, in any order.
-
-    Raises
-    ------
-    CorpusError
-        If a worker dies.
-    OSError
-        If the parts cannot be written.
+    Raises `CorpusError` if a worker dies, `OSError` if the parts cannot be written.
     """
     if workers <= 1:
         level = logging.getLogger("vqspeech").level
@@ -196,7 +156,7 @@ def pack_all(parts: Sequence[Part], workers: int) -> Iterator[int]:
 
 
 def _pack_task(task: Any) -> tuple[int, int | None, str | None]:
-    """Pack a part and say how many recordings it held, or why it could not be written."""
+    """Pack a part; return its number of recordings, or why it could not be written."""
     path, sources, sample_rate, top_db = task
     try:
         return pack(Part(Path(path), tuple(map(Path, sources)), sample_rate, top_db)), None, None
@@ -205,12 +165,12 @@ def _pack_task(task: Any) -> tuple[int, int | None, str | None]:
 
 
 def _quiet() -> None:
-    """Leave out what is said about single files: a corpus has thousands of them, all alike."""
+    """Suppress warnings about single files: a corpus has thousands of them, all alike."""
     logging.getLogger("vqspeech").setLevel(logging.ERROR)
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file atomically."""
     temporary = path.with_name(f".{path.name}.partial")
     temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)

@@ -1,9 +1,8 @@
-"""From a listing to a packed store: in parallel, in parts, so that a killed run goes on where it was.
+"""From a listing to a packed store: in parallel, in parts, so that a killed run can be resumed.
 
-The utterances are cut into parts of equal count. Each worker process reads, trims and packs one
-part at a time and leaves it in ``out/parts`` under its final name only when it is whole. When all
-parts are there they are joined to `store.AUDIO`, the tables are written, `store.INDEX` last, and
-the parts are removed. The bytes do not depend on workers, kills or the time of day.
+The utterances are cut into parts of equal count. Each worker process reads, trims and packs one part at a time into
+``out/parts``, atomically. When all parts exist they are joined to `store.AUDIO`, the tables are written, `store.INDEX`
+last, and the parts are removed. The bytes do not depend on workers, kills or the time of day.
 """
 
 import hashlib
@@ -36,13 +35,13 @@ UTTERANCES_PER_PART = 32
 
 
 def find_corpus(path: Path, mic: str = "mic1") -> Listing:
-    """Find out what kind of corpus `path` is, and list it.
+    """Recognise the kind of corpus at `path`, and list it.
 
     Parameters
     ----------
     path : Path
-        A manifest (``.tsv``), or a folder: with a ``manifest.tsv``, the miniature
-        corpus, a VCTK tree, or speakers' folders; looked for in this order.
+        A manifest (``.tsv``), or a folder: with a ``manifest.tsv``, the miniature corpus, a VCTK tree, or speakers'
+        folders; tried in this order.
     mic : {"mic1", "mic2"}
         The microphone, for VCTK 0.92.
 
@@ -53,7 +52,7 @@ def find_corpus(path: Path, mic: str = "mic1") -> Listing:
     Raises
     ------
     CorpusError
-        If it is none of these, or a prepared store; or as the listing found raises.
+        If it is none of these, or a prepared store; or from the listing function.
     """
     path = Path(path)
     if path.is_file():
@@ -91,15 +90,14 @@ def prepare(
 ) -> Path:
     """Pack a corpus into a store that training reads without loading it.
 
-    Recordings are converted to mono 16-bit at `sample_rate`. Silence is trimmed off their edges (a
-    margin of 0.1 s stays), pauses inside are kept. What cannot be read is skipped and listed. A
-    call that was killed goes on with the parts it had finished; a finished store of the same
-    sources and settings is returned at once.
+    Recordings are converted to mono 16-bit at `sample_rate`. Silence at the edges is trimmed (a margin of 0.1 s stays),
+    pauses inside are kept. Unreadable recordings are skipped and listed. A killed call is resumed from its finished
+    parts; a finished store of the same sources and settings is returned at once.
 
     Parameters
     ----------
     listing : Listing
-        What to pack; utterances without a split get one.
+        Utterances to pack; those without a split get one.
     out : Path
         The store's folder, made if needed.
     sample_rate : int, default=16000
@@ -109,7 +107,7 @@ def prepare(
     workers : int, default=2
         Processes; 0 or 1 works in this one.
     progress : bool, default=True
-        Show a bar, or a line now and then, on standard error.
+        Show progress on standard error.
     force : bool, default=False
         Replace a store of other sources or settings.
 
@@ -121,8 +119,8 @@ def prepare(
     Raises
     ------
     CorpusError
-        If `out` holds another store and `force` is false, holds something else, cannot be written
-        or lacks the room, if no utterance can be read, or a worker dies.
+        If `out` is another store and `force` is false, has other content, cannot be written or lacks the room, if no
+        utterance can be read, or a worker dies.
     """
     out = Path(out)
     listing = split_listing(_nameable(listing))
@@ -151,7 +149,7 @@ def prepare(
 def _start(
     listing: Listing, out: Path, plan: str, sample_rate: int, top_db: float | None
 ) -> list[Part]:
-    """Make or take up the folder of parts, and say what each part is."""
+    """Make or reuse the folder of parts, and return the parts."""
     folder = out / PARTS
     stated = folder / "plan"
     if out.is_dir() and not stated.is_file() and not (out / store.INDEX).is_file():
@@ -159,7 +157,7 @@ def _start(
         if foreign:
             raise CorpusError(f"{out}: holds other files ({foreign[0]}, ...); name a new folder")
     if not stated.is_file() or stated.read_text(encoding="utf-8") != plan:
-        # The index goes first: from here on the old store is not whole.
+        # The index goes first: from here on the old store is incomplete.
         (out / store.INDEX).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -177,7 +175,7 @@ def _start(
 
 
 def _work(parts: Sequence[Part], workers: int, progress: bool) -> None:
-    """Pack every part that is not there yet."""
+    """Pack every missing part."""
     missing = [part for part in parts if not part.path.with_suffix(".json").is_file()]
     total = sum(len(part.sources) for part in parts)
     stream = None if progress else io.StringIO()
@@ -248,7 +246,7 @@ def _write_list(path: Path, entries: Sequence[Skipped]) -> None:
 
 
 def _repeated(listing: Listing, found: Sequence[dict[str, Any]]) -> dict[Utterance, str]:
-    """Find recordings whose sound is in another split as well; the split that is judged on keeps it."""
+    """Find recordings whose sound is in another split too; the evaluation split keeps it."""
     order = {"test": 0, "valid": 1, "train": 2}
     alike: dict[str, list[Utterance]] = defaultdict(list)
     for utterance, row in zip(listing.utterances, found, strict=True):
@@ -289,7 +287,7 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def _nameable(listing: Listing) -> Listing:
-    """Skip utterances whose names a line of text cannot hold."""
+    """Skip utterances whose names contain tabs or line breaks."""
     kept, skipped = [], list(listing.skipped)
     for u in listing.utterances:
         names = (u.corpus, u.speaker, u.utterance, str(u.path), str(u.labels or ""))
@@ -301,13 +299,13 @@ def _nameable(listing: Listing) -> Listing:
 
 
 def _printable(text: str) -> str:
-    """Escape what a field of a table cannot hold."""
+    """Escape characters that a table's field cannot contain."""
     escaped = text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
     return escaped.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _fingerprint(listing: Listing, sample_rate: int, top_db: float | None) -> str:
-    """Return a digest of everything the store's bytes follow from."""
+    """Return a digest of everything that determines the store's bytes."""
     digest = hashlib.sha256(
         repr((store.VERSION, sample_rate, top_db, UTTERANCES_PER_PART)).encode()
     )
@@ -324,7 +322,7 @@ def _fingerprint(listing: Listing, sample_rate: int, top_db: float | None) -> st
 
 
 def _stated_plan(out: Path) -> str | None:
-    """Return the digest a finished store was made with."""
+    """Return the digest of a finished store."""
     try:
         return json.loads((out / store.INDEX).read_text(encoding="utf-8"))["plan_sha256"]
     except (OSError, ValueError, KeyError, TypeError):

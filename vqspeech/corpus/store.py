@@ -1,9 +1,8 @@
-"""The packed store: every utterance of a corpus end to end in one int16 file, memory-mapped, with an index.
+"""The packed store: all utterances of a corpus end to end in one int16 file, memory-mapped, with an index.
 
-A store is a folder: ``audio.i16`` (little-endian 16-bit samples, no header), ``manifest.tsv``
-(where each utterance lies), ``skipped.tsv`` (what was left out), ``warned.tsv`` (what was kept and is not as it
-should be) and ``store.json``, written last.
-Opening one needs numpy alone.
+A store is a folder: ``audio.i16`` (little-endian 16-bit samples, no header), ``manifest.tsv`` (position of each
+utterance), ``skipped.tsv`` (what was left out), ``warned.tsv`` (warnings about what was kept) and ``store.json``,
+written last. Opening one needs only numpy.
 """
 
 import hashlib
@@ -33,16 +32,15 @@ class StoredUtterance:
     split : str
         ``"train"``, ``"valid"`` or ``"test"``.
     offset, samples : int
-        Where it lies in the store's audio.
+        Position in the store's audio.
     start_s : float
-        Seconds that were trimmed off the front of the source file: time 0 here is `start_s` there,
-        and in `labels`.
+        Seconds trimmed off the front of the source file: time 0 here is `start_s` there, and in `labels`.
     labels : Path or None
         A file of phone times of the source file.
     path : Path
         The source file, which the store does not need.
     text : str
-        What is said, or empty.
+        The transcript, or empty.
     """
 
     corpus: str
@@ -58,7 +56,7 @@ class StoredUtterance:
 
 
 class PackedStore:
-    """A prepared corpus, opened for reading; its audio stays on disk until touched.
+    """A prepared corpus, opened for reading; its audio is memory-mapped.
 
     Parameters
     ----------
@@ -70,23 +68,23 @@ class PackedStore:
     path : Path
         The folder.
     corpus : str
-        What the store was made from.
+        Name of the corpus.
     sample_rate : int
         Hz.
     manifest_sha256 : str
-        Of its manifest, by which what is made from the store knows it again.
+        Of its manifest; identifies the store in files made from it.
     audio : memmap of int16, shape (samples,)
-        Everything, end to end.
+        All utterances, end to end.
     utterances : list of StoredUtterance
         In the order of `audio`.
     speakers : list of str
-        Speakers with training utterances, sorted; their places are the indices a model learns.
+        Speakers with training utterances, sorted; their positions are the model's speaker indices.
 
     Raises
     ------
     CorpusError
-        If the folder is not a finished store, or its files do not fit together; the file, what was
-        found and what was expected are named.
+        If the folder is not a finished store, or its files do not fit together; with the file, what was found and what
+        was expected.
     """
 
     def __init__(self, path: Path) -> None:
@@ -122,38 +120,16 @@ class PackedStore:
         return len(self.utterances)
 
     def pcm(self, index: int) -> np.ndarray:
-        """Return an utterance as it lies on disk.
-
-        Parameters
-        ----------
-        index : int
-            Place in `utterances`.
-
-        Returns
-        -------
-        ndarray of int16, shape (samples,)
-            A read-only view.
-        """
+        """Return the utterance at `index` as on disk: int16 (samples,), a read-only view."""
         utterance = self.utterances[index]
         return self.audio[utterance.offset : utterance.offset + utterance.samples]
 
     def wav(self, index: int) -> np.ndarray:
-        """Return an utterance as a wav.
-
-        Parameters
-        ----------
-        index : int
-            Place in `utterances`.
-
-        Returns
-        -------
-        ndarray of float32, shape (samples,)
-            Values in [-1, 1).
-        """
+        """Return the utterance at `index` as a wav: float32 (samples,), in [-1, 1)."""
         return self.pcm(index).astype(np.float32) / np.float32(32768)
 
     def indices(self, split: str) -> np.ndarray:
-        """Return the places of a split's utterances.
+        """Return the indices of a split's utterances.
 
         Parameters
         ----------

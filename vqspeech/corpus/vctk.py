@@ -1,21 +1,20 @@
 """VCTK, the CSTR voice cloning corpus: listing a tree, and fetching one.
 
-Two layouts are in circulation and found by looking:
+Two layouts are in circulation and recognised by their folders:
 
 - 0.92: ``wav48_silence_trimmed/p225/p225_001_mic1.flac`` and ``_mic2``, ``txt/p225/p225_001.txt``
 - 0.80: ``wav48/p225/p225_001.wav``, ``txt/p225/p225_001.txt``
 
-A file of phone times may lie in ``lab/p225/p225_001.lab``; the corpus itself has none. Known
-defects, each of which ends up in the listing's `skipped`:
+Phone times may be in ``lab/p225/p225_001.lab``; the corpus itself has none. Known defects, each listed as `skipped`:
 
-- p315 has no texts in 0.92, and a few utterances of others have none: without the text, a sentence
-  that everybody reads cannot be kept out of the other splits. (A tree without any text at all is
-  used; recordings numbered alike then share a split.)
+- p315 has no texts in 0.92, and a few utterances of others have none: without the text, a sentence that all speakers
+  read cannot be kept out of the other splits. (A tree without any text at all is used; recordings numbered alike then
+  share a split.)
 - p280 has no second microphone, p362 only a part of his; so have a few utterances of others.
 - p376_295 is bad in 0.80: in some copies a ``.raw`` file.
 - Texts without a recording: each speaker read more than was kept.
 
-Loose files (logs, ``speaker-info.txt``) are not recordings and pass unmentioned.
+Other files (logs, ``speaker-info.txt``) are ignored.
 """
 
 import os
@@ -36,18 +35,7 @@ _SOUNDS = re.compile(r"wav\d+(_.*)?$", re.IGNORECASE)
 
 
 def find_layout(root: Path) -> tuple[Path, str] | None:
-    """Look for a VCTK tree in `root`, up to two folders below it and, from inside a tree, above it.
-
-    Parameters
-    ----------
-    root : Path
-        A folder.
-
-    Returns
-    -------
-    tuple of (Path, str) or None
-        The tree and ``"0.92"`` or ``"0.80"``; None if there is none.
-    """
+    """Find a VCTK tree up to two folders below or above `root`: the tree and ``"0.92"`` or ``"0.80"``, or None."""
     root = Path(root)
     below = _folders(root)
     around = [root, *below, *(deeper for folder in below for deeper in _folders(folder))]
@@ -74,7 +62,7 @@ def _sounds(tree: Path) -> tuple[Path, str] | None:
     for name, version in ((_FOLDER_092, "0.92"), (_FOLDER_080, "0.80")):
         if name in folders:
             return folders[name], version
-    # Copies at another rate, such as wav16; other corpora may have a folder of such a name, but no texts beside it.
+    # Copies at another rate, such as wav16; other corpora may have such a folder, but no texts beside it.
     for name, folder in folders.items():
         if "txt" in folders and _SOUNDS.match(name):
             first = next((path for speaker in _folders(folder) for path in speaker.iterdir()), None)
@@ -89,10 +77,10 @@ def list_vctk(root: Path, mic: str = "mic1") -> Listing:
     Parameters
     ----------
     root : Path
-        The tree, a folder up to two above it, or its folder of recordings. Of a speaker's folder in that one the
-        speaker's recordings are listed.
+        The tree, a folder up to two above it, or its folder of recordings; or a speaker's folder in that, for that
+        speaker alone.
     mic : {"mic1", "mic2"}
-        Which microphone's recordings to use; 0.80 has one only, which is mic1.
+        The microphone; 0.80 only has mic1.
 
     Returns
     -------
@@ -148,25 +136,10 @@ def list_vctk(root: Path, mic: str = "mic1") -> Listing:
 
 
 def download(dest: Path) -> Path:
-    """Fetch VCTK 0.92 (11 GB) and unpack it.
+    """Fetch VCTK 0.92 (11 GB), check its SHA-256, and unpack it to ``dest/VCTK-Corpus-0.92``, which is returned.
 
-    Pooch checks the SHA-256 of the archive; a broken connection keeps what has come, and the next
-    call goes on from there where the server allows it. The archive stays beside the tree.
-
-    Parameters
-    ----------
-    dest : Path
-        A folder; the tree becomes ``dest/VCTK-Corpus-0.92``.
-
-    Returns
-    -------
-    Path
-        The tree.
-
-    Raises
-    ------
-    CorpusError
-        If it cannot be fetched, is not the archive expected, or would write outside its folder.
+    A broken download is resumed by the next call where the server supports that. The archive stays beside the tree.
+    `CorpusError` if it cannot be fetched, is not the expected archive, or would write outside its folder.
     """
     from vqspeech.corpus.archive import extract, fetch
 
@@ -178,7 +151,7 @@ def download(dest: Path) -> Path:
 
 
 def _names(name: str, mic: str) -> tuple[str, ...]:
-    """Return what the recording of a text may be called."""
+    """Return the possible names of a text's recording."""
     other = "mic2" if mic == "mic1" else "mic1"
     return (name, f"{name}_{mic}.flac", f"{name}_{other}.flac", f"{name}.wav", f"{name}.raw")
 
@@ -205,7 +178,7 @@ def _speakers(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[str, list[
 
 
 def _recordings_092(sounds: Path, mic: str, skipped: list[Skipped]) -> Iterator[tuple[str, Path]]:
-    """Yield the name and file of each recording of a microphone; list what only the other one has."""
+    """Yield name and file of each recording of a microphone; skip those only the other one has."""
     for _, paths in _speakers(sounds, skipped):
         names = {path.name for path in paths}
         for path in paths:
@@ -219,7 +192,7 @@ def _recordings_092(sounds: Path, mic: str, skipped: list[Skipped]) -> Iterator[
 
 
 def _recordings_080(sounds: Path, skipped: list[Skipped]) -> Iterator[tuple[str, Path]]:
-    """Yield the name and file of each recording; list the known bad ones."""
+    """Yield name and file of each recording; skip the known bad ones."""
     for _, paths in _speakers(sounds, skipped):
         for path in paths:
             if path.stem in _BAD_080:

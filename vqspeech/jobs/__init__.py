@@ -1,1 +1,1 @@
-"""How long work is done: whole files, progress, worker processes, one run a folder."""
+"""Running work: atomic files, progress, worker processes, one run per folder."""

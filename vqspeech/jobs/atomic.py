@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: written beside their place, then moved."""
+"""Files and folders that are complete or absent: written beside their place, then renamed."""
 
 import os
 import shutil
@@ -8,17 +8,12 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place and move it there when it is complete and on disk.
+    """Call `write` with a temporary path beside `path`, and rename that to `path` when it is complete and on disk.
 
-    Parameters
-    ----------
-    path : Path
-        Where the file shall be; its folder is made. What is there stays untouched until the new file is whole.
-    write : callable
-        Writes to the path handed to it.
+    The folder is made where it is missing. An existing file stays untouched until the new one is complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not named like the file, whose name may be as long as names can be.
+    # Not derived from the file's name, which may have the maximal length.
     handle, name = tempfile.mkstemp(prefix=".vqspeech-", suffix=".partial", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -26,7 +21,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        # mkstemp makes files for the owner's eyes only
+        # mkstemp makes files that only the owner can read
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -36,15 +31,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_folder_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Fill a folder beside its place and move it there when it is complete; what is in that place goes then.
-
-    Parameters
-    ----------
-    path : Path
-        Where the folder shall be.
-    write : callable
-        Writes into the empty folder handed to it.
-    """
+    """Call `write` with an empty folder beside `path`, then rename that to `path`; what was at `path` is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".vqspeech-", dir=path.parent))
     new, old = beside / "new", beside / "old"

@@ -13,18 +13,17 @@ _held: set[int] = set()
 
 @contextlib.contextmanager
 def only_run(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder until the end of the block, or of the process, however it ends.
+    """Lock a folder until the end of the block or of the process, however it ends.
 
     Parameters
     ----------
     folder : Path
-        Made where it is missing, and removed again where nothing was put into it. The lock is on the folder itself, so
-        no file stays behind.
+        Made where it is missing, and removed again if it stays empty. The lock is on the folder itself: no lock file.
 
     Raises
     ------
     VqspeechError
-        Another process holds it.
+        Another process holds the lock.
     OSError
         The folder cannot be made.
     """

@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, a plain line now and then anywhere else."""
+"""Progress reports: a bar on a terminal, else a plain line every few seconds."""
 
 import sys
 import time
@@ -9,22 +9,20 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Count work done and show rate and time left.
+    """Count work done; show rate and time left.
 
     Parameters
     ----------
     total : int
         Units of work in all.
-    unit : str
-        What is counted, for example ``"files"``.
-    desc : str
-        What is being done.
+    unit, desc : str
+        What is counted, for example ``"files"``, and what is being done.
     initial : int
-        Units done before, which count for what is left and not for the rate.
+        Units done before; they do not count for the rate.
     every_s : float
         Seconds between two plain lines where the stream is not a terminal.
     stream : TextIO, optional
-        Where to write; standard error by default.
+        Standard error by default.
     """
 
     def __init__(
@@ -47,7 +45,7 @@ class Progress:
                 desc=desc,
                 initial=initial,
                 unit_scale=True,
-                # what stays is the bar of the whole work, not those of its parts
+                # only the outermost bar stays on screen
                 leave=None,
                 file=self._stream,
             )
@@ -77,7 +75,7 @@ class Progress:
         print(f"{text}, {note}" if note else text, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Finish the bar; plain output gets no last line, the caller says what was done."""
+        """Close the bar; plain output gets no last line, the caller reports the result."""
         if self._bar is not None:
             self._bar.close()
 
@@ -91,5 +89,5 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the bar whatever happened."""
+        """Close the bar."""
         self.close()

@@ -1,8 +1,7 @@
-"""Processes that do tasks beside one another, one JSON line in and one out for each.
+"""Worker processes: one JSON line in and one out for each task.
 
-A worker is a fresh interpreter that runs a module whose ``__main__`` calls `serve`, and not a child
-of `multiprocessing`: that one would import the caller's main module anew, and stay behind when the
-caller is killed. This one ends when its input does.
+A worker is a fresh interpreter that runs a module whose ``__main__`` calls `serve`, not a child of `multiprocessing`:
+that would import the caller's main module again and outlive a killed caller. This one ends with its input.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ from vqspeech.errors import VqspeechError
 
 
 def usable_threads() -> int:
-    """CPU cores that this process may use: those it is bound to, and no more than its control group grants."""
+    """CPU cores that this process may use: its affinity, limited by its control group."""
     bound = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -30,7 +29,7 @@ def usable_threads() -> int:
 
 
 def _granted_cores(root: Path) -> float:
-    """Read how much processor time the control groups of this process grant, in cores; infinite without a limit."""
+    """Cores that the control groups of this process grant; infinite without a limit."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -44,7 +43,7 @@ def _granted_cores(root: Path) -> float:
                 continue
             tree /= controllers
         place = tree / group.lstrip("/")
-        # A limit of any group above counts; inside a container the group may not be there by its outer name.
+        # Every parent's limit counts; inside a container the group may not exist under its outer name.
         for folder in (place, *place.parents):
             if folder == tree.parent:
                 break
@@ -53,7 +52,7 @@ def _granted_cores(root: Path) -> float:
 
 
 def _quota(folder: Path) -> float:
-    """Return the cores that one control group grants."""
+    """Cores that one control group grants."""
     try:
         if (folder / "cpu.max").is_file():
             quota, period = (folder / "cpu.max").read_text().split()
@@ -61,26 +60,20 @@ def _quota(folder: Path) -> float:
             quota = (folder / "cpu.cfs_quota_us").read_text()
             period = (folder / "cpu.cfs_period_us").read_text()
         return int(quota) / int(period) if int(quota) > 0 else math.inf
-    except (OSError, ValueError, ZeroDivisionError):  # "max", or nothing is said
+    except (OSError, ValueError, ZeroDivisionError):  # "max", or no limit is given
         return math.inf
 
 
 def serve(handle: Callable[[Any], Any]) -> None:
-    """Do the tasks that come in on standard input until it ends.
-
-    Parameters
-    ----------
-    handle : callable
-        Takes a task and returns its result, both plain JSON values.
-    """
-    # Ctrl-C reaches the whole group; the process that started this one decides what it means.
+    """Read tasks from standard input until it ends; `handle` maps each to its result, both plain JSON values."""
+    # Ctrl-C reaches the whole process group; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for line in sys.stdin:
         print(json.dumps(handle(json.loads(line))), flush=True)
 
 
 def map_unordered(module: str, tasks: Sequence[Any], workers: int) -> Iterator[tuple[int, Any]]:
-    """Let several processes do tasks.
+    """Distribute tasks over worker processes.
 
     Parameters
     ----------
@@ -94,7 +87,7 @@ def map_unordered(module: str, tasks: Sequence[Any], workers: int) -> Iterator[t
     Yields
     ------
     tuple of (int, object)
-        Position of a task and its result, as tasks get done, in any order.
+        Position of a task and its result, as tasks finish.
 
     Raises
     ------
@@ -121,7 +114,7 @@ def map_unordered(module: str, tasks: Sequence[Any], workers: int) -> Iterator[t
 
 
 class _Worker:
-    """One process."""
+    """One worker process."""
 
     def __init__(self, module: str) -> None:
         self._process = subprocess.Popen(
@@ -134,7 +127,7 @@ class _Worker:
         )
 
     def do(self, task: Any) -> Any:
-        """Let the process do a task and return the result."""
+        """Send a task to the process and return the result."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:

@@ -1,1 +1,1 @@
-"""Phone labels: files in the formats of the field, phone sets, labels of frames."""
+"""Phone labels: label files, phone sets, labels per frame."""

@@ -1,22 +1,26 @@
-"""Phone times from label files; times are seconds, an interval holds its start and not its end.
+"""Phone times from label files, in seconds; an interval includes its start and not its end.
 
-`read_labels` chooses a reader by the file's suffix. A new format is one function from a path to a
-list of `Interval` and one entry in ``READERS``. Whatever the format, intervals come in order and do
-not overlap; what lies between two of them or outside all of them is silence. One that ends up to
-`ROUNDING_S` after the next starts, as rounded times do, is shortened to end there, with a warning.
+`read_labels` chooses a reader by the file's suffix. A new format is one function from a path to a list of `Interval`
+and one entry in ``READERS``. In every format intervals are in order and do not overlap; time outside all of them is
+silence. An interval that ends up to `ROUNDING_S` after the next starts, as rounded times do, is shortened to end
+there, with a warning. Files are UTF-8 or UTF-16.
 
 ==============  ====================================================================================
 ``.lab``        HTK: one interval a line, ``start end phone``, the times whole numbers of 100 ns, or,
-                with decimal points, seconds. Blank lines are passed over and further columns (HTK's
-                scores and word labels) are ignored. HTS: of a full-context label the phone between
-                ``-`` and ``+`` is taken, and the states of a phone, ``phone[2]`` to ``phone[6]``, are
-                joined. Festival: after a header that ends with ``#``, ``end colour phone``, seconds.
+                with decimal points, seconds. Blank lines and further columns (HTK's scores and word
+                labels) are ignored. HTS: of a full-context label the phone between ``-`` and ``+`` is
+                taken, and the states of a phone, ``phone[2]`` to ``phone[6]``, are joined. Festival:
+                after a header that ends with ``#``, ``end colour phone``, seconds.
 ``.TextGrid``   Praat, the Montreal Forced Aligner, WebMAUS: the tier of phones, an empty text is
                 silence (`vqspeech.labels.textgrid`).
 ``.eaf``        ELAN: the tier of phones, under the names it has in a TextGrid.
 ``.phn``        TIMIT: ``start end phone``, the times samples at 16 kHz.
-``.ctm``        NIST and Kaldi: ``utterance channel start duration phone [confidence]``, seconds.
+``.ctm``        NIST and Kaldi: ``utterance channel start duration phone [confidence]``, seconds; lines
+                that start with ``;;`` are comments.
 ==============  ====================================================================================
+
+A reader raises `CorpusError`, with file and line, for a file that cannot be read, a line that does not parse, or an
+interval that runs backwards or overlaps the one before.
 """
 
 import codecs
@@ -39,7 +43,7 @@ _FULL_CONTEXT = re.compile(r"[^-+]*-([^-+]+)\+")
 _STATE = re.compile(r"(.+)\[(\d+)\]")
 
 ROUNDING_S = 0.01
-"""Starts and durations with two decimals overlap by up to so much."""
+"""Largest overlap, in seconds, of intervals whose starts and durations have two decimals."""
 
 TIMIT_RATE = 16_000
 
@@ -56,7 +60,7 @@ class Interval:
     start_s, end_s : float
         Seconds from the beginning of the recording, ``0 <= start_s <= end_s``.
     label : str
-        What is said there, as the file spells it; a `Sampa` where that is SAMPA.
+        As the file spells it; a `Sampa` where that is SAMPA.
     """
 
     start_s: float
@@ -65,7 +69,7 @@ class Interval:
 
 
 class _Intervals:
-    """Intervals put in one after another, each checked against the one before."""
+    """A list of intervals; each is checked against the one before when it is added."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.found = path, list[Interval]()
@@ -80,32 +84,14 @@ class _Intervals:
             _say_once(
                 "rounding",
                 f"{where}: overlaps the interval above it by {1000 * overlap:.4g} ms, which is shortened"
-                " (said once for all such files)",
+                " (reported once for all such files)",
             )
         _check(where, label, start_s, end_s, last.end_s)
         self.found.append(Interval(start_s, end_s, label))
 
 
 def read_lab(path: Path) -> list[Interval]:
-    """Read a ``.lab`` file of HTK, HTS or Festival.
-
-    Parameters
-    ----------
-    path : Path
-        Text in UTF-8 or UTF-16, lines ``start end label`` in units of 100 ns or, with decimal
-        points, in seconds; or Festival's ``end colour label`` in seconds.
-
-    Returns
-    -------
-    list of Interval
-        In the order of the file; empty for a file of blank lines.
-
-    Raises
-    ------
-    CorpusError
-        When the file cannot be read, is not text, or has a line that does not parse, ends before
-        it starts, or starts before the line above it ends. File and line are named.
-    """
+    """Read a ``.lab`` file of HTK, HTS or Festival; see the table above."""
     lines = [
         (f"{path}, line {number}", line.split())
         for number, line in enumerate(_text(path).splitlines(), start=1)
@@ -157,13 +143,7 @@ def _read_ends(path: Path, lines: Sequence[tuple[str, list[str]]]) -> list[Inter
 
 
 def read_phn(path: Path) -> list[Interval]:
-    """Read a ``.phn`` file of TIMIT: lines ``start end phone``, the times samples at `TIMIT_RATE`.
-
-    Raises
-    ------
-    CorpusError
-        As `read_lab` does.
-    """
+    """Read a ``.phn`` file of TIMIT, with times in samples at `TIMIT_RATE`."""
     intervals = _Intervals(path)
     for number, line in enumerate(_text(path).splitlines(), start=1):
         if not (fields := line.split()):
@@ -175,38 +155,20 @@ def read_phn(path: Path) -> list[Interval]:
             raise CorpusError(
                 f"{where}: found {line.strip()[:60]!r}, expected 'start end phone' with the times in samples"
             ) from None
-        if label == "q":  # elsewhere that is another sound
+        if label == "q":  # another sound in other label sets
             label = "\u0294"
         intervals.add(where, label, start / TIMIT_RATE, end / TIMIT_RATE)
     return intervals.found
 
 
 def read_textgrid(path: Path) -> list[Interval]:
-    """Read the tier of phones of a Praat TextGrid.
-
-    Parameters
-    ----------
-    path : Path
-        Text in UTF-8 or UTF-16, long or short format; see `vqspeech.labels.textgrid`.
-
-    Returns
-    -------
-    list of Interval
-        In the order of the file; an empty text stays an empty label, which is silence. Labels of
-        WebMAUS in SAMPA are of type `Sampa`.
-
-    Raises
-    ------
-    CorpusError
-        When the file cannot be read or is no TextGrid, has no tier of phones or several, or an
-        interval of it runs backwards or overlaps the one before. File and line are named.
-    """
+    """Read the tier of phones of a Praat TextGrid; an empty text is silence, WebMAUS labels in SAMPA are `Sampa`."""
     return _of_tier(path, phone_tier(parse_textgrid(_text(path), str(path)), str(path)))
 
 
 def _of_tier(path: Path, tier: Tier) -> list[Interval]:
     labels = [text.strip() for _, _, _, text in tier.intervals]
-    # WebMAUS gives SAMPA unless it is asked for IPA; both come in a tier of this name.
+    # WebMAUS writes SAMPA by default, IPA on request; both in a tier of this name.
     if tier.name.strip().lower() == "mau" and all(label.isascii() for label in labels):
         labels = [Sampa(label) for label in labels]
     intervals = _Intervals(path)
@@ -216,27 +178,9 @@ def _of_tier(path: Path, tier: Tier) -> list[Interval]:
 
 
 def read_eaf(path: Path) -> list[Interval]:
-    """Read the tier of phones of an ELAN file.
-
-    Parameters
-    ----------
-    path : Path
-        EAF, XML; its tiers are named as those of a TextGrid. Annotations without times of their own
-        are passed over.
-
-    Returns
-    -------
-    list of Interval
-        In order of time.
-
-    Raises
-    ------
-    CorpusError
-        When the file cannot be read or is no EAF, has no tier of phones or several, or intervals of
-        it overlap.
-    """
+    """Read the tier of phones of an ELAN file; annotations without times of their own are ignored."""
     try:
-        # Read as text already, so what it declares of its encoding does not count.
+        # Decoded already, so the declared encoding is ignored.
         root = ET.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", _text(path)))
     except ET.ParseError as error:
         raise CorpusError(f"{path}: not an ELAN file ({error})") from None
@@ -274,25 +218,7 @@ def _annotated(annotation: ET.Element, times_s: Mapping[str, float]) -> Labelled
 
 
 def read_ctm(path: Path) -> dict[str, list[Interval]]:
-    """Read a CTM file of one or more utterances.
-
-    Parameters
-    ----------
-    path : Path
-        Text in UTF-8 or UTF-16, lines ``utterance channel start duration phone [confidence]`` in
-        seconds; lines that start with ``;;`` are comments.
-
-    Returns
-    -------
-    dict of str to list of Interval
-        Intervals of each utterance, in the order of the file.
-
-    Raises
-    ------
-    CorpusError
-        When the file cannot be read, a line does not parse or an interval overlaps the one before
-        it. File and line are named.
-    """
+    """Read a CTM file of one or more utterances: the intervals of each, by its name."""
     utterances: dict[str, _Intervals] = defaultdict(lambda: _Intervals(path))
     for number, line in enumerate(_text(path).splitlines(), start=1):
         fields = line.split()
@@ -335,23 +261,23 @@ READERS: dict[str, Callable[[Path], list[Interval]]] = {
 
 
 def read_labels(path: Path) -> list[Interval]:
-    """Read a label file in the format its suffix names.
+    """Read a label file in the format of its suffix.
 
     Parameters
     ----------
     path : Path
-        A file with one of the suffixes in ``READERS``, in any case. Of a CTM with several
-        utterances the one named like the file, without its suffix, is taken.
+        A file with one of the suffixes in ``READERS``, in any case. Of a CTM with several utterances, the one named
+        like the file is taken.
 
     Returns
     -------
     list of Interval
-        In order of time.
+        In order of time; empty for a file of blank lines.
 
     Raises
     ------
     CorpusError
-        When there is no reader for the suffix, or the reader refuses the file.
+        There is no reader for the suffix, or the reader refuses the file.
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:

@@ -1,6 +1,6 @@
-"""Phone times against frames: the label at each time, the frames of each interval, labels of another sound.
+"""Phone times and frames: the label at each time, the frames of each interval, labels that fit a recording.
 
-Times are seconds, an interval holds its start and not its end; `vqspeech.labels.files` reads them.
+Times are seconds, an interval includes its start and not its end; `vqspeech.labels.files` reads them.
 """
 
 from collections.abc import Sequence
@@ -39,22 +39,10 @@ _END_S, _END_SHARE = 1.0, 0.25
 
 
 def check_end(path: Path, intervals: Sequence[Interval], start_s: float, end_s: float) -> None:
-    """Refuse labels that end far from where the sound does: of another recording, or in another unit.
+    """Refuse the labels of `path` if they are of another recording, or in another unit.
 
-    Parameters
-    ----------
-    path : Path
-        The file the labels are from.
-    intervals : sequence of Interval
-        In order of time.
-    start_s, end_s : float
-        Where the sound begins and ends in the recording, without silence at its edges.
-
-    Raises
-    ------
-    CorpusError
-        When the last interval that is not silence ends more than `_END_S` and `_END_SHARE` of the sound before or
-        after its end.
+    Raises `CorpusError` where the last interval that is not silence ends more than `_END_S` and `_END_SHARE` of the
+    sound, [`start_s`, `end_s`] without silence at its edges, before or after its end.
     """
     spoken = [i for i in intervals if to_arpabet(i.label) != SILENCE]
     if not spoken:
@@ -68,23 +56,10 @@ def check_end(path: Path, intervals: Sequence[Interval], start_s: float, end_s: 
 
 
 def labels_at(intervals: Sequence[Interval], times_s: ArrayLike) -> list[str]:
-    """Tell the label at each time.
+    """Return the label of the interval that contains each time, (n,) seconds; ``"sil"`` outside all of them.
 
-    Times are compared to the nearest 100 ns, the unit of label files, so that rounding in floating
-    point never moves a time off a boundary.
-
-    Parameters
-    ----------
-    intervals : sequence of Interval
-        In order of time, without overlap.
-    times_s : array_like, shape (n,)
-        Seconds from the beginning of the recording.
-
-    Returns
-    -------
-    list of str, length n
-        The label of the interval that holds the time. A time on a boundary belongs to the later
-        interval; a time in no interval is silence, ``"sil"``.
+    Times are compared to the nearest 100 ns, the unit of label files, so that rounding moves no time off a boundary. A
+    time on a boundary belongs to the later interval.
     """
     times = _units(np.asarray(times_s, dtype=np.float64))
     if not intervals:
@@ -100,19 +75,10 @@ def labels_at(intervals: Sequence[Interval], times_s: ArrayLike) -> list[str]:
 
 
 def frames_within(intervals: Sequence[Interval], times_s: ArrayLike) -> NDArray[np.int64]:
-    """Tell which frames lie in each interval, as `labels_at` would assign them.
+    """Return the first frame of each interval and the one after its last, (intervals, 2), as `labels_at` assigns them.
 
-    Parameters
-    ----------
-    intervals : sequence of Interval
-        In order of time, without overlap.
-    times_s : array_like of float, shape (frames,)
-        Centre of each frame in seconds, increasing, from `frame_centres_s`.
-
-    Returns
-    -------
-    ndarray of int64, shape (intervals, 2)
-        First frame and the one after the last; equal where an interval holds no frame's centre.
+    `times_s`, (frames,), are increasing frame centres from `frame_centres_s`. The two are equal for an interval with
+    none.
     """
     times = _units(np.asarray(times_s, dtype=np.float64))
     bounds_s = [(interval.start_s, interval.end_s) for interval in intervals]
@@ -122,24 +88,9 @@ def frames_within(intervals: Sequence[Interval], times_s: ArrayLike) -> NDArray[
 def frame_centres_s(
     frames: int, hop: int, sample_rate: int, start_s: float = 0.0
 ) -> NDArray[np.float64]:
-    """Tell the time of each frame: the centre of its samples ``[i * hop, (i + 1) * hop)``.
+    """Return the centre of each frame, (frames,), in seconds: ``start_s + (i + 0.5) * hop / sample_rate``.
 
-    Parameters
-    ----------
-    frames : int
-        Number of frames.
-    hop : int
-        Samples per frame.
-    sample_rate : int
-        Samples per second.
-    start_s : float
-        Time of sample 0 in the recording the labels describe, in seconds: above 0 when silence was
-        trimmed off its front.
-
-    Returns
-    -------
-    ndarray of float64, shape (frames,)
-        ``start_s + (i + 0.5) * hop / sample_rate``.
+    `start_s` is the time of sample 0 in the recording that the labels describe: above 0 where silence was trimmed.
     """
     return start_s + (np.arange(frames) + 0.5) * hop / sample_rate
 

@@ -3,24 +3,22 @@
 Label files spell phones in their own ways; `to_arpabet` folds them all into this set. Choices:
 
 - Reduced vowels go to the full vowel CMUdict writes for them: schwa to ``ah``, barred i to ``ih``.
-- A vowel that ends in an r or a schwa but is one label, as espeak-ng writes NEAR, SQUARE, NORTH,
-  START, CURE and FIRE, goes to the phone of its nucleus: most of its frames sound like it. NURSE
-  and the ending of LETTER are ``er``.
-- Syllabic consonants go to the consonant; flap and glottal stop go to ``t``; the ends of LOCH and
-  LLAN, foreign to the set, go to ``k`` and ``l``.
-- Accents: a vowel goes to the phone of the word class espeak-ng's English voices use it for, so
-  Scottish ``oː`` (GOAT) is ``ow`` and Caribbean dental ``t̪`` (THIN) is ``th``.
-- The Montreal Forced Aligner's English phones (english_mfa 3.1, of US, British, Indian and Nigerian
-  dictionaries) agree with these. Of its own it has ``ɒː`` (THOUGHT: ``ao``), palatal and
-  retroflex stops and nasals, which go to the ones English has, and the nasal flap of WINTER, ``n``.
-  Its ``spn``, noise or a word without pronunciation, is silence.
-- TIMIT's closures go to their stops, since other label files have no boundary between the two;
-  its epenthetic silence is silence, its nasal flap ``n``.
-- SAMPA, in which case carries the phone, is told from ARPAbet by its type (`Sampa`).
+- A vowel that ends in an r or a schwa but is one label, as espeak-ng writes NEAR, SQUARE, NORTH, START, CURE and FIRE,
+  goes to the phone of its nucleus, where most of its frames are. NURSE and the ending of LETTER are ``er``.
+- Syllabic consonants go to the consonant; flap and glottal stop go to ``t``; the ends of LOCH and LLAN, foreign to the
+  set, go to ``k`` and ``l``.
+- Accents: a vowel goes to the phone of the word class espeak-ng's English voices use it for, so Scottish ``oː`` (GOAT)
+  is ``ow`` and Caribbean dental ``t̪`` (THIN) is ``th``.
+- The Montreal Forced Aligner's English phones (english_mfa 3.1, of US, British, Indian and Nigerian dictionaries) agree
+  with these. Its own are ``ɒː`` (THOUGHT: ``ao``), palatal and retroflex stops and nasals, which go to the English
+  ones, and the nasal flap of WINTER, ``n``. Its ``spn``, noise or a word without pronunciation, is silence.
+- TIMIT's closures go to their stops, since other label files have no boundary between the two; its epenthetic silence
+  is silence, its nasal flap ``n``.
+- SAMPA, in which case carries the phone, is distinguished from ARPAbet by its type (`Sampa`).
 """
 
 # ruff: noqa: RUF001
-# The letters that look like others are IPA.
+# The ambiguous letters are IPA.
 
 import functools
 import re
@@ -121,20 +119,8 @@ class Sampa(str):
 
 
 def sampa_to_ipa(label: str) -> str:
-    """Write a phone of SAMPA or X-SAMPA in IPA.
+    """Convert one English phone of SAMPA or X-SAMPA to IPA; labels of pauses (``"<p:>"``) stay as they are.
 
-    Parameters
-    ----------
-    label : str
-        One phone in ASCII; labels of pauses (``"<p:>"``) stay as they are.
-
-    Returns
-    -------
-    str
-        What `to_arpabet` knows, for the phones of English.
-
-    Examples
-    --------
     >>> sampa_to_ipa("tS"), sampa_to_ipa("{"), sampa_to_ipa("3:")
     ('tʃ', 'æ', 'ɜː')
     """
@@ -150,15 +136,15 @@ def to_arpabet(label: str) -> str | None:
     Parameters
     ----------
     label : str
-        ARPAbet in any case with or without a stress digit (``"AH0"``), one of the usual names of
-        silence (``"pau"``, ``""``), or one phone of espeak-ng's or the Montreal Forced Aligner's
-        English IPA with or without stress and length marks (``"ˈɑːɹ"``, ``"tʷ"``). Kaldi's marks
-        of the place in the word are passed over (``"AH0_B"``). A `Sampa` is read as SAMPA.
+        ARPAbet in any case with or without a stress digit (``"AH0"``), one of the usual names of silence (``"pau"``,
+        ``""``), or one phone of espeak-ng's or the Montreal Forced Aligner's English IPA with or without stress and
+        length marks (``"ˈɑːɹ"``, ``"tʷ"``). Kaldi's marks of the place in the word are ignored (``"AH0_B"``). A `Sampa`
+        is read as SAMPA.
 
     Returns
     -------
     str or None
-        One of ``PHONES``; None for a label that is none of these, which the caller reports.
+        One of ``PHONES``; None for any other label, which the caller reports.
 
     Examples
     --------

@@ -1,8 +1,7 @@
-"""Praat TextGrid files: read as the Montreal Forced Aligner and Praat itself write them, written in the long format.
+"""Praat TextGrid files: read in the long and short text formats, written in the long one. Times are seconds.
 
-Long and short text formats are one to Praat, and here: what counts are quoted strings, numbers and
-flags that stand alone; all else, from ``xmin =`` to ``intervals [1]:``, is comment, and so is what
-follows ``!`` on a line. Times are seconds.
+As in Praat, only quoted strings, numbers and flags that stand alone count; all else, from ``xmin =`` to ``intervals
+[1]:``, is comment, and so is what follows ``!`` on a line.
 """
 
 import re
@@ -44,24 +43,9 @@ class Tier(NamedTuple):
 
 
 def parse_textgrid(text: str, file: str) -> list[Tier]:
-    """Read the interval tiers of a TextGrid; tiers of points are passed over.
+    """Read the interval tiers of a TextGrid; point tiers are ignored.
 
-    Parameters
-    ----------
-    text : str
-        What the file says.
-    file : str
-        How errors name it.
-
-    Returns
-    -------
-    list of Tier
-        In the order of the file.
-
-    Raises
-    ------
-    CorpusError
-        When the text is no TextGrid or ends early. File, line and what was expected are named.
+    `file` is its name in a `CorpusError`, raised with file and line for text that is no TextGrid or ends early.
     """
     tokens = _Tokens(text, file)
     kind = tokens.string('the file type "ooTextFile"')
@@ -77,24 +61,10 @@ def parse_textgrid(text: str, file: str) -> list[Tier]:
 
 
 def phone_tier(tiers: list[Tier], file: str) -> Tier:
-    """Choose the tier that holds the phones, by its name in any case.
+    """Choose the tier of phones, by its name in any case.
 
-    Parameters
-    ----------
-    tiers : list of Tier
-        From `parse_textgrid`.
-    file : str
-        How errors name it.
-
-    Returns
-    -------
-    Tier
-        Named ``phones``, else ``<speaker> - phones``, ``phone``, ``phonemes``, ``phoneme``, ``segments`` or ``MAU``.
-
-    Raises
-    ------
-    CorpusError
-        When there is none, or several of the same rank.
+    The first of ``phones``, ``<speaker> - phones``, ``phone``, ``phonemes``, ``phoneme``, ``segments``, ``MAU`` is
+    taken; `CorpusError` where there is none, or several of the same rank. `file` is its name there.
     """
     named = [(tier.name.strip().lower(), tier) for tier in tiers]
     first, *others = PHONE_TIERS
@@ -173,20 +143,10 @@ class _Tokens:
 
 
 def to_textgrid(tiers: Mapping[str, Sequence[tuple[float, float, str]]], end_s: float) -> str:
-    """Return the text of a TextGrid.
+    """Return the text of a TextGrid of `end_s` seconds.
 
-    Parameters
-    ----------
-    tiers : mapping of str to sequence of (float, float, str)
-        Name of each tier, and its intervals: start and end in seconds, label. They follow one
-        another without gaps from 0 to `end_s`, as Praat wants them.
-    end_s : float
-        Length of the recording, seconds.
-
-    Returns
-    -------
-    str
-        Ends with a line break.
+    `tiers` has the intervals (start and end in seconds, label) of each tier by name, without gaps from 0 to `end_s`, as
+    Praat requires.
     """
     lines = [
         'File type = "ooTextFile"',

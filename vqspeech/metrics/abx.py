@@ -1,21 +1,20 @@
 """ABX: how often a token is nearer to one of another phone than to one of its own.
 
-The machine ABX task of Schatz et al. 2013 ("Evaluating speech features with the Minimal-Pair ABX
-task", Interspeech), with the conventions of Libri-Light (Kahn et al. 2020) and ZeroSpeech. In a
-triple, a and x are two tokens of one phone and b is a token of another; it is an error when
-``d(a, x) > d(b, x)``, half an error when the two are equal. Chance is 0.5.
+The machine ABX task of Schatz et al. 2013 ("Evaluating speech features with the Minimal-Pair ABX task", Interspeech),
+with the conventions of Libri-Light (Kahn et al. 2020) and ZeroSpeech. In a triple, a and x are two tokens of one phone
+and b is a token of another; it is an error when ``d(a, x) > d(b, x)``, half an error when the two are equal. Chance is
+0.5.
 
-Distances come from dynamic time warping (`vqspeech.metrics.dtw`), averaged along the path: codes
-differ by 0 or 1, vectors by their angle, ``arccos(cos(u, v)) / pi``, in [0, 1].
+Distances come from dynamic time warping (`vqspeech.metrics.dtw`), averaged along the path: codes differ by 0 or 1,
+vectors by their angle, ``arccos(cos(u, v)) / pi``, in [0, 1].
 
-Within speakers a, b and x are of one speaker; across speakers a and b are of one and x of another.
-In context all three have the same left and the same right neighbour; without context the
-neighbours are not looked at. `phone_items` makes tokens from labels: phones alone, for the phone
-ABX, or with their neighbours, for the triphone ABX of ZeroSpeech, which is scored in context.
+Within speakers a, b and x are of one speaker; across speakers a and b are of one and x of another. In context all three
+have the same left and right neighbours; without context neighbours are ignored. `phone_items` makes tokens from labels:
+phones alone, for the phone ABX, or with their neighbours, for the triphone ABX of ZeroSpeech, scored in context.
 
-Averages: the error of a cell, which is (phone of a and x, phone of b, context, speaker or pair of
-speakers), is the mean over its triples. Cells are averaged over contexts, then over speakers or
-pairs of speakers, then over ordered pairs of phones, each as far as it has triples.
+Averages: the error of a cell, which is (phone of a and x, phone of b, context, speaker or pair of speakers), is the
+mean over its triples. Cells are averaged over contexts, then over speakers or pairs of speakers, then over ordered
+pairs of phones, where they have triples.
 """
 
 from collections import defaultdict
@@ -50,7 +49,7 @@ class Item:
     phone, left, right : str
         The phone and its neighbours.
     speaker : str
-        Who says it.
+        The speaker.
     """
 
     utterance: int
@@ -64,7 +63,7 @@ class Item:
 
 @dataclass(frozen=True)
 class AbxScore:
-    """An ABX error, to be held against chance, 0.5.
+    """An ABX error, to be compared with chance, 0.5.
 
     Attributes
     ----------
@@ -116,17 +115,16 @@ def phone_items(
     utterance : int
         Index of the utterance's features.
     speaker : str
-        Who speaks.
+        The speaker.
     triphones : bool
-        Let a token begin with its left and end with its right neighbour, and leave out tokens
-        beside silence.
+        Extend each token by its left and right neighbour, and leave out tokens beside silence.
 
     Returns
     -------
     list of Item
-        In order of time. A token holds the frames whose centre lies in its interval; silence,
-        labels outside the phone set, and phones without a frame are left out. Where nothing is
-        labelled the neighbour is silence; an unknown neighbour is named as the file spells it.
+        In order of time. A token has the frames whose centre is in its interval; silence, labels outside the phone set,
+        and phones without a frame are left out. The neighbour in unlabelled time is silence; an unknown neighbour is
+        named as in the file.
     """
     bounds = frames_within(intervals, times_s)
     phones = [to_arpabet(interval.label) for interval in intervals]
@@ -167,35 +165,33 @@ def abx(
     items : sequence of Item
         Tokens to compare.
     features : sequence of ndarray
-        Of each utterance: codes, integers of shape (frames,), or vectors, floats of shape
-        (frames, dim). A vector of zeros is at a right angle to every other.
+        Of each utterance: codes, integers of shape (frames,), or vectors, floats of shape (frames, dim). A vector of
+        zeros is at a right angle to every other.
     in_context : bool
         Compare only tokens with the same neighbours.
     across_speakers : bool
         Take x from another speaker than a and b.
     max_tokens : int
-        Tokens drawn at most of each phone, context and speaker; Libri-Light draws 10 in context.
-        Without context, time grows with its square.
+        Most tokens drawn of each phone, context and speaker; Libri-Light draws 10 in context. Without context, time
+        grows with its square.
     max_x_speakers : int
-        Across speakers, how many others x is drawn from at most for each speaker of a and b (and
-        context); 5 in Libri-Light.
+        Across speakers, most other speakers of x for each speaker of a and b (and context); 5 in Libri-Light.
     resamples : int
-        Bootstrap draws of the interval: utterances are drawn with replacement, and a triple counts
-        as often as its three utterances were drawn, multiplied. The draws are moved so that their
-        mean is the score.
+        Bootstrap draws of the interval: utterances are drawn with replacement, and a triple counts as often as its
+        three utterances were drawn, multiplied. The draws are shifted so that their mean is the score.
     seed : int
         Of all draws.
 
     Returns
     -------
     AbxScore
-        The same for the same arguments.
+        Deterministic in the arguments.
 
     Raises
     ------
     ValueError
-        When a token lies outside its utterance, or features are neither codes nor finite vectors,
-        or not all of one kind and size.
+        When a token lies outside its utterance, or features are neither codes nor finite vectors, or not all of one
+        kind and size.
     """
     arrays = _checked(items, features)
     if not items:
@@ -203,7 +199,7 @@ def abx(
     rng = np.random.default_rng(seed)
     utterances = len(arrays)
     draws = rng.multinomial(utterances, np.full(utterances, 1 / utterances), size=resamples)
-    # Row 0 counts every utterance once: it is the score itself.
+    # Row 0 counts every utterance once: the score itself.
     weights = np.concatenate([np.ones((1, utterances)), draws.astype(np.float64)])
     errors: list[NDArray[np.float64]] = []
     keys: list[tuple[tuple[str, str], tuple[str, str]]] = []

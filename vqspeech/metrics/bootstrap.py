@@ -1,4 +1,4 @@
-"""How far a score would move with other utterances: percentile bootstrap, 95 %."""
+"""Percentile bootstrap over utterances: 95 % intervals of a score."""
 
 from typing import NamedTuple
 
@@ -21,23 +21,23 @@ def resampled_ratios(
 ) -> NDArray[np.float64]:
     """Bootstrap a ratio of sums over utterances.
 
-    Utterances are drawn, not frames: neighbouring frames are not independent. It serves accuracies.
-    Purity and information grow when the same utterance is drawn twice, so their bootstrap would
-    miss their own value; a shuffled control stands beside them instead.
+    Utterances are drawn, not frames: neighbouring frames are not independent. For accuracies only: purity and
+    information grow when an utterance is drawn twice, so their bootstrap would miss their own value; compare them with
+    a shuffled control instead.
 
     Parameters
     ----------
     numerators, denominators : array_like, shape (utterances,)
-        Of each utterance, for instance frames that are right and frames in all.
+        Of each utterance, for instance correct frames and all frames.
     rng : numpy.random.Generator
-        Where the draws come from.
+        Random generator.
     resamples : int
-        How many times as many utterances as there are get drawn with replacement.
+        Number of draws, each of as many utterances as there are, with replacement.
 
     Returns
     -------
     ndarray of float64, shape (resamples,)
-        Empty for fewer than two utterances with frames: one tells nothing of how they differ.
+        Empty for fewer than two utterances with frames.
     """
     above, below = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
     above, below = above[below > 0], below[below > 0]
@@ -51,12 +51,12 @@ def resampled_ratios(
 
 
 def interval_95(values: ArrayLike) -> Interval95:
-    """Tell where the middle 95 % of bootstrapped values lie.
+    """Return the interval with the middle 95 % of bootstrapped values.
 
     Parameters
     ----------
     values : array_like of float, shape (resamples,)
-        From `resampled_ratios`; several such may be joined.
+        From `resampled_ratios`; several may be joined.
 
     Returns
     -------

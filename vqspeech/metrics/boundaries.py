@@ -1,11 +1,11 @@
 """Do codes change where phones do: boundary precision, recall, F1 and R-value; times are seconds.
 
-A found boundary is a hit when it lies within a tolerance, 20 ms by custom, of a true one; each
-boundary counts for one hit at most. Counts of utterances are added up (`BoundaryCounts`) before
-they become scores. Codes that change at every frame hit every boundary, so recall alone says
-nothing, and F1 rewards too many boundaries still; the R-value (Räsänen et al. 2009) does not.
+A found boundary is a hit when it is within a tolerance, 20 ms by convention, of a true one; each boundary counts for at
+most one hit. Counts of utterances are summed (`BoundaryCounts`) before scoring. Codes that change at every frame hit
+every boundary, so recall alone means nothing, and F1 still rewards too many boundaries; the R-value (Räsänen et al.
+2009) does not.
 
-Put the scores of `even_boundaries_s`, as many boundaries without looking, beside those of codes.
+The baseline is `even_boundaries_s`: as many boundaries, evenly spaced.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from vqspeech.labels.frames import UNITS_PER_S, Interval
 
 @dataclass(frozen=True)
 class BoundaryCounts:
-    """How many boundaries were hit; counts of utterances add with ``+``.
+    """Numbers of boundaries; counts of utterances add with ``+``.
 
     Attributes
     ----------
     hits : int
         Pairs of a found and a true boundary, each in one pair at most.
     found, true : int
-        Boundaries found, and boundaries that there are.
+        Boundaries found, and true boundaries.
     """
 
     hits: int = 0
@@ -64,7 +64,7 @@ class BoundaryScores:
 def code_boundaries_s(
     codes: ArrayLike, hop: int, sample_rate: int, start_s: float = 0.0
 ) -> NDArray[np.float64]:
-    """Tell when the code changes.
+    """Return the times at which the code changes.
 
     Parameters
     ----------
@@ -96,8 +96,7 @@ def phone_boundaries_s(
     intervals : sequence of Interval
         Labels of the recording.
     start_s, end_s : float
-        The stretch that has codes, in seconds of the recording. Its own ends are no boundaries:
-        there is nothing to find there.
+        The stretch with codes, in seconds of the recording. Its own ends are not boundaries.
 
     Returns
     -------
@@ -115,7 +114,7 @@ def even_boundaries_s(count: int, start_s: float, end_s: float) -> NDArray[np.fl
     Parameters
     ----------
     count : int
-        How many.
+        Number of boundaries.
     start_s, end_s : float
         The stretch, in seconds.
 
@@ -128,14 +127,14 @@ def even_boundaries_s(count: int, start_s: float, end_s: float) -> NDArray[np.fl
 
 
 def count_hits(found_s: ArrayLike, true_s: ArrayLike, tolerance_s: float = 0.02) -> BoundaryCounts:
-    """Match found boundaries with true ones, one to one, and as many as can be matched.
+    """Match found and true boundaries, one to one, with the largest number of pairs.
 
     Parameters
     ----------
     found_s, true_s : array_like of float, shape (boundaries,)
         Times in seconds, of one utterance.
     tolerance_s : float
-        How far the two of a pair may be apart, inclusive, to the nearest 100 ns.
+        Largest distance in a pair, inclusive, to the nearest 100 ns.
 
     Returns
     -------
@@ -145,7 +144,7 @@ def count_hits(found_s: ArrayLike, true_s: ArrayLike, tolerance_s: float = 0.02)
     found, true = (sorted(map(_units, np.asarray(s, np.float64))) for s in (found_s, true_s))
     tolerance = _units(tolerance_s)
     hits = first = second = 0
-    # Pairing the earliest that may be paired never costs a later pair.
+    # Greedy from the earliest is optimal: it never costs a later pair.
     while first < len(found) and second < len(true):
         if abs(found[first] - true[second]) <= tolerance:
             hits, first, second = hits + 1, first + 1, second + 1

@@ -1,9 +1,8 @@
-"""Mel-cepstral distortion: how far apart two readings of one sentence are in their spectral envelopes, in dB.
+"""Mel-cepstral distortion: distance of the spectral envelopes of two readings of a sentence, in dB.
 
-Cepstra are those of log mel spectra (80 bands up to half the sample rate, Hann windows of 25 ms
-every 10 ms), not of the mel-generalised analysis of SPTK: figures are to be compared with the rows
-beside them and not with papers. c0, the level, is left out. So are frames more than 40 dB below the
-loudest of their recording: readers pause where they like.
+Cepstra are those of log mel spectra (80 bands up to half the sample rate, Hann windows of 25 ms every 10 ms), not of
+SPTK's mel-generalised analysis: compare values with each other, not with papers. c0, the level, is left out. So are
+frames more than 40 dB below the loudest of their recording: pauses differ between readers.
 """
 
 import math
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from vqspeech.errors import VqspeechError
 
 CEPSTRA = 24
-"""Cepstra that are compared: c1 to c24."""
+"""Number of cepstra: c1 to c24."""
 
 _BANDS = 80
 _WINDOW_S, _STEP_S = 0.025, 0.01
@@ -73,9 +72,9 @@ def mel_cepstra(wav: NDArray[np.float32], sample_rate: int) -> NDArray[np.float6
 def mel_cepstral_distortion(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     r"""Mean distance of two sequences of cepstra along the path that warps one onto the other.
 
-    Of two frames it is :math:`\frac{10}{\ln 10} \sqrt{2 \sum_{k \ge 1} (c_k - c'_k)^2}` (Kubichek,
-    "Mel-cepstral distance measure for objective speech quality assessment", IEEE PACRIM 1993): the
-    root mean square difference of the log envelopes, in dB.
+    Of two frames it is :math:`\frac{10}{\ln 10} \sqrt{2 \sum_{k \ge 1} (c_k - c'_k)^2}` (Kubichek, "Mel-cepstral
+    distance measure for objective speech quality assessment", IEEE PACRIM 1993): the root mean square difference of the
+    log envelopes, in dB.
 
     Parameters
     ----------

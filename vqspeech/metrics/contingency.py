@@ -1,13 +1,12 @@
 """Scores of codes against phones, from their joint counts n(phone, code) over frames.
 
-A row of the counts is a phone, a column a code, and ``p = n / sum(n)``. Entropies and information
-are in bits. Every function is pure; an argument of the wrong shape or range raises `ValueError`.
+A row of the counts is a phone, a column a code, and ``p = n / sum(n)``. Entropies and information are in bits. Every
+function is pure; an argument of the wrong shape or range raises `ValueError`.
 
-Map accuracy (`map_codes`, `map_accuracy`; baseline `majority_share`, control `shuffle_within`) is
-the score of van den Oord et al. 2017, section 4.3: each code stands for the phone it occurs with
-most on one split, and is scored on another. On the same frames there are `phone_purity`,
-`cluster_purity`, `pnmi` and `v_measure`; of the codes alone `used_codes`, `perplexity`,
-`bit_rate` and, under a learned prior, `bit_rate_under_prior`.
+Map accuracy (`map_codes`, `map_accuracy`; baseline `majority_share`, control `shuffle_within`) is the score of van den
+Oord et al. 2017, section 4.3: each code is mapped to its most frequent phone on one split, and scored on another. On
+the same frames there are `phone_purity`, `cluster_purity`, `pnmi` and `v_measure`; of the codes alone `used_codes`,
+`perplexity`, `bit_rate` and, under a learned prior, `bit_rate_under_prior`.
 """
 
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ Counts = NDArray[np.int64]
 
 
 def contingency(phones: ArrayLike, codes: ArrayLike, n_phones: int, n_codes: int) -> Counts:
-    """Count how often each phone meets each code.
+    """Count how often each phone occurs with each code.
 
     Parameters
     ----------
@@ -48,7 +47,7 @@ def contingency(phones: ArrayLike, codes: ArrayLike, n_phones: int, n_codes: int
 
 
 def map_codes(counts: ArrayLike) -> NDArray[np.int64]:
-    """Give each code the phone it occurs with most, ``argmax_i n(i, j)``.
+    """Map each code to its most frequent phone, ``argmax_i n(i, j)``.
 
     Parameters
     ----------
@@ -58,8 +57,8 @@ def map_codes(counts: ArrayLike) -> NDArray[np.int64]:
     Returns
     -------
     ndarray of int64, shape (n_codes,)
-        A phone per code. A code never seen gets the most frequent phone of the split; of phones
-        that tie, the first is taken; without any frame every code gets phone 0.
+        A phone per code. A code never seen gets the most frequent phone of the split; of tied phones the first is
+        taken; without any frame every code gets phone 0.
     """
     table = _counts(counts)
     majority = table.sum(axis=1).argmax()
@@ -67,7 +66,7 @@ def map_codes(counts: ArrayLike) -> NDArray[np.int64]:
 
 
 def map_accuracy(mapping: ArrayLike, phones: ArrayLike, codes: ArrayLike) -> float:
-    """Share of frames whose code stands for their phone.
+    """Share of frames whose code is mapped to their phone.
 
     Parameters
     ----------
@@ -84,7 +83,7 @@ def map_accuracy(mapping: ArrayLike, phones: ArrayLike, codes: ArrayLike) -> flo
     Raises
     ------
     ValueError
-        When phones and codes differ in length or a code has no place in the mapping.
+        When phones and codes differ in length or a code is outside the mapping.
     """
     table = np.asarray(mapping)
     truth, indices = np.asarray(phones), _indices(codes, len(table), "codes")
@@ -94,18 +93,7 @@ def map_accuracy(mapping: ArrayLike, phones: ArrayLike, codes: ArrayLike) -> flo
 
 
 def majority_share(phones: ArrayLike) -> float:
-    """Map accuracy by chance: the share of the most frequent phone on the scoring split.
-
-    Parameters
-    ----------
-    phones : array_like of int, shape (frames,)
-        Phones of the frames that are scored.
-
-    Returns
-    -------
-    float
-        In (0, 1]; nan for no frames.
-    """
+    """Map accuracy by chance: the share of the most frequent of `phones`, (frames,); in (0, 1], nan for no frames."""
     values = np.asarray(phones)
     if not values.size:
         return float("nan")
@@ -115,17 +103,17 @@ def majority_share(phones: ArrayLike) -> float:
 def shuffle_within(
     sequences: Sequence[NDArray[np.int64]], rng: np.random.Generator
 ) -> list[NDArray[np.int64]]:
-    """Shuffle codes in time within each utterance, the control for every score.
+    """Return codes shuffled in time within each utterance, the control for every score.
 
-    How often an utterance uses each code is kept, and with it all that its codes say of speaker
-    and recording; what they say of the moment is gone.
+    The counts of codes per utterance are kept, and with them all information about speaker and recording; information
+    about the moment is removed.
 
     Parameters
     ----------
     sequences : sequence of ndarray of int64, each of shape (frames,)
-        Codes of each utterance; left as they are.
+        Codes of each utterance; not modified.
     rng : numpy.random.Generator
-        Where the order comes from.
+        Random generator.
 
     Returns
     -------
@@ -209,8 +197,8 @@ def mutual_information(counts: ArrayLike) -> float:
     Returns
     -------
     float
-        Bits, at least 0; nan for no frames. Few frames make it too large even for codes that say
-        nothing, so a shuffled control belongs beside it.
+        Bits, at least 0; nan for no frames. Biased upwards for few frames, even for independent codes: compare it with
+        a shuffled control.
     """
     table = _counts(counts)
     total = table.sum()
@@ -225,8 +213,7 @@ def mutual_information(counts: ArrayLike) -> float:
 def pnmi(counts: ArrayLike) -> float:
     """Phone-normalised mutual information, ``I(phone; code) / H(phone)``.
 
-    The share of the phone's uncertainty that the code takes away (Hsu et al. 2021, HuBERT,
-    section IV-D).
+    The share of the phone's entropy that the code removes (Hsu et al. 2021, HuBERT, section IV-D).
 
     Parameters
     ----------
@@ -236,7 +223,7 @@ def pnmi(counts: ArrayLike) -> float:
     Returns
     -------
     float
-        In [0, 1]; nan for no frames or a single phone, of which there is nothing to know.
+        In [0, 1]; nan for no frames or a single phone.
     """
     table = _counts(counts)
     return _ratio(mutual_information(table), entropy(table.sum(axis=1)))
@@ -320,15 +307,14 @@ def bit_rate(code_counts: ArrayLike, duration_s: float) -> float:
 
 
 def bit_rate_under_prior(nll_nats: ArrayLike, duration_s: float) -> float:
-    """Bit rate of codes as a learned prior would send them, ``sum(-ln p) / ln 2 / seconds``.
+    """Bit rate of codes under a learned prior, ``sum(-ln p) / ln 2 / seconds``.
 
     Parameters
     ----------
     nll_nats : array_like of float, any shape
-        Negative log-likelihood, in nats, of each code given the ones before it, on recordings the
-        prior was not trained on.
+        Negative log-likelihood, in nats, of each code given the ones before it, on held-out recordings.
     duration_s : float
-        Seconds of speech they stand for.
+        Seconds of speech.
 
     Returns
     -------
@@ -340,18 +326,7 @@ def bit_rate_under_prior(nll_nats: ArrayLike, duration_s: float) -> float:
 
 
 def collapse_runs(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Keep the first code of each run of equal codes.
-
-    Parameters
-    ----------
-    codes : ndarray of int64, shape (frames,)
-        Codes of one utterance.
-
-    Returns
-    -------
-    ndarray of int64, shape (runs,)
-        No two neighbours equal.
-    """
+    """Keep the first code of each run of equal codes of an utterance, (frames,) -> (runs,)."""
     return codes[np.concatenate(([True], codes[1:] != codes[:-1]))] if codes.size else codes
 
 

@@ -1,7 +1,7 @@
-"""What a pitch contour would cost if it were sent beside codes, so that rates with and without it can be told apart.
+"""Rate of a pitch contour sent beside codes, so that rates with and without it can be compared.
 
-A contour, one value per 5 ms, is sent as 50 symbols a second: unvoiced, or F0 in steps of half a semitone. Symbols are
-scored as codes are, under models fitted on another split.
+A contour, one value per 5 ms, is sent as 50 symbols per second: unvoiced, or F0 in steps of half a semitone. Symbols
+are scored as codes are, under models fitted on another split.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from vqspeech.audio.pitch import F0_RANGE_HZ, FRAMES_PER_S
 from vqspeech.metrics.rate import ngram_bits
 
 SYMBOLS_PER_S = 50
-"""Symbols of a contour a second."""
+"""Symbols per second."""
 
 STEPS_PER_OCTAVE = 24
-"""Steps of F0 in an octave: half a semitone each, by which it is off by a quarter at most."""
+"""Steps of F0 per octave: half a semitone, with errors of at most a quarter."""
 
 SYMBOLS = 2 + ceil(STEPS_PER_OCTAVE * log2(F0_RANGE_HZ[1] / F0_RANGE_HZ[0]))
 """Different symbols: 0 for unvoiced, then F0 from the lowest that is tracked."""
@@ -26,14 +26,14 @@ SYMBOLS = 2 + ceil(STEPS_PER_OCTAVE * log2(F0_RANGE_HZ[1] / F0_RANGE_HZ[0]))
 
 @dataclass(frozen=True)
 class ContourCost:
-    """Bits a symbol of contours under models that know more and more.
+    """Bits per symbol of contours under models of increasing order; nan without symbols.
 
     Attributes
     ----------
     symbols : int
-        How many were scored.
+        Number scored.
     uniform, unigram, bigram : float
-        Bits a symbol; nan where there is none to score.
+        Bits per symbol.
     """
 
     symbols: int
@@ -42,22 +42,14 @@ class ContourCost:
     bigram: float
 
     def bits_per_second(self, model: str) -> float:
-        """Bits a second under ``uniform``, ``unigram`` or ``bigram``."""
+        """Bits per second under ``uniform``, ``unigram`` or ``bigram``."""
         return float(getattr(self, model)) * SYMBOLS_PER_S
 
 
 def quantise(contour: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Bring a contour to symbols.
+    """Quantise a contour (frames,) to symbols in [0, SYMBOLS), int64 (ceil(frames / 4),).
 
-    Parameters
-    ----------
-    contour : ndarray of float32, shape (frames,)
-        See `vqspeech.audio.pitch`.
-
-    Returns
-    -------
-    ndarray of int64, shape (ceil(frames / 4),)
-        In [0, SYMBOLS); voiced where at least half of the frames are, at the mean of their log-F0.
+    A symbol is voiced where at least half of its frames are, at the mean of their log-F0.
     """
     each = FRAMES_PER_S // SYMBOLS_PER_S
     padded = np.pad(contour.astype(np.float64), (0, -len(contour) % each)).reshape(-1, each)
@@ -71,12 +63,17 @@ def quantise(contour: NDArray[np.float32]) -> NDArray[np.int64]:
 def contour_cost(
     train: Sequence[NDArray[np.float32]], test: Sequence[NDArray[np.float32]]
 ) -> ContourCost:
-    """Score contours.
+    """Score contours under a unigram and a bigram.
 
     Parameters
     ----------
-    train, test : sequence of ndarray of float32
-        Contours that the unigram and the bigram are fitted on, and those that are scored.
+    train, test : sequence of ndarray of float32, each of shape (frames,)
+        Contours in Hz to fit the models on, and contours to score.
+
+    Returns
+    -------
+    ContourCost
+        Means over all symbols of `test`.
     """
     counted, scored = [quantise(of) for of in train], [quantise(of) for of in test]
     unigram, bigram = ngram_bits(counted, scored, SYMBOLS)

@@ -1,7 +1,7 @@
 """Dynamic time warping of many short sequences at once, compiled by numba at its first call.
 
-Importing this module imports numba, which takes a second: do so where distances are needed. The
-compiled code is kept beside the module or in the user's cache.
+Importing this module imports numba, which takes a second: import it where distances are needed. Compiled code is cached
+beside the module or in the user's cache.
 """
 
 import numpy as np

@@ -25,7 +25,7 @@ Table = tuple[NDArray[np.int64], NDArray[np.int64]]
 """N-grams as numbers of base ``size + 1``, ascending, and how often each was seen."""
 
 STRENGTHS = tuple(float(10 ** (k / 4)) for k in range(15))
-"""Strengths that `fit_ngrams` chooses from: 1 to 3,162, four a decade."""
+"""Candidate strengths of `fit_ngrams`: 1 to 3,162, four per decade."""
 
 LARGEST = 2**63 - 1
 
@@ -41,7 +41,7 @@ class NGrams:
     strengths : tuple of float
         The strength `a` of each order, the shortest first; as many as the order of the model.
     tables : tuple of Table
-        What was counted, for each order.
+        Counts for each order.
     """
 
     size: int
@@ -53,18 +53,7 @@ class NGrams:
         return NGrams(self.size, self.strengths[:order], self.tables[:order])
 
     def probabilities(self, windows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Probability of the last code of each window given those before it.
-
-        Parameters
-        ----------
-        windows : ndarray of int64, shape (n, order)
-            As `windows_of` makes them.
-
-        Returns
-        -------
-        ndarray of float64, shape (n,)
-            All above 0.
-        """
+        """Probability of the last code of each window of `windows_of`, int64 (n, order): float64 (n,), all above 0."""
         found = np.full(len(windows), 1 / self.size)
         for order, strength in enumerate(self.strengths, 1):
             # without a context the uniform distribution has this strength for each code
@@ -85,7 +74,7 @@ class NGrams:
         return found
 
     def bits(self, sequences: Codes) -> float:
-        """Bits a code of sequences, ``-log2 p`` on average; nan without codes."""
+        """Mean bits per code of sequences, ``-log2 p``; nan without codes."""
         windows = windows_of(sequences, self.size, len(self.tables))
         if not len(windows):
             return math.nan
@@ -118,9 +107,9 @@ def fit_ngrams(counted: Codes, chosen_on: Codes, size: int, order: int) -> NGram
     Parameters
     ----------
     counted : sequence of ndarray of int64
-        What is counted.
+        Training sequences.
     chosen_on : sequence of ndarray of int64
-        What decides, for one order after the other, which of `STRENGTHS` takes the fewest bits; other recordings.
+        Other recordings, on which the best of `STRENGTHS` is chosen for one order after the other.
     size : int
         Number of different codes.
     order : int
@@ -134,7 +123,7 @@ def fit_ngrams(counted: Codes, chosen_on: Codes, size: int, order: int) -> NGram
     Raises
     ------
     ValueError
-        When codes are out of range, or there are too many of them to number all n-grams with 63 bits.
+        When codes are out of range, or too many to number all n-grams with 63 bits.
     """
     model = NGrams(size, (), ())
     for length in range(1, order + 1):
@@ -148,25 +137,9 @@ def fit_ngrams(counted: Codes, chosen_on: Codes, size: int, order: int) -> NGram
 
 
 def windows_of(sequences: Codes, size: int, order: int) -> NDArray[np.int64]:
-    """Every code with the ``order - 1`` before it.
+    """Every code of sequences with the ``order - 1`` before it, int64 (codes of all sequences, order).
 
-    Parameters
-    ----------
-    sequences : sequence of ndarray of int64
-        Codes in [0, size).
-    size : int
-        Number of different codes, and the start symbol.
-    order : int
-        Length of a window.
-
-    Returns
-    -------
-    ndarray of int64, shape (codes of all sequences, order)
-
-    Raises
-    ------
-    ValueError
-        When a code is out of range.
+    `size` is the number of codes, and the start symbol. Raises `ValueError` when a code is out of range.
     """
     parts = [np.empty((0, order), np.int64)]
     for sequence in sequences:
@@ -190,8 +163,8 @@ def count_ngrams(sequences: Codes, size: int, order: int) -> Table:
 def jensen_shannon(one: Codes, other: Codes, size: int, order: int) -> float:
     """Jensen-Shannon divergence of the n-grams of two sets of sequences (Lin 1991, eq. 4.1).
 
-    It grows as samples get smaller, whatever they are drawn from: compare equal amounts, and read it beside that of
-    two samples of one source.
+    It is biased upwards for small samples: compare equal amounts, and beside the divergence of two samples of one
+    source.
 
     Parameters
     ----------
@@ -205,7 +178,7 @@ def jensen_shannon(one: Codes, other: Codes, size: int, order: int) -> float:
     Returns
     -------
     float
-        Bits, from 0, the same shares, to 1, nothing in common; nan when either is empty.
+        Bits, from 0, equal distributions, to 1, disjoint ones; nan when either is empty.
     """
     tables = [count_ngrams(sequences, size, order) for sequences in (one, other)]
     if not all(len(keys) for keys, _ in tables):
@@ -223,7 +196,7 @@ def coarse(sequences: Codes, classes: ArrayLike) -> list[NDArray[np.int64]]:
 
 
 def spaced(sequences: Codes, frames: int) -> list[NDArray[np.int64]]:
-    """Take every `frames`-th code, from each of the first `frames` on, so that n-grams reach that much further."""
+    """Take every `frames`-th code, from each of the first `frames` on: n-grams over longer spans."""
     return [sequence[first::frames] for sequence in sequences for first in range(frames)]
 
 

@@ -1,7 +1,7 @@
 """Scores of aligned phones and codes under one policy for silence, each beside its shuffled control.
 
-The mapping from codes to phones is fitted on one list of utterances and scored on another. The
-control is codes shuffled in time within each utterance of both lists, with the mapping fitted anew.
+The mapping from codes to phones is fitted on one list of utterances and scored on another. The control is codes
+shuffled in time within each utterance of both lists, with the mapping fitted again.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ from vqspeech.metrics import contingency as scores
 from vqspeech.metrics.bootstrap import Interval95, interval_95, resampled_ratios
 
 UNKNOWN = -1
-"""Phone of a frame whose label has no place in the phone set; such frames are not scored."""
+"""Phone of a frame whose label is outside the phone set; such frames are not scored."""
 
 SHUFFLES = 10
-"""Times that the control is shuffled and fitted: one shuffle of few frames would be luck."""
+"""Number of shuffles of the control, which for few frames vary."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class PhoneScores:
     fitted_frames, scored_frames : int
         Frames that the mapping was fitted and scored on.
     map_accuracy, map_accuracy_interval
-        Share of frames whose code stands for their phone, and its bootstrap 95 % interval over
+        Share of frames whose code is mapped to their phone, and its bootstrap 95 % interval over
         utterances.
     chance : float
         Share of the most frequent phone on the scored frames.

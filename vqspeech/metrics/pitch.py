@@ -1,9 +1,9 @@
 """Pitch of a recording and whether a conversion moved it; frequencies are in Hz.
 
-The tracker is librosa's pYIN with 64 ms windows every 16 ms. Its prior on YIN's threshold is
-Beta(2, 10), not librosa's Beta(2, 18): on espeak-ng and ARCTIC voices in white noise at 5 dB that
-finds about 1.5 times as many voiced frames, within 4 % of the clean median, and buzzing conversions
-are such speech. It takes 0.2 s for 3 s of sound; plain YIN takes 0.01 s but calls noise voiced.
+The tracker is librosa's pYIN with 64 ms windows every 16 ms. Its prior on YIN's threshold is Beta(2, 10), not librosa's
+Beta(2, 18): on espeak-ng and ARCTIC voices in white noise at 5 dB that finds about 1.5 times as many voiced frames,
+within 4 % of the clean median; buzzing conversions are similar. It takes 0.2 s for 3 s of sound; plain YIN takes 0.01 s
+but classifies noise as voiced.
 """
 
 import math
@@ -18,7 +18,7 @@ F0_RANGE_HZ = (60.0, 400.0)
 
 _WINDOW_S = 0.064
 _AUDIBLE_DB = 40.0
-# Of whispered and of noisy speech the tracker calls a few stray frames voiced, most at 60 Hz.
+# In whispered and noisy speech the tracker marks a few stray frames as voiced, most at 60 Hz.
 _LEAST_VOICED_SHARE = 0.1
 
 
@@ -28,9 +28,9 @@ class Pitch(NamedTuple):
     Attributes
     ----------
     median_hz : float
-        As `median_f0_hz` returns it; may be nan.
+        From `median_f0_hz`; may be nan.
     unvoiced : float
-        Share of the audible frames that are not voiced, in [0, 1]; nan where nothing is audible.
+        Share of unvoiced among the audible frames, in [0, 1]; nan where nothing is audible.
     """
 
     median_hz: float
@@ -93,7 +93,7 @@ def measure_pitch(wav: NDArray[np.float32], sample_rate: int) -> Pitch:
 
 
 def semitones(f0_hz: float, reference_hz: float) -> float:
-    """Interval from one frequency to another, ``12 log2(f / reference)``; nan where one of them is none.
+    """Interval from one frequency to another, ``12 log2(f0_hz / reference_hz)``.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def semitones(f0_hz: float, reference_hz: float) -> float:
     Returns
     -------
     float
-        Semitones, above 0 where `f0_hz` is the higher.
+        Semitones, above 0 where `f0_hz` is the higher; nan where one of them is undefined.
     """
     if not (f0_hz > 0 and reference_hz > 0):
         return math.nan
@@ -113,7 +113,7 @@ def semitones(f0_hz: float, reference_hz: float) -> float:
 def f0_at(
     wav: NDArray[np.float32], sample_rate: int, times_s: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Track the fundamental frequency and look it up at given times.
+    """Track the fundamental frequency and sample it at given times.
 
     Parameters
     ----------
@@ -127,8 +127,8 @@ def f0_at(
     Returns
     -------
     ndarray of float64, shape (n,)
-        Hz in 60 to 400 at the nearest step of 16 ms; nan where there is no voice, where the sound
-        is 40 dB below its loudest, and everywhere in less sound than one window of 64 ms.
+        Hz in 60 to 400 at the nearest step of 16 ms; nan where unvoiced, where the sound is 40 dB below its loudest,
+        and everywhere in less sound than one window of 64 ms.
 
     Raises
     ------
@@ -143,9 +143,7 @@ def f0_at(
 
 
 def moved_towards(source_hz: float, converted_hz: float, target_hz: float) -> bool:
-    """Tell whether a conversion's pitch is nearer to the target's than its source's is.
-
-    Distances are in log frequency, ``|log(f / target)|``.
+    """Whether a conversion's pitch is nearer to the target's than its source's is, in log frequency.
 
     Parameters
     ----------
@@ -155,8 +153,7 @@ def moved_towards(source_hz: float, converted_hz: float, target_hz: float) -> bo
     Returns
     -------
     bool
-        False also when any of the three is nan or not above 0: a conversion without pitch moved
-        nowhere.
+        False also when any of the three is nan or not above 0.
     """
     if not all(f0 > 0 for f0 in (source_hz, converted_hz, target_hz)):
         return False
@@ -171,7 +168,7 @@ def _track(
     wav: NDArray[np.float32], sample_rate: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Hz of each step, nan where it is not voiced or not audible, and which steps are audible."""
-    # Numba comes with it and takes a second: only who measures waits.
+    # Imports numba, which takes a second, so only on use.
     import librosa
 
     sound = np.asarray(wav, dtype=np.float32)
@@ -184,7 +181,7 @@ def _track(
     nothing = np.empty(0), np.empty(0, dtype=np.bool_)
     if len(sound) < window:
         return nothing
-    # An offset correlates with itself at every lag and would pass for the highest pitch.
+    # An offset correlates with itself at every lag and would be taken for the highest pitch.
     sound = sound - sound.mean()
     if not sound.any():
         return nothing

@@ -1,9 +1,8 @@
-"""What codes say besides phones: who speaks (`speaker_probe`, `speaker_leakage`) and how high (`pitch_probe`).
+"""Information in codes besides phones: the speaker (`speaker_probe`, `speaker_leakage`) and F0 (`pitch_probe`).
 
-Codes that left the speaker behind score near the baselines: a speaker probe near 1 / speakers, a
-leakage near its shuffled control, a pitch probe near 0. What vectors say, of codes or without any,
-is for `mean_speaker_probe` and `phone_probe`. Each function is pure; its seed decides folds,
-shuffles and bootstrap.
+Speaker-independent codes score near the baselines: a speaker probe near 1 / speakers, a leakage near its shuffled
+control, a pitch probe near 0. `mean_speaker_probe` and `phone_probe` are for vectors, of codes or without any. Each
+function is pure; its seed decides folds, shuffles and bootstrap.
 """
 
 from collections.abc import Sequence
@@ -17,23 +16,23 @@ from vqspeech.metrics.bootstrap import Interval95, interval_95, resampled_ratios
 from vqspeech.metrics.contingency import mutual_information, pnmi, shuffle_within
 
 SHUFFLES = 5
-"""Times that each control is shuffled and fitted; it is the mean of them."""
+"""Number of shuffles of each control, which is their mean."""
 
 
 @dataclass(frozen=True)
 class SpeakerProbe:
-    """How often a linear classifier names the speaker of an utterance.
+    """Accuracy of a linear classifier of the speaker of an utterance.
 
     Attributes
     ----------
     accuracy, interval
-        Share of utterances named right when left out of the fit, in [0, 1], and its bootstrap 95 %
-        interval over utterances.
+        Share of utterances classified correctly when left out of the fit, in [0, 1], and its bootstrap 95 % interval
+        over utterances.
     chance : float
         1 / speakers.
     shuffled : float
-        Accuracy with the speakers dealt out anew over the utterances, fitted anew: above chance
-        where some speakers have more utterances than others.
+        Accuracy with speakers permuted over the utterances, fitted again: above chance where some speakers have more
+        utterances than others.
     speakers, utterances : int
         Classified.
     """
@@ -48,17 +47,16 @@ class SpeakerProbe:
 
 @dataclass(frozen=True)
 class PhoneProbe:
-    """How often a linear classifier names the phone of a frame.
+    """Accuracy of a linear classifier of the phone of a frame.
 
     Attributes
     ----------
     accuracy, interval
-        Share of scored frames named right, in [0, 1], and its bootstrap 95 % interval over
-        utterances.
+        Share of scored frames classified correctly, in [0, 1], and its bootstrap 95 % interval over utterances.
     chance : float
         Share of the most frequent phone on the scored frames.
     shuffled : float
-        Accuracy with vectors shuffled in time within each utterance, fitted anew.
+        Accuracy with vectors shuffled in time within each utterance, fitted again.
     fitted_frames, scored_frames : int
         Frames with a phone.
     """
@@ -73,16 +71,16 @@ class PhoneProbe:
 
 @dataclass(frozen=True)
 class PitchProbe:
-    """How much of log F0 the codes explain.
+    """Share of the variance of log F0 that the codes explain.
 
     Attributes
     ----------
     r2, interval
-        Coefficient of determination on the scored frames and its bootstrap 95 % interval over
-        utterances: 1 for all, 0 for what the mean explains, below 0 for less.
+        Coefficient of determination on the scored frames and its bootstrap 95 % interval over utterances: 1 for all, 0
+        for the mean as prediction, below 0 for less.
     shuffled : float
-        The same of codes shuffled in time within each utterance, fitted anew: what codes say of the
-        utterance, and so of its speaker, without saying it of the moment.
+        The same for codes shuffled in time within each utterance, fitted again: what the codes' distribution over the
+        utterance, and so its speaker, explains.
     fitted_frames, scored_frames : int
         Voiced frames.
     """
@@ -96,7 +94,7 @@ class PitchProbe:
 
 @dataclass(frozen=True, eq=False)
 class SpeakerLeakage:
-    """What a single code says of who speaks.
+    """Information of a single code about the speaker.
 
     Attributes
     ----------
@@ -105,12 +103,11 @@ class SpeakerLeakage:
     counts : ndarray of int64, shape (speakers, n_codes)
         Frames of each speaker with each code.
     information_bits : float
-        Mutual information of speaker and code, bits a frame.
+        Mutual information of speaker and code, bits per frame.
     share : float
         ``I(speaker; code) / H(speaker)``, in [0, 1]; nan for a single speaker.
     shuffled : float
-        The share with the speakers dealt out anew over the utterances: few utterances differ by
-        what is said in them.
+        The share with speakers permuted over the utterances: few utterances differ by their content.
     by_code_bits : ndarray of float64, shape (n_codes,)
         Each code's part of `information_bits`, at least 0.
     """
@@ -145,19 +142,19 @@ def histograms(codes: Sequence[ArrayLike], n_codes: int) -> NDArray[np.int64]:
 def speaker_probe(
     counts: ArrayLike, speakers: Sequence[str], *, folds: int = 5, seed: int = 0
 ) -> SpeakerProbe:
-    """Let a linear classifier name the speaker by the share of each code in an utterance.
+    """Classify the speaker by the share of each code in an utterance.
 
-    Multinomial logistic regression (scikit-learn, L2 penalty 1) on standardised shares, cross
-    validated: each utterance is named by a classifier that has not seen it.
+    Multinomial logistic regression (scikit-learn, L2 penalty 1) on standardised shares, cross-validated: each utterance
+    is classified by a model fitted without it.
 
     Parameters
     ----------
     counts : array_like of int, shape (utterances, n_codes)
         From `histograms`. Utterances without codes are left out.
     speakers : sequence of str, length utterances
-        Who speaks. Speakers with a single utterance are left out.
+        Speaker of each. Speakers with a single utterance are left out.
     folds : int
-        Parts of the cross validation; fewer where a speaker has fewer utterances.
+        Parts of the cross-validation; fewer where a speaker has fewer utterances.
     seed : int
         Of folds, shuffles and bootstrap.
 
@@ -176,21 +173,16 @@ def speaker_probe(
 def mean_speaker_probe(
     means: ArrayLike, speakers: Sequence[str], *, folds: int = 5, seed: int = 0
 ) -> SpeakerProbe:
-    """Let a linear classifier name the speaker by one vector an utterance.
+    """Classify the speaker by one vector per utterance, with the classifier of `speaker_probe`.
 
-    The classifier of `speaker_probe`, for means over the frames of an utterance of whatever there is
-    at each: latents, or spectral features.
+    For means over the frames of an utterance, of latents or spectral features.
 
     Parameters
     ----------
     means : array_like of float, shape (utterances, dim)
-        A row an utterance.
-    speakers : sequence of str, length utterances
-        Who speaks. Speakers with a single utterance are left out.
-    folds : int
-        Parts of the cross validation; fewer where a speaker has fewer utterances.
-    seed : int
-        Of folds, shuffles and bootstrap.
+        One row per utterance.
+    speakers, folds, seed
+        See `speaker_probe`.
 
     Returns
     -------
@@ -224,15 +216,14 @@ def mean_speaker_probe(
 def speaker_leakage(counts: ArrayLike, speakers: Sequence[str], *, seed: int = 0) -> SpeakerLeakage:
     """Measure the mutual information of code and speaker, normalised by the speaker's entropy.
 
-    Code j's part is ``sum_s p(s, j) log2(p(s, j) / (p(s) p(j)))``: how far the speakers who use it
-    are from all speakers.
+    Code j's part is ``sum_s p(s, j) log2(p(s, j) / (p(s) p(j)))``: the divergence of its speakers from all speakers.
 
     Parameters
     ----------
     counts : array_like of int, shape (utterances, n_codes)
         From `histograms`.
     speakers : sequence of str, length utterances
-        Who speaks.
+        Speaker of each.
     seed : int
         Of the control.
 
@@ -262,23 +253,22 @@ def phone_probe(
     *,
     seed: int = 0,
 ) -> PhoneProbe:
-    """Let a linear classifier name the phone of a frame by its vector, and score it on other utterances.
+    """Classify the phone of a frame by its vector, and score on other utterances.
 
-    Multinomial logistic regression (scikit-learn, L2 penalty 1) on standardised vectors. Vectors of
-    codes and vectors that no codebook bounds are measured alike.
+    Multinomial logistic regression (scikit-learn, L2 penalty 1) on standardised vectors, quantized or not.
 
     Parameters
     ----------
     train, test : sequence of (vectors, phones)
-        Of each utterance: vectors (frames, dim), and the number of a phone for each frame, negative
-        where the frame shall not count.
+        Of each utterance: vectors (frames, dim), and the number of a phone for each frame, negative for frames to leave
+        out.
     seed : int
         Of the shuffle and the bootstrap.
 
     Returns
     -------
     PhoneProbe
-        Scores are nan where a side has no frame that counts, or one phone is all there is to fit.
+        Scores are nan where a side has no frames left, or one phone only to fit.
 
     Raises
     ------
@@ -317,16 +307,14 @@ def pitch_probe(
 ) -> PitchProbe:
     """Predict log F0 from the code of the frame and score it on other utterances.
 
-    A code predicts the mean log F0 of its voiced training frames, drawn towards the mean of all by
-    one frame's weight (ridge regression on one-hot codes, penalty 1); a code not seen there
-    predicts the mean of all. ``R² = 1 - sum (y - prediction)² / sum (y - mean y)²``. To score
-    intonation alone, divide F0 by each speaker's geometric mean first.
+    A code predicts the mean log F0 of its voiced training frames, shrunk towards the mean of all by one frame's weight
+    (ridge regression on one-hot codes, penalty 1); a code not seen there predicts the mean of all. ``R² = 1 - sum (y -
+    prediction)² / sum (y - mean y)²``. To score intonation alone, divide F0 by each speaker's geometric mean first.
 
     Parameters
     ----------
     train, test : sequence of (codes, f0_hz)
-        Of each utterance, both of shape (frames,): codes in [0, n_codes), and F0 in Hz, nan or 0
-        where there is no voice.
+        Of each utterance, both of shape (frames,): codes in [0, n_codes), and F0 in Hz, nan or 0 where unvoiced.
     n_codes : int
         Size of the codebook.
     seed : int
@@ -381,7 +369,7 @@ def pitch_probe(
 
 
 def _classifier() -> Any:
-    # Half a second that only these probes should wait for.
+    # Imported on use: it takes half a second.
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -412,7 +400,7 @@ def _counting(vectors: ArrayLike, phones: ArrayLike) -> _Frames:
 
 
 def _phones_right(fitted: Sequence[_Frames], scored: Sequence[_Frames]) -> NDArray[np.int64]:
-    """Frames of each scored utterance that are named right."""
+    """Number of frames of each scored utterance classified correctly."""
     classifier = _classifier()
     classifier.fit(*(np.concatenate(part) for part in zip(*fitted, strict=True)))
     return np.array(

@@ -1,12 +1,11 @@
-"""What codes cost: bits a code under models that know more and more of them, and the bound that includes them.
+"""Rate of codes: bits per code under models of increasing order, and the negative ELBO that includes it.
 
-A model of codes is fitted on one split and scored on another: the uniform one knows nothing, a unigram how often each
-code comes, a bigram what follows what, and a learned prior all that came before. Utterances are arrays of int codes
-(frames,) in [0, n_codes).
+A model of codes is fitted on one split and scored on another: uniform, unigram, bigram, and a learned prior conditioned
+on all codes before. Utterances are arrays of int codes (frames,) in [0, n_codes).
 
-A decoder's likelihood alone counts a recording as if its codes came for nothing. The bound on the likelihood of a
-recording (van den Oord et al. 2017, section 3.2) is ``log p(x) >= log p(x | z) + log p(z)``, so in bits a sample the
-codes add what one costs over the hop (`bound_bits`). Uniform codes, as in the paper, add ``log2 K / hop``.
+A decoder's likelihood alone leaves out the rate of its codes. The bound on the likelihood of a recording (van den Oord
+et al. 2017, section 3.2) is ``log p(x) >= log p(x | z) + log p(z)``, so in bits per sample the codes add the bits of
+one over the hop (`bound_bits`). Uniform codes, as in the paper, add ``log2 K / hop``.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,31 +18,31 @@ from numpy.typing import ArrayLike, NDArray
 from vqspeech.metrics.ngrams import NGrams, count_ngrams, fit_ngrams
 
 LEFT_OUT = 10
-"""Of so many counted utterances one chooses the smoothing."""
+"""One of so many training utterances is used to choose the smoothing."""
 
 Codes = NDArray[np.int64]
 
 CodeNats = Callable[[Codes, str], NDArray[np.float64]]
-"""A learned prior: codes (frames,) and who speaks to -log p of each, in nats, (frames,)."""
+"""A learned prior: codes (frames,) and a speaker to -log p of each, in nats, (frames,)."""
 
 MODELS = ("uniform", "unigram", "bigram", "prior")
-"""Models of codes, from the one that knows least."""
+"""Models of codes, by increasing order."""
 
 
 @dataclass(frozen=True)
 class CodeCost:
-    """What the codes of a split cost.
+    """Rate of the codes of a split.
 
     Attributes
     ----------
     hop : int
-        Samples a code.
+        Samples per code.
     sample_rate : int
         Hz.
     codes : int
-        How many were scored.
+        Number scored.
     uniform, unigram, bigram, prior : float
-        Bits a code under each of `MODELS`; nan where there is no learned prior, or no code.
+        Bits per code under each of `MODELS`; nan where there is no learned prior, or no code.
     """
 
     hop: int
@@ -55,19 +54,19 @@ class CodeCost:
     prior: float
 
     def bits(self, model: str) -> float:
-        """Bits a code under one of `MODELS`."""
+        """Bits per code under one of `MODELS`."""
         return float(getattr(self, model))
 
     def bits_per_second(self, model: str) -> float:
-        """Bits a second under one of `MODELS`: those of a code times codes a second."""
+        """Bits per second under one of `MODELS`."""
         return self.bits(model) * self.sample_rate / self.hop
 
     def bits_per_sample(self, model: str) -> float:
-        """Bits a sample under one of `MODELS`: those of a code over the hop."""
+        """Bits per sample under one of `MODELS`: those of a code over the hop."""
         return self.bits(model) / self.hop
 
     def figures(self, sample_bits: float = nan) -> dict[str, dict[str, float]]:
-        """Return all figures by model of codes, and the bound with a decoder of `sample_bits` bits a sample."""
+        """Return all rates by model of codes, and the negative ELBO with a decoder of `sample_bits` bits per sample."""
         return {
             model: {
                 "bits_per_code": self.bits(model),
@@ -93,11 +92,11 @@ def code_cost(
     Parameters
     ----------
     train, test : sequence of ndarray of int64, each of shape (frames,)
-        Utterances that the unigram and the bigram are fitted on, and those that are scored.
+        Utterances to fit the unigram and the bigram on, and utterances to score.
     n_codes : int
         Size of the codebook.
     hop : int
-        Samples a code.
+        Samples per code.
     sample_rate : int
         Hz.
     prior_nats : sequence of array_like of float, each of shape (frames,), optional
@@ -111,7 +110,7 @@ def code_cost(
     Raises
     ------
     ValueError
-        When `prior_nats` are not one a code.
+        When `prior_nats` are not one per code.
     """
     count = sum(len(codes) for codes in test)
     prior = nan
@@ -133,20 +132,9 @@ def code_cost(
 
 
 def ngram_bits(train: Sequence[Codes], test: Sequence[Codes], n_codes: int) -> tuple[float, float]:
-    """Mean bits of a code under a unigram and under a bigram; see `vqspeech.metrics.ngrams`.
+    """Mean bits per code of `test` under a unigram and a bigram of `train`; nan without codes.
 
-    Parameters
-    ----------
-    train, test : sequence of ndarray of int64, each of shape (frames,)
-        Utterances that are counted, and those that are scored. How far counts are smoothed is chosen on every tenth of
-        the counted ones, when these are left out.
-    n_codes : int
-        K.
-
-    Returns
-    -------
-    unigram, bigram : float
-        Bits; nan when there is no code to score.
+    See `vqspeech.metrics.ngrams`. The smoothing is chosen on every tenth training utterance, left out of the counts.
     """
     left_out = train[::LEFT_OUT]
     others = [codes for i, codes in enumerate(train) if i % LEFT_OUT] or train
@@ -158,20 +146,5 @@ def ngram_bits(train: Sequence[Codes], test: Sequence[Codes], n_codes: int) -> t
 
 
 def bound_bits(sample_bits: float, code_bits: float, hop: int) -> float:
-    """Bits a sample of recording and codes together: those of the decoder, and ``code_bits / hop``.
-
-    Parameters
-    ----------
-    sample_bits : float
-        Bits a sample of the decoder, given the codes.
-    code_bits : float
-        Bits a code.
-    hop : int
-        Samples a code.
-
-    Returns
-    -------
-    float
-        Bits a sample; an upper bound on minus the log-likelihood of a sample.
-    """
+    """Negative ELBO in bits per sample: the decoder's bits plus the rate, ``sample_bits + code_bits / hop``."""
     return sample_bits + code_bits / hop

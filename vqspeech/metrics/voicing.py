@@ -1,8 +1,8 @@
-"""How regular a voice is: strength of voicing, jitter and harmonics-to-noise ratio; and how a contour follows another.
+"""Regularity of voicing: its strength, jitter and harmonics-to-noise ratio; and the correlation of two contours.
 
 Voicing is the autocorrelation of 50 ms under a Hann window over that of the window (Boersma 1993, Accurate short-term
-analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound): 1 where a frame repeats
-itself to the sample, about 0.3 in noise. Periods are followed by cross-correlation. No tracker takes part.
+analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound): 1 for a periodic frame,
+about 0.3 in noise. Periods are followed by cross-correlation. No pitch tracker is involved.
 """
 
 from itertools import pairwise
@@ -19,25 +19,25 @@ VOICED = 0.45
 
 _WINDOW_S, _STEP_S = 0.05, 0.01
 _AUDIBLE_DB = 40.0
-# Of two lags that fit alike the shorter is the period.
+# Of two lags with similar peaks the shorter is the period.
 _OCTAVE_COST = 0.01
 _LARGEST_R = 1 - 1e-6
 _LEAST_PERIODS, _LEAST_FRAMES = 10, 20
-# Two periods further apart than this belong to different things.
+# Two periods that differ by more are not consecutive.
 _MOST_APART = 1.3
 
 
 class Voicing(NamedTuple):
-    """How regular the voice in a recording is.
+    """Regularity of the voice in a recording.
 
     Attributes
     ----------
     strength : float
-        Mean over audible frames of the peak of the autocorrelation, which counts as 0 where it is below `VOICED`;
-        nan where nothing is audible.
+        Mean over audible frames of the peak of the autocorrelation, counted as 0 below `VOICED`; nan where nothing is
+        audible.
     jitter : float
-        Mean difference of consecutive periods over the mean period; nan with fewer than 10 of them. As what rings on
-        from one period correlates with the next, some 70 % of the jitter of independent periods is found.
+        Mean difference of consecutive periods over the mean period; nan with fewer than 10 of them. Since resonances
+        carry over from one period to the next, some 70 % of the jitter of independent periods is found.
     hnr_db : float
         Mean over voiced frames of the harmonics-to-noise ratio ``10 log10(r / (1 - r))``; nan without any.
     """
@@ -48,7 +48,7 @@ class Voicing(NamedTuple):
 
 
 def measure_voicing(wav: NDArray[np.float32], sample_rate: int) -> Voicing:
-    """Measure how regular a voice is.
+    """Measure the regularity of a voice.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def _jitter(
     edges = np.flatnonzero(np.diff(np.concatenate([[0], voiced.astype(int), [0]])))
     for first, last in zip(edges[::2], edges[1::2], strict=True):
         place, end = first * step + window // 2, (last - 1) * step + window // 2
-        # around its loudest sample a period is itself; between two it would be a mean of both
+        # centred on a period's loudest sample; between two it would be a mean of both
         place += int(np.abs(sound[place : place + round(lag[first])]).argmax())
         run: list[float] = []
         while place < end:
@@ -138,7 +138,7 @@ def _jitter(
 
 
 def _next_period(sound: NDArray[np.float64], place: int, expected: float) -> float | None:
-    """Samples after which what is around `place` comes again, between 0.8 and 1.25 of what is expected."""
+    """Samples until the waveform around `place` recurs, between 0.8 and 1.25 of the expected period."""
     half = max(2, round(expected / 2))
     shortest, longest = round(0.8 * expected), round(1.25 * expected)
     begin, end = place - half, place + half
@@ -161,12 +161,12 @@ def f0_correlation(contour: NDArray[np.float32], other: NDArray[np.float32]) -> 
     Parameters
     ----------
     contour, other : ndarray of float32
-        From `vqspeech.audio.pitch.track`, of two recordings that run alike; the longer one is cut.
+        From `vqspeech.audio.pitch.track`, of two parallel recordings; the longer one is cut.
 
     Returns
     -------
     float
-        In [-1, 1]; nan with less than 0.1 s voiced in both, or where one of them is level.
+        In [-1, 1]; nan with less than 0.1 s voiced in both, or where one of them is constant.
     """
     frames = min(len(contour), len(other))
     one, two = contour[:frames], other[:frames]

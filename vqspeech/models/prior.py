@@ -208,7 +208,9 @@ class Prior(nn.Module):
             predictor.push(code)
         drawn = torch.empty(frames, dtype=torch.int64)
         for frame, uniform in enumerate(uniforms(frames, seed)):
-            code = choose(predictor.logits[None].float(), uniform[None], how.warmth, how.top_p)
+            code = choose(
+                predictor.logits[None].float(), uniform[None], how.effective_temperature, how.top_p
+            )
             drawn[frame] = code[0]
             predictor.push(int(code))
             if progress is not None:

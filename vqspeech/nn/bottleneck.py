@@ -1,7 +1,7 @@
-"""What every bottleneck between encoder and decoder offers.
+"""The interface of every bottleneck between encoder and decoder.
 
-A bottleneck is a module with this interface; it inherits nothing. A discrete one has codes, a continuous one latents
-alone. To add one, write a file beside this, name it in `vqspeech.models.config.BOTTLENECKS`, and add a YAML file in
+A bottleneck is a module with this interface; it inherits nothing. A discrete one has codes, a continuous one only
+latents. To add one, write a file beside this, name it in `vqspeech.models.config.BOTTLENECKS`, and add a YAML file in
 ``conf/bottleneck``.
 """
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 class Draws(NamedTuple):
-    """Several draws from the posterior of a batch, for an objective that weighs them against one another.
+    """Several draws from the posterior of a batch, for a multi-sample objective.
 
     Attributes
     ----------
     z : Tensor
-        Vectors for the decoder, (draws, batch, dim, frames), without gradient to what was drawn from.
+        Vectors for the decoder, (draws, batch, dim, frames), without gradient to the posterior.
     log_ratio : Tensor
         log q(z) - log p(z) in nats, posterior over prior, (draws, batch, frames), with gradient to `z_e`.
     """
@@ -26,7 +26,7 @@ class Draws(NamedTuple):
 
 
 class BottleneckOutput(NamedTuple):
-    """What comes out of a bottleneck for a batch.
+    """Output of a bottleneck for a batch.
 
     Attributes
     ----------
@@ -35,15 +35,15 @@ class BottleneckOutput(NamedTuple):
     z_q : Tensor
         Output for the decoder, (batch, dim, frames), with gradient to `z_e`.
     codes : Tensor or None
-        int64, (batch, frames), in [0, codebook_size); None of a continuous bottleneck.
+        int64, (batch, frames), in [0, codebook_size); None for a continuous bottleneck.
     loss : Tensor
         Scalar to add to the training loss.
     kl : Tensor or None
-        Scalar: what the divergence of the posterior from the prior costs, in nats a frame. Divided by the hop it is
-        nats a sample, and training adds it as such. None where it is the same whatever the posterior.
+        Scalar: cost of the divergence of posterior from prior, nats per frame; training adds it, divided by the hop, to
+        the loss in nats per sample. None where it does not depend on the posterior.
     draws : Draws or None
-        Where the decoder's likelihood is to be taken of several draws instead of `z_q`; the bound of
-        `vqspeech.nn.vimco` then stands for likelihood and `kl` together.
+        For a likelihood over several draws instead of `z_q`; the bound of `vqspeech.nn.vimco` then replaces likelihood
+        and `kl`.
     """
 
     z_e: Tensor
@@ -55,13 +55,7 @@ class BottleneckOutput(NamedTuple):
 
 
 class Bottleneck(Protocol):
-    """The interface of every bottleneck.
-
-    Attributes
-    ----------
-    codebook_size : int or None
-        Number of different codes; None of a continuous bottleneck.
-    """
+    """The interface of every bottleneck; `codebook_size` is None for a continuous one."""
 
     codebook_size: int | None
 
@@ -83,13 +77,7 @@ class Bottleneck(Protocol):
 
 @runtime_checkable
 class DiscreteBottleneck(Bottleneck, Protocol):
-    """The interface of a bottleneck with codes.
-
-    Attributes
-    ----------
-    codebook_size : int
-        Number of different codes.
-    """
+    """The interface of a bottleneck with `codebook_size` codes."""
 
     codebook_size: int
 

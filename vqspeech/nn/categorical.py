@@ -1,4 +1,4 @@
-"""A categorical posterior over codes, and the table of their vectors: what stochastic discrete bottlenecks share.
+"""A categorical posterior over codes, and the table of their vectors: shared by stochastic discrete bottlenecks.
 
 The prior is uniform: log p = -log K for every code of every frame.
 """
@@ -24,14 +24,12 @@ class Categorical(nn.Module):
     codebook_size : int
         Number of codes K.
     dead_below : float
-        Codes drawn less than this times uniform use become twins of codes in use; 0 changes none.
+        Codes drawn less than this times uniform use become copies of codes in use; 0 revives none.
     decay : float
         Decay of the running count of use, by which dead codes are found.
 
-    Notes
-    -----
-    Buffers: `usage` (codebook_size,), running count of frames a step that drew each code; `updates`, number of
-    updates made.
+    Notes ----- Buffers: `usage` (codebook_size,), running count of frames per step that drew each code; `updates`,
+    number of updates.
     """
 
     def __init__(
@@ -53,7 +51,7 @@ class Categorical(nn.Module):
             return self.logits(z_e.float()).transpose(1, 2).log_softmax(-1)
 
     def encode(self, z_e: Tensor) -> Tensor:
-        """Map (batch, dim, frames) to the likeliest codes, int64, (batch, frames)."""
+        """Map (batch, dim, frames) to the most likely codes, int64, (batch, frames)."""
         return self.log_probabilities(z_e).argmax(-1)
 
     def dequantize(self, codes: Tensor) -> Tensor:
@@ -63,40 +61,24 @@ class Categorical(nn.Module):
     def straight_through(self, codes: Tensor, weights: Tensor) -> Tensor:
         """Vectors of codes, whose gradient passes to the weights as if their mean had been taken.
 
-        Parameters
-        ----------
-        codes : Tensor
-            int64, (batch, frames).
-        weights : Tensor
-            Shares of the codes, (batch, frames, codebook_size), of sum 1.
-
-        Returns
-        -------
-        Tensor
-            (batch, dim, frames): the vectors of `codes`, which alone have a gradient to the table.
+        int64 codes (batch, frames) -> (batch, dim, frames). `weights` are shares of the codes, (batch, frames,
+        codebook_size), of sum 1. Of the table, only rows of `codes` get a gradient.
         """
         soft = (weights @ self.codebook.detach()).transpose(1, 2)
         return self.dequantize(codes) + (soft - soft.detach())
 
     @torch.no_grad()
     def initialise(self, z_e: Tensor, seed: int) -> None:
-        """Start as the posterior of a mixture of Gaussians around cluster centres.
+        """Start as the posterior of a mixture of Gaussians around cluster centres of `z_e`, (batch, dim, frames).
 
-        With centres e, the vectors of the codes, and s^2 the mean squared distance, a dimension, from an encoder
-        output to its nearest centre, log q is ``(z_e . e - |e|^2 / 2) / (2 s)^2`` up to a constant. The likeliest code
-        is the nearest one, as with vector quantization; twice the spread lets its neighbours be drawn as well, without
-        which there is nothing to learn from draws.
-
-        Parameters
-        ----------
-        z_e : Tensor
-            Encoder outputs, (batch, dim, frames).
-        seed : int
-            Of the clustering.
+        With centres e, the vectors of the codes, and s^2 the mean squared distance, per dimension, from an encoder
+        output to its nearest centre, log q is ``(z_e . e - |e|^2 / 2) / (2 s)^2`` up to a constant. The most likely
+        code is the nearest one, as with vector quantization; twice the spread lets its neighbours be drawn too, without
+        which draws teach nothing.
         """
         rows = as_rows(z_e).float()
         centres = k_means(rows, len(self.codebook), seed)
-        # where there are as many centres as outputs, none is at any distance
+        # with as many centres as outputs, all distances are 0
         variance = 4 * F.mse_loss(centres[nearest(rows, centres)], rows) + 1e-3 * rows.var() + 1e-6
         self.codebook.copy_(centres)
         self.logits.weight.copy_((centres / variance)[:, :, None])
@@ -105,13 +87,13 @@ class Categorical(nn.Module):
 
     @torch.no_grad()
     def update(self, output: BottleneckOutput) -> None:
-        """Count what was drawn and revive dead codes.
+        """Count the codes drawn and revive dead ones.
 
-        A dead code becomes the twin of the likeliest code of some encoder output. Its vector is the same; its logit is
-        1 below the other's at the mean of what drew the other, and 1 above it at that output, unless this is nearer
-        than codes are to one another: they share the other's frames and leave the rest to the rest. It is the other's
-        plus ``2 away . (z_e - mean) / max(|away|^2, spread) - 1``, with away = output - mean, and spread the variance
-        of means between codes.
+        A dead code becomes a copy of the most likely code of some encoder output. The vector is the same; the logit is
+        1 below the original's at the mean of what drew the original, and 1 above it at that output, unless that is
+        nearer than codes are to one another: the two share the original's frames. The logit is the original's plus ``2
+        away . (z_e - mean) / max(|away|^2, spread) - 1``, with away = output - mean, and spread the variance of means
+        between codes.
         """
         assert output.codes is not None
         rows = as_rows(output.z_e)
@@ -123,7 +105,7 @@ class Categorical(nn.Module):
             return
         twins = self.encode(outputs.T[None])[0]
         overall = sums.sum(0) / counts.sum()
-        # the likeliest code may be one that nothing drew in this batch
+        # the most likely code may be one that nothing drew in this batch
         means = torch.where(counts[:, None] > 0, sums / counts[:, None], overall)
         spread = (counts * (means - overall).square().sum(1)).sum() / counts.sum()
         means = means[twins]
@@ -145,16 +127,5 @@ def gumbel(like: Tensor) -> Tensor:
 
 
 def divergence_from_uniform(log_q: Tensor) -> Tensor:
-    """KL divergence of categorical distributions from the uniform one, ``log K - H(q)``.
-
-    Parameters
-    ----------
-    log_q : Tensor
-        Log-probabilities, (..., codebook_size).
-
-    Returns
-    -------
-    Tensor
-        Nats, (...), in [0, log K].
-    """
+    """KL divergence from uniform, ``log K - H(q)``, in nats: log-probabilities (..., codebook_size) -> (...)."""
     return math.log(log_q.shape[-1]) + (log_q.exp() * log_q).sum(-1)

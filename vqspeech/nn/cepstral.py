@@ -1,7 +1,7 @@
 """A cepstral head: one vector of normalised cepstra predicted from each code and the speaker, for training only.
 
-It asks of a code what a recogniser would want to know of its span as a whole, and nothing of the detail within: codes
-of 40 ms then come to lie like clusters of cepstra. It is not part of a model file.
+The target describes the span of a code as a whole, as the features of a recogniser do, and no detail within it: codes
+of 40 ms then cluster as cepstra do. The head is not part of a model file.
 """
 
 import math
@@ -17,7 +17,7 @@ DELTA_REACH = 4
 """Frames to either side that a difference is fitted over."""
 
 WEIGHTS = (1.0, 0.7, 0.4)
-"""Of cepstra, first and second differences: clusters of these tell phones better than clusters of equal weights."""
+"""Of cepstra, first and second differences: clusters of these separate phones better than with equal weights."""
 
 
 def cosine_transform(coefficients: int, bands: int) -> Tensor:
@@ -32,14 +32,14 @@ def cosine_transform(coefficients: int, bands: int) -> Tensor:
 class Cepstra(nn.Module):
     """Mel-frequency cepstra and their first and second differences, averaged over each code.
 
-    Taken about every 10 ms, normalised to mean 0 and variance 1 over what of a segment is recording, then weighted.
+    Taken about every 10 ms, normalised to mean 0 and variance 1 over the recording part of a segment, then weighted.
 
     Parameters
     ----------
     sample_rate : int
         Hz.
     hop : int
-        Samples a code.
+        Samples per code.
     """
 
     def __init__(self, sample_rate: int, hop: int) -> None:
@@ -59,24 +59,11 @@ class Cepstra(nn.Module):
 
     @property
     def size(self) -> int:
-        """Numbers a code."""
+        """Values per code."""
         return 3 * COEFFICIENTS
 
     def forward(self, wav: Tensor, mask: Tensor) -> Tensor:
-        """Analyse.
-
-        Parameters
-        ----------
-        wav : Tensor
-            (batch, frames * hop).
-        mask : Tensor
-            bool, (batch, frames): False where the recording has ended.
-
-        Returns
-        -------
-        Tensor
-            (batch, size, frames).
-        """
+        """Cepstra (batch, size, frames) of a wav (batch, frames * hop); mask (batch, frames) is False past the end."""
         cepstra = (self.log_mel(wav).transpose(1, 2) @ self.transform).transpose(1, 2)
         first = self._difference(cepstra)
         rows = torch.cat([cepstra, first, self._difference(first)], 1)
@@ -84,7 +71,7 @@ class Cepstra(nn.Module):
         count = inside.sum(2, keepdim=True).clamp(min=1)
         rows = rows - (rows * inside).sum(2, keepdim=True) / count
         deviation = ((rows.square() * inside).sum(2, keepdim=True) / count).sqrt()
-        # a segment of silence has nothing to be told: it shall not be blown up
+        # a silent segment must not be amplified
         rows = rows / (deviation + 0.05) * self.weights
         return rows.unflatten(2, (-1, self.parts)).mean(3)
 
@@ -99,7 +86,7 @@ class CepstralHead(nn.Module):
     Parameters
     ----------
     dim, speakers, hop, sample_rate : int
-        Dimension of the latents, number of speakers, samples a latent, Hz.
+        Dimension of the latents, number of speakers, samples per latent, Hz.
     channels : int
         Channels of its hidden layer.
     """
@@ -125,7 +112,7 @@ class CepstralHead(nn.Module):
         wav : Tensor
             (batch, frames * hop).
         mask : Tensor
-            bool, (batch, frames): False where the recording has ended.
+            bool, (batch, frames): False after the end of the recording.
         """
         voice = self.speaker(speaker)[:, :, None].expand(-1, -1, z_q.shape[2])
         hidden = F.relu(self.input(torch.cat([z_q, voice.to(z_q.dtype)], 1)))

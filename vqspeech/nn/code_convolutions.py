@@ -1,7 +1,7 @@
-"""Dilated causal convolutions over codes: the distribution of each code of a sequence given those before it.
+"""Dilated causal convolutions over codes: the distribution of each code given those before it.
 
 Tensors are time-major, (batch, frames, channels), as in the WaveNet. One pass serves a batch of training segments, a
-part of a long sequence and a single step: what its layers need of the frames before is handed in and handed out.
+part of a long sequence and a single step: the layers' past inputs are arguments and results.
 """
 
 from collections.abc import Sequence
@@ -11,39 +11,21 @@ import torch
 from torch import Tensor, nn
 
 MAX_DILATION = 65_536
-"""Longest reach back of a layer, which is what a cache must hold; a file cannot ask for more."""
+"""Largest dilation of a layer, which bounds its cache; a file with more is refused."""
 
 Past = Sequence[Tensor]
-"""For each layer, (batch, dilation, width): what it read last; nothing at the start of a sequence."""
+"""For each layer, (batch, dilation, width): its last inputs; empty at the start of a sequence."""
 
 
 class Predicted(NamedTuple):
-    """What a pass gives.
-
-    Attributes
-    ----------
-    logits : Tensor
-        (batch, frames, codebook_size): of each code, from those before it.
-    past : Past
-        What the pass over the frames that follow needs.
-    """
+    """Result of a pass: logits (batch, frames, codebook_size) of each code, and the past for the next pass."""
 
     logits: Tensor
     past: Past
 
 
 class Layer(nn.Module):
-    """A gated convolution of width 2 that is added to what it reads: x + W tanh(a) sigmoid(b), [a, b] of norm(x).
-
-    Parameters
-    ----------
-    width : int
-        Channels.
-    dilation : int
-        Frames between the two that the convolution reads.
-    dropout : float
-        Share of the channels of the addition that is left out in training.
-    """
+    """Gated residual convolution of width 2: x + W tanh(a) sigmoid(b), [a, b] of norm(x), dropout on the gate."""
 
     def __init__(self, width: int, dilation: int, dropout: float) -> None:
         super().__init__()
@@ -52,11 +34,11 @@ class Layer(nn.Module):
         self.gate = nn.Linear(2 * width, 2 * width)
         self.output = nn.Linear(width, width, bias=False)
         self.dropout = nn.Dropout(dropout)
-        # a layer starts as nothing
+        # a layer starts as the identity
         nn.init.zeros_(self.output.weight)
 
     def forward(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Pass on (batch, frames, width), and what the frames after these need."""
+        """Map (batch, frames, width) to the same shape, and the past for the frames that follow."""
         now = self.norm(x)
         batch, frames, width = x.shape
         before = now.new_zeros(batch, self.dilation, width) if past is None else past
@@ -74,20 +56,20 @@ class CodeConvolutions(nn.Module):
     codebook_size : int
         Number of different codes.
     speakers : int
-        Rows of the table of speakers.
+        Rows of the speaker table.
     width : int
         Channels.
     dilations : sequence of int
         Dilation of each layer, at most `MAX_DILATION`.
     dropout : float
-        Share that is left out in training, of embedded codes and of what each layer adds.
+        In training, share of embedded codes and of each layer's residual that is dropped.
 
     Attributes
     ----------
     start : int
-        What stands for the code before the first.
+        Stands for the code before the first.
     receptive_field : int
-        Codes before it that a distribution depends on.
+        Preceding codes that a distribution depends on.
     """
 
     def __init__(
@@ -126,12 +108,12 @@ class CodeConvolutions(nn.Module):
         speaker : Tensor
             int64, (batch,): row in the table.
         past : Past
-            What the pass over the stretch before this one gave.
+            From the pass over the stretch before this one.
 
         Returns
         -------
         Predicted
-            Logits, and what the next pass needs.
+            Logits, and the past for the next pass.
         """
         x = self.dropout(self.embedding(previous)) + self.speaker(speaker)[:, None]
         read = []

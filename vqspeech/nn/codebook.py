@@ -1,7 +1,7 @@
 """Operations on a codebook, a matrix (codebook_size, dim): search, initialisation, dead codes.
 
-Vectors are rows here, (n, dim). Everything that must agree between workers is computed from sums that
-were reduced over all of them and from a generator with a shared seed.
+Vectors are rows here, (n, dim). All that must agree between workers is computed from sums reduced over all of them
+and from a generator with a shared seed.
 """
 
 import torch
@@ -13,21 +13,9 @@ ROWS_PER_SEARCH = 1024
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """Index of the nearest codebook row for each vector, by Euclidean distance.
+    """Index, int64 (n,), of the nearest codebook row for each of (n, dim) vectors, by Euclidean distance.
 
-    Distances are computed in fp32 whatever autocast says: in bf16 near neighbours collapse.
-
-    Parameters
-    ----------
-    vectors : Tensor
-        (n, dim).
-    codebook : Tensor
-        (codebook_size, dim).
-
-    Returns
-    -------
-    Tensor
-        int64, (n,), in [0, codebook_size).
+    Distances are fp32 even under autocast: in bf16 near neighbours collapse.
     """
     with torch.no_grad(), torch.autocast(vectors.device.type, enabled=False):
         rows, entries = vectors.float(), codebook.float()
@@ -43,24 +31,7 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
 
 
 def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
-    """How many vectors chose each code and their sum, over all workers.
-
-    Parameters
-    ----------
-    vectors : Tensor
-        (n, dim).
-    codes : Tensor
-        int64, (n,).
-    codebook_size : int
-        Rows of the codebook.
-
-    Returns
-    -------
-    counts : Tensor
-        float32, (codebook_size,).
-    sums : Tensor
-        float32, (codebook_size, dim).
-    """
+    """Vectors (n, dim) with each code, over all workers: count (codebook_size,) and sum (codebook_size, dim)."""
     rows = vectors.float()
     # the last column counts, so that workers need one all-reduce for both
     rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
@@ -71,7 +42,7 @@ def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Te
 
 
 def k_means(vectors: Tensor, codebook_size: int, seed: int, iterations: int = 10) -> Tensor:
-    """Cluster centres of encoder outputs, to start a codebook from data.
+    """Cluster centres of encoder outputs, to initialise a codebook from data.
 
     Centres start at randomly drawn vectors; a centre that loses all its vectors is drawn again.
 
@@ -106,11 +77,10 @@ def k_means(vectors: Tensor, codebook_size: int, seed: int, iterations: int = 10
 
 
 def revivals(usage: Tensor, vectors: Tensor, dead_below: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Which codes are dead and the encoder outputs that shall replace them.
+    """Dead codes, int64 (m,), and encoder outputs that replace them, float32 (m, dim).
 
-    A code is dead when its share of use is below `dead_below` times the share under uniform use, a
-    threshold that depends neither on batch size nor on codebook size. At most as many codes are
-    revived at once as there are vectors to put in their place.
+    A code is dead when its share of use is below `dead_below` times that of uniform use: a threshold that depends
+    neither on batch size nor on codebook size. At most n codes are revived at once.
 
     Parameters
     ----------
@@ -122,13 +92,6 @@ def revivals(usage: Tensor, vectors: Tensor, dead_below: float, seed: int) -> tu
         Threshold relative to uniform use; 0 revives nothing.
     seed : int
         Seed of the draw, the same on every worker.
-
-    Returns
-    -------
-    dead : Tensor
-        int64, (m,), indices of dead codes.
-    replacements : Tensor
-        float32, (m, dim).
     """
     dead = torch.nonzero(usage < dead_below * usage.mean())[:, 0]
     if len(dead) == 0:

@@ -1,4 +1,4 @@
-"""The decoder: latents and a speaker become a condition per frame, and a WaveNet speaks under it."""
+"""The decoder: a WaveNet conditioned, frame by frame, on latents and a speaker."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ from vqspeech.nn.spectral import SpectralHead
 from vqspeech.nn.wavenet import WaveNet
 
 MAX_CONTEXT = 64
-"""Most latents to either side that a condition may see; a model file cannot ask for layers without end."""
+"""Most latents of context to either side of a condition; a model file with more is refused."""
 
 
 class Conditioner(nn.Module):
-    """Latents of a few neighbouring frames and a speaker vector, mixed into a condition per frame.
+    """Mixes latents of a few neighbouring frames and a speaker vector into a condition per frame.
 
     Parameters
     ----------
@@ -28,9 +28,10 @@ class Conditioner(nn.Module):
     channels : int
         Channels of the condition.
     context : int
-        Residual convolutions of width 3 over frames; each sees one more latent to either side; at most `MAX_CONTEXT`.
+        Residual convolutions of width 3 over frames; each adds one latent of context to either side; at most
+        `MAX_CONTEXT`.
     upsample : int
-        Conditions a latent: a long frame is split into as many parts, each with a condition of its own.
+        Conditions per latent: a long frame is split into as many parts, each with its own condition.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Conditioner(nn.Module):
         self.split = nn.Conv1d(channels, channels * upsample, 1)
 
     def forward(self, z_q: Tensor, speaker: Tensor) -> Tensor:
-        """Mix.
+        """Compute conditions.
 
         Parameters
         ----------
@@ -83,7 +84,7 @@ class Decoder(nn.Module):
     Parameters
     ----------
     dim, speakers, levels, hop, sample_rate : int
-        Dimension of the latents, number of speakers, classes of a sample, samples a latent, Hz.
+        Dimension of the latents, number of speakers, classes of a sample, samples per latent, Hz.
     dilations, residual_channels, gate_channels, skip_channels
         See `WaveNet`.
     condition_channels, speaker_dim, context, upsample
@@ -91,7 +92,7 @@ class Decoder(nn.Module):
     spectral_channels : int
         Channels of a spectral head that stays with the decoder, for the post-filter; 0 for none.
     pitch : bool
-        Whether F0 and voicing condition the WaveNet too, and it takes the levels one period ago.
+        Whether F0 and voicing condition the WaveNet too, and it has pitch taps.
     """
 
     def __init__(
@@ -149,14 +150,14 @@ class Decoder(nn.Module):
         condition : Tensor
             (batch, frames, channels), from the conditioner.
         contour : Tensor or None
-            float32, (batch, frames), F0 in Hz, 0 where unvoiced; not looked at by a decoder without pitch.
+            float32, (batch, frames), F0 in Hz, 0 where unvoiced; ignored by a decoder without pitch.
 
         Returns
         -------
         condition : Tensor
-            What the WaveNet takes, of the same shape.
+            Of the same shape, for the WaveNet.
         lag : Tensor or None
-            int64, (batch, frames), samples of a period; None of a decoder without pitch.
+            int64, (batch, frames), samples per period; None for a decoder without pitch.
         """
         if self.pitch is None or contour is None:
             return condition, None

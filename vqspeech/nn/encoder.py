@@ -14,15 +14,7 @@ from torch.nn import functional as F
 
 
 class DilatedResidualBlock(nn.Module):
-    """A dilated convolution of width 3 and a pointwise one, added to their input.
-
-    Parameters
-    ----------
-    channels : int
-        Channels in and out.
-    dilation : int
-        Distance in frames between the three taps.
-    """
+    """A convolution of width 3, its taps `dilation` frames apart, and a pointwise one, added to their input."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
@@ -37,8 +29,8 @@ class DilatedResidualBlock(nn.Module):
 class Encoder(nn.Module):
     """Strided convolutions on raw waveform followed by dilated residual blocks.
 
-    A layer of stride ``s`` has a window of ``2 s`` samples: with six strides of 2 these are the six
-    windows of 4 in van den Oord et al. 2017, section 4.3.
+    A layer of stride ``s`` has a window of ``2 s`` samples: with six strides of 2 these are the six windows of 4 in van
+    den Oord et al. 2017, section 4.3.
 
     Parameters
     ----------
@@ -54,11 +46,11 @@ class Encoder(nn.Module):
     Attributes
     ----------
     hop : int
-        Samples a frame.
+        Samples per frame.
     receptive_field : int
         Samples that one frame depends on.
     context : tuple of int
-        Samples before the frame's own span and samples after it that it depends on.
+        Of these, samples before and after the frame's own span.
     """
 
     def __init__(
@@ -82,7 +74,7 @@ class Encoder(nn.Module):
             nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
         self.strided = nn.ModuleList(convolutions)
         self.blocks = nn.ModuleList(DilatedResidualBlock(channels[-1], d) for d in dilations)
-        # keeps the latents at one scale from the first step on, which a codebook can follow
+        # keeps the scale of the latents constant from the first step on, so that a codebook can follow
         self.norm = nn.LayerNorm(channels[-1])
         self.output = nn.Conv1d(channels[-1], dim, 1)
 
@@ -102,7 +94,7 @@ class Encoder(nn.Module):
         Parameters
         ----------
         wav : Tensor
-            float32, (batch, samples); `samples` is padded with zeros up to a multiple of the hop.
+            float32, (batch, samples); `samples` is zero-padded to a multiple of the hop.
 
         Returns
         -------

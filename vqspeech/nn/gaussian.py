@@ -12,18 +12,18 @@ class GaussianBottleneck(nn.Module):
     """Diagonal Gaussian posterior, standard normal prior; a sample in training, the mean in evaluation.
 
     A pointwise linear map of `z_e` gives mean and log variance. The divergence of a frame is
-    ``KL = 1/2 sum_j (mean_j^2 + variance_j - log variance_j - 1)`` (appendix B), and the cost of a batch
-    ``kl_weight * max(free_bits * log 2, mean KL)``, the mean over batch and frames.
+    ``KL = 1/2 sum_j (mean_j^2 + variance_j - log variance_j - 1)`` (appendix B), the cost of a batch
+    ``kl_weight * max(free_bits * log 2, mean KL)``, with the mean over batch and frames.
 
     Parameters
     ----------
     dim : int
         Dimension of a latent.
     kl_weight : float
-        Weight of the divergence; 1 makes the training loss the bound on the likelihood.
+        Weight of the divergence; with 1 the training loss is the negative ELBO.
     free_bits : float
-        Bits a frame, over all its dimensions, that cost nothing: below that mean the divergence has no gradient, and
-        a decoder that can do without latents is not paid for it.
+        Bits per frame, over all dimensions, without cost: below that mean the divergence has no gradient, which
+        counters posterior collapse.
     """
 
     codebook_size: None = None
@@ -60,23 +60,12 @@ class GaussianBottleneck(nn.Module):
         return divergence_from_standard(*self.moments(z_e))
 
     def initialise(self, z_e: Tensor, seed: int) -> None:
-        """Start as it is: the encoder's output has one scale from the first step on."""
+        """Do nothing: the encoder's output has a constant scale from the first step on."""
 
     def update(self, output: BottleneckOutput) -> None:
-        """Move nothing."""
+        """Do nothing."""
 
 
 def divergence_from_standard(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL divergence of diagonal Gaussians from the standard normal.
-
-    Parameters
-    ----------
-    mean, log_variance : Tensor
-        (batch, dim, frames).
-
-    Returns
-    -------
-    Tensor
-        Nats, (batch, frames), at least 0.
-    """
+    """KL divergence of diagonal Gaussians (batch, dim, frames) from the standard normal, nats, (batch, frames)."""
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1)

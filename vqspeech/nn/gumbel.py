@@ -8,12 +8,13 @@ from vqspeech.nn.categorical import Categorical, divergence_from_uniform, gumbel
 
 
 class GumbelBottleneck(nn.Module):
-    """Draws a code from its categorical posterior; the gradient is that of a softmax at some temperature.
+    """Draws a code from its categorical posterior; the gradient is that of a softmax with a temperature.
 
     With Gumbel noise g, the code is the argmax of ``log q + g``, an exact draw from q, and the gradient passes as if
     the decoder had been given the mean of the codes' vectors under ``softmax((log q + g) / temperature)``. That is
     biased; a lower temperature lessens the bias, though not to nothing, and makes the gradient noisier. The temperature
-    falls geometrically from `start` to `end` over `anneal_steps` updates. In evaluation the code is the likeliest one.
+    falls geometrically from `start` to `end` over `anneal_steps` updates. In evaluation the code is the most likely
+    one.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ class GumbelBottleneck(nn.Module):
     anneal_steps : int
         Updates from the first to the last; 0 starts with the last.
     kl_weight : float
-        Weight of the divergence from the uniform prior; 1 makes the training loss the bound on the likelihood.
+        Weight of the divergence from the uniform prior; with 1 the training loss is the negative ELBO.
     dead_below : float
         See `Categorical`, whose count of updates the temperature follows.
     """
@@ -58,7 +59,7 @@ class GumbelBottleneck(nn.Module):
         return self.start * (self.end / self.start) ** done
 
     def forward(self, z_e: Tensor) -> BottleneckOutput:
-        """Draw codes for (batch, dim, frames), in training; the likeliest ones otherwise."""
+        """Draw codes for (batch, dim, frames), in training; the most likely ones otherwise."""
         with torch.autocast(z_e.device.type, enabled=False):
             z_e = z_e.float()
             log_q = self.posterior.log_probabilities(z_e)
@@ -70,7 +71,7 @@ class GumbelBottleneck(nn.Module):
             return BottleneckOutput(z_e, z_q, codes, z_e.new_zeros(()), cost)
 
     def encode(self, z_e: Tensor) -> Tensor:
-        """Map (batch, dim, frames) to the likeliest codes, int64, (batch, frames)."""
+        """Map (batch, dim, frames) to the most likely codes, int64, (batch, frames)."""
         return self.posterior.encode(z_e)
 
     def dequantize(self, codes: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ class GumbelBottleneck(nn.Module):
         return self.posterior.dequantize(codes)
 
     def latents(self, z_e: Tensor) -> Tensor:
-        """Map (batch, dim, frames) to the vectors of the likeliest codes, (batch, dim, frames)."""
+        """Map (batch, dim, frames) to the vectors of the most likely codes, (batch, dim, frames)."""
         return self.dequantize(self.encode(z_e))
 
     def divergence(self, z_e: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""No bottleneck: the decoder gets the encoder's output as it is, a plain autoencoder."""
+"""No bottleneck: a plain autoencoder, whose decoder gets the encoder's output."""
 
 import math
 
@@ -9,15 +9,10 @@ from vqspeech.nn.bottleneck import BottleneckOutput
 
 
 class Identity(nn.Module):
-    """Passes latents on; the encoder's last layer is the linear map to them.
+    """Passes latents of dimension `dim` on; the encoder's last layer is the linear map to them.
 
-    What a latent may say is limited by nothing, so that its likelihood is what the others can be held against, and its
-    rate is not defined.
-
-    Parameters
-    ----------
-    dim : int
-        Dimension of a latent.
+    The information in a latent is unbounded, so its likelihood is a reference for the others, and its rate is
+    undefined.
     """
 
     codebook_size: None = None
@@ -27,7 +22,7 @@ class Identity(nn.Module):
         self.dim = dim
 
     def forward(self, z_e: Tensor) -> BottleneckOutput:
-        """Pass (batch, dim, frames) on, in fp32 whatever autocast says."""
+        """Pass (batch, dim, frames) on, in fp32 even under autocast."""
         return BottleneckOutput(z_e, self.latents(z_e), None, z_e.new_zeros(()).float())
 
     def latents(self, z_e: Tensor) -> Tensor:
@@ -39,7 +34,7 @@ class Identity(nn.Module):
         return torch.full((z_e.shape[0], z_e.shape[2]), math.inf, device=z_e.device)
 
     def initialise(self, z_e: Tensor, seed: int) -> None:
-        """Start as it is."""
+        """Do nothing."""
 
     def update(self, output: BottleneckOutput) -> None:
-        """Move nothing."""
+        """Do nothing."""

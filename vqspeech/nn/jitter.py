@@ -7,15 +7,15 @@ from torch import Tensor
 def jitter(z_q: Tensor, probability: float) -> Tensor:
     """Replace frames by one of their neighbours.
 
-    Each frame is replaced with `probability`, by its left or its right neighbour with equal chance; at an edge
-    the missing neighbour is the frame itself.
+    Each frame is replaced with `probability`, by its left or its right neighbour, equally likely; at an edge the
+    missing neighbour is the frame itself.
 
     Parameters
     ----------
     z_q : Tensor
         (batch, dim, frames).
     probability : float
-        Chance that a frame is replaced, in [0, 1].
+        Probability that a frame is replaced, in [0, 1].
 
     Returns
     -------

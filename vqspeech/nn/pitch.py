@@ -1,4 +1,4 @@
-"""Pitch beside the condition of a WaveNet: what a contour adds to it, and a head that predicts the contour.
+"""Pitch conditioning of a WaveNet: what a contour adds to its condition, and a head that predicts the contour.
 
 A contour is float32, (batch, frames), Hz, 0 where unvoiced, one value per frame of the condition.
 """
@@ -14,10 +14,10 @@ REFERENCE_HZ = 130.0
 """F0 whose logarithm counts as 0."""
 
 F0_LIMITS_HZ = (50.0, 500.0)
-"""F0 beyond these is brought to them, which bounds the levels that an engine keeps."""
+"""F0 is clipped to these, which bounds the levels that an engine keeps."""
 
 UNKNOWN_VOICE = (math.log2(REFERENCE_HZ), 0.25)
-"""Mean and deviation of log2 F0 of a speaker of whom nothing is measured."""
+"""Mean and deviation of log2 F0 of a speaker without measurements."""
 
 
 def lags(contour: Tensor, sample_rate: int) -> Tensor:
@@ -27,14 +27,14 @@ def lags(contour: Tensor, sample_rate: int) -> Tensor:
 
 
 class Prediction(NamedTuple):
-    """What the head makes of conditions.
+    """Output of the head.
 
     Attributes
     ----------
     voicing : Tensor
         (batch, frames): log-odds that a frame is voiced.
     height : Tensor
-        (batch, frames): log2 F0 in deviations of the speaker from the speaker's mean.
+        (batch, frames): log2 F0, as deviations of the speaker from the speaker's mean.
     """
 
     voicing: Tensor
@@ -64,7 +64,7 @@ class Pitch(nn.Module):
     def __init__(self, channels: int, speakers: int, hidden: int = 128, width: int = 9) -> None:
         super().__init__()
         self.columns = nn.Linear(3, channels, bias=False)
-        # at first a decoder goes on as one without pitch
+        # at first the decoder computes what it would without pitch
         nn.init.zeros_(self.columns.weight)
         self.hidden = nn.Conv1d(channels, hidden, width, padding=width // 2)
         self.context = nn.Conv1d(hidden, hidden, width, padding=width // 2)
@@ -93,8 +93,8 @@ class Pitch(nn.Module):
         return torch.where(contour > 0, height, 0)
 
     def contour(self, prediction: Prediction, speaker: Tensor) -> Tensor:
-        """Make a contour of a prediction for speakers (batch,): voiced where that is likelier."""
+        """Make a contour of a prediction for speakers (batch,): voiced where that is more likely."""
         mean, deviation = self.voices[speaker].float()[:, :, None].unbind(1)
-        # a spread beyond that of any recording would be a mistake of the head
+        # a deviation beyond that of any recording would be an error of the head
         f0 = torch.exp2(mean + deviation * prediction.height.clamp(-3, 3))
         return torch.where(prediction.voicing > 0, f0.clamp(*F0_LIMITS_HZ), 0)

@@ -1,8 +1,8 @@
-"""A spectral head: the log-mel spectrogram predicted from what conditions the WaveNet.
+"""A spectral head: the log-mel spectrogram predicted from the WaveNet's condition.
 
-It costs a hundredth of a WaveNet, so encoder, codebook and the decoder's conditioner can see far more speech in the
-same time, before the WaveNet starts or beside it: what the WaveNet then gets tells a spectrum already. A decoder that
-keeps its head can hold what the WaveNet says against it.
+It costs a hundredth of a WaveNet, so encoder, codebook and conditioner can train on far more speech in the same time,
+before the WaveNet starts or beside it: the condition then already determines a spectrum. A decoder that keeps its head
+can compare the WaveNet's output with it.
 """
 
 import math
@@ -16,22 +16,7 @@ FLOOR = 1e-5
 
 
 def mel_filterbank(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
-    """Triangular filters, equally spaced on the HTK mel scale from 0 Hz to half the sample rate.
-
-    Parameters
-    ----------
-    sample_rate : int
-        Hz.
-    n_fft : int
-        Length of the Fourier transform in samples.
-    n_mels : int
-        Number of bands.
-
-    Returns
-    -------
-    Tensor
-        float32, (n_fft // 2 + 1, n_mels), each filter of peak 1.
-    """
+    """Triangular filters of peak 1, evenly spaced on the HTK mel scale up to Nyquist: (n_fft // 2 + 1, n_mels)."""
     top = 2595 * math.log10(1 + sample_rate / 2 / 700)
     mels = torch.linspace(0, top, n_mels + 2, dtype=torch.float64)
     edges = 700 * (10 ** (mels / 2595) - 1)
@@ -52,15 +37,7 @@ def parts_of(hop: int, longest: int) -> int:
 
 
 def masked_mean(error: Tensor, mask: Tensor) -> Tensor:
-    """Mean of an error over where there is recording.
-
-    Parameters
-    ----------
-    error : Tensor
-        (batch, frames * parts), the same number of parts for every frame.
-    mask : Tensor
-        bool, (batch, frames): False where the recording has ended.
-    """
+    """Mean of an error (batch, frames * parts) over frames inside the recording, where mask (batch, frames) is True."""
     weight = mask.repeat_interleave(error.shape[1] // mask.shape[1], 1).float()
     return (error * weight).sum() / weight.sum().clamp(min=1)
 
@@ -73,16 +50,14 @@ class LogMel(nn.Module):
     sample_rate : int
         Hz.
     hop : int
-        Samples a frame.
+        Samples per frame.
     n_fft : int
         Transform length in samples.
     n_mels : int
         Number of bands.
 
-    Notes
-    -----
-    The Hann window is half as long as the transform, 16 ms at 16 kHz and 512 samples: too short to show the harmonics
-    of most voices, so that a code is not spent on a pitch that the speaker already tells.
+    Notes ----- The Hann window is half as long as the transform, 16 ms at 16 kHz and 512 samples: too short to resolve
+    the harmonics of most voices, so that codes spend nothing on the pitch of the speaker.
     """
 
     def __init__(self, sample_rate: int, hop: int, n_fft: int = 512, n_mels: int = 64) -> None:
@@ -112,16 +87,16 @@ class SpectralHead(nn.Module):
     Parameters
     ----------
     condition_channels, hop, sample_rate : int
-        Channels of a condition, samples a condition, Hz.
+        Channels of a condition, samples per condition, Hz.
     channels : int
         Channels of its hidden layer.
     longest : int
-        Samples a spectral frame at most; the largest divisor of `hop` not above it is used.
+        Most samples per spectral frame; the largest divisor of `hop` not above it is used.
 
     Attributes
     ----------
     frame_hop, n_fft, n_mels : int
-        Of the spectrogram, as `LogMel` takes them.
+        Of the spectrogram, as for `LogMel`.
     """
 
     def __init__(
@@ -142,11 +117,11 @@ class SpectralHead(nn.Module):
         self.output = nn.Linear(channels, parts * self.n_mels)
 
     def log_mel(self) -> LogMel:
-        """Make what it predicts; it holds no weights and is in no model file."""
+        """Make the target's transform; it has no weights and is in no model file."""
         return LogMel(self.sample_rate, self.frame_hop, self.n_fft, self.n_mels)
 
     def forward(self, condition: Tensor) -> Tensor:
-        """Predict.
+        """Predict log magnitudes.
 
         Parameters
         ----------
@@ -156,7 +131,7 @@ class SpectralHead(nn.Module):
         Returns
         -------
         Tensor
-            (batch, n_mels, conditions * hop / frame_hop), natural logarithms of magnitudes.
+            (batch, n_mels, conditions * hop / frame_hop), natural logarithms.
         """
         rows = self.output(F.relu(self.hidden(F.relu(condition))))
         # the parts of one condition follow one another in time
@@ -164,29 +139,16 @@ class SpectralHead(nn.Module):
 
 
 class SpectralLoss(nn.Module):
-    """Mean absolute error of a log-mel spectrogram, in nats of magnitude.
-
-    Parameters
-    ----------
-    log_mel : LogMel
-        Of what is recorded.
-    """
+    """Mean absolute error of a log-mel spectrogram, nats of magnitude, against `log_mel` of the recording."""
 
     def __init__(self, log_mel: LogMel) -> None:
         super().__init__()
         self.log_mel = log_mel
 
     def forward(self, predicted: Tensor, wav: Tensor, mask: Tensor) -> Tensor:
-        """Compare.
+        """Error of predicted (batch, n_mels, spectral frames) against a wav (batch, spectral frames * hop).
 
-        Parameters
-        ----------
-        predicted : Tensor
-            (batch, n_mels, spectral frames).
-        wav : Tensor
-            (batch, spectral frames * hop).
-        mask : Tensor
-            bool, (batch, frames): False where the recording has ended; `frames` divides the number of spectral frames.
+        mask (batch, frames) is False after the end of the recording; `frames` divides the number of spectral frames.
         """
         with torch.autocast(wav.device.type, enabled=False):
             error = (predicted.float() - self.log_mel(wav.float())).abs().mean(1)

@@ -22,7 +22,7 @@ class MultiSample(NamedTuple):
     bound : Tensor
         L of each recording, nats, (batch,), without gradient.
     loss : Tensor
-        -L in value, (batch,); its gradient is the estimate of that of -E[L].
+        Value -L, (batch,); its gradient estimates that of -E[L].
     """
 
     bound: Tensor
@@ -33,14 +33,14 @@ def multi_sample(log_likelihood: Tensor, log_ratio: Tensor) -> MultiSample:
     """Bound of M draws, with a gradient by leave-one-out control variates.
 
     The gradient of L has two terms (eqs. 7 to 9): through the value, each draw with its share of ``sum_m exp f_m``, and
-    through the chance of each draw, ``sum_m (L - L_-m) grad log q(z_m)``, where ``L_-m`` is L with f_m replaced by the
-    mean of the others' f, the logarithm of the geometric mean of their weights: it knows nothing of draw m, so the
-    estimate stays unbiased.
+    through the probability of each draw, ``sum_m (L - L_-m) grad log q(z_m)``, where ``L_-m`` is L with f_m replaced by
+    the mean of the others' f, the logarithm of the geometric mean of their weights: independent of draw m, so the
+    estimate is unbiased.
 
     Parameters
     ----------
     log_likelihood : Tensor
-        log p(x | z_m) in nats, (draws, batch), at least two draws; with gradient to what decodes.
+        log p(x | z_m) in nats, (draws, batch), at least two draws; with gradient to the decoder.
     log_ratio : Tensor
         log q(z_m | x) - log p(z_m) in nats, (draws, batch), over all latents that the likelihood depends on; with
         gradient to the posterior, the prior having none.
@@ -48,7 +48,7 @@ def multi_sample(log_likelihood: Tensor, log_ratio: Tensor) -> MultiSample:
     Returns
     -------
     MultiSample
-        One entry a recording.
+        One entry per recording.
     """
     draws = len(log_likelihood)
     weights = log_likelihood - log_ratio
@@ -59,17 +59,17 @@ def multi_sample(log_likelihood: Tensor, log_ratio: Tensor) -> MultiSample:
         # row m: all weights, the one of draw m replaced
         without = torch.where(own, others[:, None], weights[None]).logsumexp(1) - math.log(draws)
         signal = bound - without
-    # 0 in value
+    # 0, but with a gradient
     score = (signal * (log_ratio - log_ratio.detach())).sum(0)
     return MultiSample(bound.detach(), -bound - score)
 
 
 class VIMCO(nn.Module):
-    """Draws codes from a categorical posterior several times, for an objective that weighs the draws.
+    """Draws codes from a categorical posterior several times, for a multi-sample objective.
 
-    The output's `draws` have no gradient to `z_e` but through log q; `multi_sample` makes a loss of them. Its `z_q` are
-    the vectors of the first draw, with the gradient passed straight through to the probabilities: that is for what
-    cannot weigh draws, such as a spectral head. In evaluation the code is the likeliest one and there are no draws.
+    The output's `draws` have a gradient to `z_e` only through log q; `multi_sample` makes a loss of them. Its `z_q` are
+    the vectors of the first draw, with a straight-through gradient to the probabilities, for losses of a single draw
+    such as a spectral head's. In evaluation the code is the most likely one and there are no draws.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class VIMCO(nn.Module):
     codebook_size : int
         Number of codes.
     draws : int
-        Draws M of a training step, at least 2; the decoder's work is as many times that of one.
+        Draws M per training step, at least 2; multiplies the decoder's work.
     dead_below : float
         See `Categorical`.
     """
@@ -96,7 +96,7 @@ class VIMCO(nn.Module):
         self.posterior = Categorical(dim, codebook_size, dead_below)
 
     def forward(self, z_e: Tensor) -> BottleneckOutput:
-        """Draw codes for (batch, dim, frames), in training; the likeliest ones otherwise."""
+        """Draw codes for (batch, dim, frames), in training; the most likely ones otherwise."""
         with torch.autocast(z_e.device.type, enabled=False):
             z_e = z_e.float()
             log_q = self.posterior.log_probabilities(z_e)
@@ -114,7 +114,7 @@ class VIMCO(nn.Module):
             return BottleneckOutput(z_e, z_q, codes[0], z_e.new_zeros(()), cost, draws)
 
     def encode(self, z_e: Tensor) -> Tensor:
-        """Map (batch, dim, frames) to the likeliest codes, int64, (batch, frames)."""
+        """Map (batch, dim, frames) to the most likely codes, int64, (batch, frames)."""
         return self.posterior.encode(z_e)
 
     def dequantize(self, codes: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class VIMCO(nn.Module):
         return self.posterior.dequantize(codes)
 
     def latents(self, z_e: Tensor) -> Tensor:
-        """Map (batch, dim, frames) to the vectors of the likeliest codes, (batch, dim, frames)."""
+        """Map (batch, dim, frames) to the vectors of the most likely codes, (batch, dim, frames)."""
         return self.dequantize(self.encode(z_e))
 
     def divergence(self, z_e: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Vector quantization with a codebook that is learned by its own loss (van den Oord et al. 2017, eq. 3)."""
+"""Vector quantization with a codebook learned by its own loss (van den Oord et al. 2017, eq. 3)."""
 
 import math
 
@@ -21,7 +21,7 @@ def straight_through(z_e: Tensor, quantized: Tensor) -> Tensor:
 
 
 def uniform_cost(z_e: Tensor, codebook_size: int) -> Tensor:
-    """Log K, nats, for every frame of (batch, dim, frames): what a code chosen for certain is from a uniform prior."""
+    """Log K, nats, for every frame of (batch, dim, frames): KL of a deterministic code from a uniform prior."""
     return torch.full((z_e.shape[0], z_e.shape[2]), math.log(codebook_size), device=z_e.device)
 
 
@@ -45,8 +45,7 @@ class VectorQuantizer(nn.Module):
 
     Notes
     -----
-    Buffers: `usage` (codebook_size,), running count of vectors a step that chose each code; `updates`, number
-    of updates made.
+    Buffers: `usage` (codebook_size,), running count of vectors per step with each code; `updates`, number of updates.
     """
 
     def __init__(

@@ -12,9 +12,9 @@ from vqspeech.nn.vq import as_rows, straight_through, uniform_cost
 class EMAVectorQuantizer(nn.Module):
     """Nearest-neighbour quantizer whose codes are running means of the vectors that chose them.
 
-    With N the running count and m the running sum, both of decay gamma, a code is ``m / N`` (A.1, eqs. 6-8), N
-    smoothed by Laplace's rule. The loss is ``commitment * mse(z_e, sg[e])``. Nothing moves in `forward`: the
-    training loop calls `update` after a step whose gradient was finite.
+    With N the running count and m the running sum, both of decay gamma, a code is ``m / N`` (A.1, eqs. 6-8), N smoothed
+    by Laplace's rule. The loss is ``commitment * mse(z_e, sg[e])``. `forward` moves nothing: training calls `update`
+    after a step whose gradient was finite.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ class EMAVectorQuantizer(nn.Module):
 
     Notes
     -----
-    Buffers: `codebook` (codebook_size, dim); `usage` (codebook_size,), N; `sums` (codebook_size, dim), m;
-    `updates`, number of updates made.
+    Buffers: `codebook` (codebook_size, dim); `usage` (codebook_size,), N; `sums` (codebook_size, dim), m; `updates`,
+    number of updates.
     """
 
     def __init__(
@@ -106,6 +106,6 @@ class EMAVectorQuantizer(nn.Module):
         self.updates += 1
         dead, replacements = revivals(self.usage, rows, self.dead_below, int(self.updates))
         self.codebook[dead] = replacements
-        # Without new N and m the next update would pull the code back to where it was dead.
+        # Without new N and m the next update would move the code back to where it was dead.
         self.usage[dead] = self.usage.mean()
         self.sums[dead] = replacements * self.usage[dead, None]

@@ -1,8 +1,8 @@
 """WaveNet: the distribution of each sample's level given the levels before it and a condition per frame.
 
-Tensors are time-major here, (batch, time, channels): a dilated convolution of width 2 is then one matrix
-product on (past, current), the skip path is one product over the gates of all layers, and the condition is
-projected at the rate of the frames, for all layers at once (van den Oord et al. 2016 for the architecture).
+Tensors are time-major here, (batch, time, channels): a dilated convolution of width 2 is then one matrix product on
+(past, current), the skip path one product over the gates of all layers, and the condition is projected at the frame
+rate, for all layers at once (architecture: van den Oord et al. 2016).
 """
 
 import math
@@ -18,14 +18,14 @@ TAPS = 3
 """Levels around one period ago that a WaveNet with pitch taps takes."""
 
 SHORTEST_LAG = 2
-"""Samples of the shortest period: the newest of its taps is the newest level there is."""
+"""Samples of the shortest period: its newest tap is the newest level."""
 
 
 class _Gate(torch.autograd.Function):
     """tanh(a) * sigmoid(b) of pre-activations plus a condition that is constant over a frame.
 
-    One function with a backward by hand saves a third of the passes over memory that automatic
-    differentiation makes: it keeps tanh and sigmoid, and nothing else of the size of the pre-activations.
+    The hand-written backward saves a third of the memory traffic of automatic differentiation: of the size of the
+    pre-activations it keeps only tanh and sigmoid.
     """
 
     @staticmethod
@@ -69,9 +69,9 @@ def _gate(pre: Tensor, condition: Tensor) -> Tensor:
 class WaveNet(nn.Module):
     """Autoregressive model of levels, conditioned on vectors that are constant over a frame.
 
-    x is an embedding of the newest level at first. Per layer, with past input x[t - dilation] and current input x[t]:
+    x starts as an embedding of the newest level. Per layer, with past input x[t - dilation] and current input x[t]:
     pre = [x[t-d], x[t]] W + condition; gate = tanh(pre_1) * sigmoid(pre_2); x <- x + gate R + r. After the last layer,
-    all gates side by side give the skip sum, followed by relu, linear, relu, linear.
+    the concatenated gates give the skip sum, followed by relu, linear, relu, linear.
 
     Parameters
     ----------
@@ -86,19 +86,19 @@ class WaveNet(nn.Module):
     skip_channels : int
         Channels of the skip sum and of the layer after it.
     condition_channels : int
-        Channels of the condition handed in.
+        Channels of the condition.
     pitch_taps : bool
-        Whether x takes the levels one pitch period ago beside the newest, as long-term prediction does in CELP.
+        Whether x also has the levels one pitch period ago, as long-term prediction in CELP does.
 
     Attributes
     ----------
     receptive_field : int
         Levels, the newest included, that a distribution depends on; with pitch taps a period and one level more.
     taps : Parameter or None
-        (3, levels + 1, residual_channels), zero at first: embeddings of the levels at t - T - 1, t - T and t - T + 1,
-        for T the lag; the last row stands for a sample before the first, and for all of an unvoiced frame.
+        (3, levels + 1, residual_channels), initially zero: embeddings of the levels at t - T - 1, t - T and t - T + 1,
+        for lag T; the last row stands for a sample before the first, and for all of an unvoiced frame.
     silence : int
-        Level that stands in for the one before the first.
+        Level that stands for the one before the first.
     """
 
     def __init__(
@@ -140,56 +140,29 @@ class WaveNet(nn.Module):
 
     @torch.no_grad()
     def _start_smooth(self) -> None:
-        # levels lie on a line: neighbours start alike, which saves learning that from scratch
+        # levels lie on a line: neighbours start with similar embeddings
         levels, channels = self.embedding.weight.shape
         position = torch.linspace(-math.pi, math.pi, levels)[:, None]
         frequency, phase = 3 * torch.randn(channels), 2 * math.pi * torch.rand(channels)
         self.embedding.weight.copy_(0.7 * torch.sin(position * frequency + phase))
 
     def previous(self, levels: Tensor) -> Tensor:
-        """Shift levels (batch, time) right by one, silence first: what `forward` takes to predict them."""
+        """Shift levels (batch, time) right by one, silence first: the input of `forward` that predicts them."""
         return F.pad(levels[:, :-1], (1, 0), value=self.silence)
 
     def project(self, condition: Tensor) -> Tensor:
-        """Project a condition for all layers at once.
-
-        Parameters
-        ----------
-        condition : Tensor
-            (batch, frames, condition_channels).
-
-        Returns
-        -------
-        Tensor
-            (batch, frames, layers, gate_channels).
-        """
+        """Project a condition for all layers: (batch, frames, channels) -> (batch, frames, layers, gate_channels)."""
         return self.condition(condition).unflatten(-1, (len(self.dilations), -1))
 
     def embed(self, previous: Tensor, lag: Tensor | None = None) -> Tensor:
-        """Compute the input of the first layer.
-
-        Parameters
-        ----------
-        previous, lag
-            See `forward`.
-
-        Returns
-        -------
-        Tensor
-            (batch, time, residual_channels).
-
-        Raises
-        ------
-        ValueError
-            There are pitch taps and no lag, or a lag and no pitch taps.
-        """
+        """Input of the first layer, (batch, time, residual_channels); arguments and errors as for `forward`."""
         self.check_lag(lag)
         x = self.embedding(previous)
         if self.taps is None or lag is None:
             return x
         time = previous.shape[1]
         lag = lag[:, :, None].expand(-1, -1, time // lag.shape[1]).flatten(1)
-        # previous[s] is the level of sample s - 1, and previous[0] that of none
+        # previous[s] is the level of sample s - 1; previous[0] of no sample
         oldest = torch.arange(time, device=lag.device) - lag
         for tap, table in enumerate(self.taps):
             place = oldest + tap
@@ -199,13 +172,7 @@ class WaveNet(nn.Module):
         return x
 
     def check_lag(self, lag: Tensor | None) -> None:
-        """Refuse a lag where there are no pitch taps, and none where there are.
-
-        Raises
-        ------
-        ValueError
-            As said.
-        """
+        """Raise `ValueError` for a lag without pitch taps, or pitch taps without a lag."""
         if (self.taps is None) != (lag is None):
             has = "no pitch taps" if self.taps is None else "pitch taps"
             raise ValueError(f"a WaveNet with {has} was given {'no' if lag is None else 'a'} lag")
@@ -217,7 +184,7 @@ class WaveNet(nn.Module):
         kept: Tensor | None = None,
         lag: Tensor | None = None,
     ) -> Tensor:
-        """Logits of every sample at once, or of some of them.
+        """Logits of all samples at once, or of some of them.
 
         Parameters
         ----------
@@ -226,22 +193,22 @@ class WaveNet(nn.Module):
         condition : Tensor
             (batch, frames, condition_channels); `time` is a multiple of `frames`.
         kept : Tensor, optional
-            int64, (samples,): those whose logits are wanted, all by default; the layers after the skip sum, half of the
-            arithmetic, are left out for the others.
+            int64, (samples,): those whose logits are computed, all by default; for the others the layers after the skip
+            sum, half of the arithmetic, are skipped.
         lag : Tensor, optional
-            int64, (batch, frames): samples of a pitch period in each frame, at least `SHORTEST_LAG`; anything below
-            counts as none, as in an unvoiced frame. With pitch taps alone, and needed there.
+            int64, (batch, frames): samples per pitch period in each frame; below `SHORTEST_LAG` it counts as unvoiced.
+            Required with pitch taps, refused without.
 
         Returns
         -------
         Tensor
-            (batch, time, levels), or as many of `time` as are kept: logits of sample t, from levels before t and the
+            (batch, time, levels), or with as many samples as are kept: logits of sample t, from levels before t and the
             conditions.
 
         Raises
         ------
         ValueError
-            See `embed`.
+            For a lag without pitch taps, or pitch taps without a lag.
         """
         time = previous.shape[1]
         conditions = self.project(condition)
@@ -268,7 +235,7 @@ class WaveNet(nn.Module):
         samples: int,
         lag: Tensor | None = None,
     ) -> Iterator[Tensor]:
-        """Logits as `forward` gives them, in windows that bound the memory, with the receptive field as overlap.
+        """Logits of `forward`, in windows that bound the memory, with the receptive field as overlap.
 
         Parameters
         ----------
@@ -277,16 +244,16 @@ class WaveNet(nn.Module):
         condition : Tensor
             (batch, frames, condition_channels); `time` is at most ``hop * frames``.
         hop : int
-            Samples a condition frame.
+            Samples per condition frame.
         samples : int
-            About how many a window has: whole frames, at least one.
+            Approximate window length: whole frames, at least one.
         lag : Tensor, optional
-            int64, (batch, frames), as `forward` takes it.
+            int64, (batch, frames), as for `forward`.
 
         Yields
         ------
         Tensor
-            (batch, part of the time, levels): those that follow.
+            (batch, part of the time, levels), in order.
         """
         time = previous.shape[1]
         frames = -(-time // hop)

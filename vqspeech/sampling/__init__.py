@@ -1,7 +1,7 @@
 """Engines that run a WaveNet one sample at a time, behind two functions: `draw` in blocks and `sample` at once.
 
-All engines draw level t by inverting the cumulative distribution at a uniform number that comes from the
-stream's own seed, so a stream's draw does not depend on its company.
+All engines draw level t by inverting the cumulative distribution at a uniform number from the stream's own seed, so a
+draw does not depend on the other streams.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +15,8 @@ from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling import cuda, native, reference
 from vqspeech.sampling.engine import (
     BLOCK_SAMPLES,
-    COLDEST,
     DEFAULT,
+    LOWEST_TEMPERATURE,
     Engine,
     Sampling,
     Stream,
@@ -26,9 +26,9 @@ from vqspeech.sampling.engine import (
 
 __all__ = [
     "BLOCK_SAMPLES",
-    "COLDEST",
     "DEFAULT",
     "ENGINES",
+    "LOWEST_TEMPERATURE",
     "Engine",
     "Sampling",
     "Stream",
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 ENGINES: dict[str, Engine] = {"cuda": cuda, "native": native, "reference": reference}
-"""Engines by name, the fastest first; the first that can run is what ``auto`` means."""
+"""Engines by name, the fastest first; ``auto`` is the first that can run."""
 
 
 def draw(
@@ -55,39 +55,38 @@ def draw(
 ) -> Iterator[list[Tensor]]:
     """Draw several streams of levels together, in blocks as they are made.
 
-    Arguments are checked at once, not when the first block is asked for. Closing the iterator ends the work.
+    Arguments are checked at once, before the first block is requested. Closing the iterator ends the work.
 
     Parameters
     ----------
     wavenet : WaveNet
-        The model; its device is where the work is done.
+        The model; its device does the work.
     conditions : sequence of Tensor
         For each stream, (frames, condition_channels).
     hop : int
-        Samples a condition frame.
+        Samples per condition frame.
     samples : sequence of int
-        Length of each stream; at most ``hop * frames`` of it.
+        Length of each stream, at most ``hop * frames``.
     seeds : sequence of int
         Seed of each stream.
     sampling : Sampling
-        How levels are drawn, and by what.
+        Distribution, engine and mode.
     lags : sequence of Tensor, optional
-        For each stream, int64, (frames,): samples of a pitch period, 0 where there is none. For a WaveNet with pitch
-        taps, and needed there.
+        For each stream, int64, (frames,): samples per pitch period, 0 where unvoiced. Required with pitch taps.
 
     Returns
     -------
     iterator of list of Tensor
-        For each stream in the order given, the levels that follow: int64, on the CPU, at most `BLOCK_SAMPLES`
-        of them, none for a stream that is finished or has not begun.
+        For each stream, in order, the next levels: int64, on the CPU, at most `BLOCK_SAMPLES` of them, none for a
+        stream that is finished or has not begun.
 
     Raises
     ------
     ConfigurationError
         There is no such engine or mode, or the engine cannot run here.
     ValueError
-        Numbers of conditions, lengths, seeds and lags differ, or a condition does not cover its stream, or lags are
-        given to a WaveNet without pitch taps, or none to one with them.
+        Numbers of conditions, lengths, seeds and lags differ, a condition does not cover its stream, or lags are given
+        without pitch taps, or missing with them.
     """
     if not len(conditions) == len(samples) == len(seeds):
         raise ValueError("as many conditions as lengths and seeds are needed")
@@ -128,7 +127,7 @@ def sample(
     Parameters
     ----------
     wavenet, conditions, hop, samples, seeds, sampling, lags
-        See `draw`.
+        See `draw`; so are the errors.
     progress : callable, optional
         Called with samples done and samples in all, after every block.
 
@@ -136,11 +135,6 @@ def sample(
     -------
     list of Tensor
         int64, (samples,) for each stream, on the CPU.
-
-    Raises
-    ------
-    ConfigurationError, ValueError
-        See `draw`.
     """
     parts: list[list[Tensor]] = [[torch.empty(0, dtype=torch.int64)] for _ in samples]
     done, total = 0, sum(samples)

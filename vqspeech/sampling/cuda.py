@@ -1,13 +1,13 @@
 """The CUDA engine: a WaveNet one sample at a time on an NVIDIA GPU, many streams at once.
 
-In the modes ``bf16`` and ``fp32``, named for the weights, a Triton kernel takes up to `BLOCK_SAMPLES` steps a launch
-(`vqspeech.sampling.kernel`). Streams are dealt out to programs, one to a multiprocessor, and never meet. All else is
-float32, but where a program of several streams multiplies by bfloat16, what is multiplied has 16 bits. The mode
-``graph`` is the same step in plain torch and float32, captured as a CUDA graph: slower, with less that can go wrong.
+In the modes ``bf16`` and ``fp32``, named for the weights, a Triton kernel takes up to `BLOCK_SAMPLES` steps per launch
+(`vqspeech.sampling.kernel`). Streams are distributed over programs, one to a multiprocessor, that never communicate.
+All else is float32, except that where a program of several streams multiplies by bfloat16 the inputs have 16 bits. The
+mode ``graph`` is the same step in plain torch and float32, captured as a CUDA graph: slower and simpler.
 
-The same call gives the same bytes on the same kind of GPU. The kernel's arithmetic for a stream depends on how many
-streams its program has, see `SHAPES`, and on nothing else: up to as many streams as the GPU has multiprocessors, a
-stream's draws are the same alone and in company; beyond, and in the mode ``graph``, the same up to rounding.
+The same call gives the same bytes on the same kind of GPU. The arithmetic for a stream depends only on the number of
+streams of its program, see `SHAPES`: up to as many streams as the GPU has multiprocessors, a stream's draws are the
+same alone and with others; beyond, and in the mode ``graph``, they are the same up to rounding.
 
 With ``TRITON_INTERPRET=1`` in the environment the engine runs on the CPU, for tests, very slowly.
 """
@@ -34,24 +34,16 @@ PART = 64
 """Channels of the hidden layer that the kernel works on at a time."""
 
 _OLDEST = (8, 0)
-# a product on tensor cores takes no less
+# smallest size of a product on tensor cores
 _NARROWEST = 16
 # the kernel counts samples in 32 bits
 _LONGEST_LAG = 2**31 - 1
-# shared memory for what is exchanged between threads, beside a vector of logits for each stream
+# shared memory for exchange between threads, beside a vector of logits for each stream
 _SPARE_BYTES = 4 * 1024
 
 
 class Shape(NamedTuple):
-    """How the kernel is cut into programs.
-
-    Attributes
-    ----------
-    streams : int
-        Streams a program, a power of two.
-    warps : int
-        Warps a program.
-    """
+    """How the kernel is cut into programs: streams per program, a power of two, and warps per program."""
 
     streams: int
     warps: int
@@ -95,20 +87,10 @@ class Runner(Protocol):
 
 
 class Kernel:
-    """The Triton kernel with its weights and the state of its streams.
+    """The Triton kernel with its weights and the state of `streams` streams; later ones may drop out.
 
-    Parameters
-    ----------
-    wavenet : WaveNet
-        The model.
-    streams : int
-        Streams that advance together; later ones may drop out.
-    sampling : Sampling
-        How levels are drawn, with the mode ``bf16`` or ``fp32``.
-    longest : int
-        Samples of the longest pitch period, see `vqspeech.sampling.engine.longest_lag`.
-    shape : Shape, optional
-        How the kernel is cut; one of `SHAPES` by default.
+    `sampling` has the mode ``bf16`` or ``fp32``; `longest` is the longest pitch period in samples, see
+    `vqspeech.sampling.engine.longest_lag`; `shape` defaults to one of `SHAPES`.
     """
 
     def __init__(
@@ -168,7 +150,7 @@ class Kernel:
             if taps is None
             else torch.zeros(rows, self.span, dtype=torch.int32, device=device),
         }
-        # as many layers on their way as fit: what is loaded n stages ahead needs n - 1 buffers
+        # as many stages of layers as fit: loading n stages ahead needs n - 1 buffers
         layer = (5 * residual + skip) * half * dtype.itemsize
         layer += (residual + 2 * half) * self.shape.streams * 4
         head = part * (skip + levels) * dtype.itemsize
@@ -205,7 +187,7 @@ class Kernel:
     def arguments(
         self, block: Block, given: Tensor, found: Tensor, *, forced: bool
     ) -> dict[str, Any]:
-        """What the kernel takes, by name; see there."""
+        """Arguments of the kernel by name."""
         _, frames, layers, gates = block.condition.shape
         condition = block.condition.unflatten(-1, (2, gates // 2))
         half = self.constants["half"]
@@ -213,7 +195,7 @@ class Kernel:
         if block.lag is not None:
             lag = torch.zeros(len(found), frames, dtype=torch.int32, device=found.device)
             lag[: len(block.lag)] = block.lag.clamp(0, _LONGEST_LAG)
-        warmth, top_p = self.sampling.warmth, self.sampling.top_p
+        temperature, top_p = self.sampling.effective_temperature, self.sampling.top_p
         return {
             **self.weights,
             **self.state,
@@ -229,10 +211,10 @@ class Kernel:
             "slots": self.slots,
             "span": self.span,
             "count": self.levels,
-            "warmth": float(warmth),
+            "temperature": float(temperature),
             "top_p": float(top_p),
             "forced": forced,
-            "greedy": warmth == 0,
+            "greedy": temperature == 0,
             "narrow": top_p < 1,
             **self.constants,
         }
@@ -252,7 +234,7 @@ class Kernel:
 
 
 class _Transfer:
-    """A tensor on its way to the CPU while the device works on."""
+    """A tensor being copied to the CPU while the device works on."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor.to("cpu", non_blocking=True)
@@ -261,7 +243,7 @@ class _Transfer:
             self.event = torch.cuda.current_stream(tensor.device).record_event()
 
     def wait(self) -> Tensor:
-        """The tensor, arrived."""
+        """Wait for the copy and return it."""
         if self.event is not None:
             self.event.synchronize()
         return self.tensor
@@ -275,10 +257,10 @@ def draw(
     sampling: Sampling,
     shape: Shape | None = None,
 ) -> Iterator[list[Tensor]]:
-    """Draw streams, a launch a block; see `vqspeech.sampling.engine.Engine.draw`.
+    """Draw streams, one launch per block; see `vqspeech.sampling.engine.Engine.draw`.
 
-    The next block is launched before the one before it is handed out. Threads are not used. `shape` says how the kernel
-    is cut, for who compares speeds; by default it follows from `SHAPES`. The mode ``graph`` has no shapes.
+    The next block is launched before the last one is yielded. Threads are not used. `shape` overrides `SHAPES` when
+    speeds are compared; the mode ``graph`` has no shapes.
     """
     # longest first: finished streams are at the end, and whole programs of them are not launched
     order = sorted(range(len(streams)), key=lambda i: -len(streams[i].uniforms))
@@ -339,14 +321,14 @@ def _runner(
     longest: int = 0,
     shape: Shape | None = None,
 ) -> Runner:
-    """What runs a mode."""
+    """The implementation of a mode."""
     if sampling.mode == "graph":
         return Graph(wavenet, streams, sampling, longest)
     return Kernel(wavenet, streams, sampling, longest, shape)
 
 
 def _block(wavenet: WaveNet, streams: Sequence[Stream], hop: int, begin: int, length: int) -> Block:
-    """Project what a block needs of the conditions: of a long recording the whole takes gigabytes."""
+    """Project the conditions of a block; those of a long recording would take gigabytes."""
     first, last = begin // hop, -(-(begin + length) // hop)
     frames = pad_sequence([stream.condition[first:last] for stream in streams], batch_first=True)
     lags = [stream.lag[first:last] for stream in streams if stream.lag is not None]

@@ -1,7 +1,7 @@
-"""What an engine is, what it is asked, and which one is taken.
+"""The interface of an engine, its settings, and the choice of one.
 
 An engine is a module that runs a WaveNet one sample at a time. It draws level t of a stream by inverting the
-cumulative distribution at the stream's own t-th uniform number, so a draw does not depend on its company.
+cumulative distribution at the stream's own t-th uniform number, so a draw does not depend on the other streams.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 from vqspeech.errors import ConfigurationError
 from vqspeech.nn.wavenet import WaveNet
 
-COLDEST = 1e-6
+LOWEST_TEMPERATURE = 1e-6
 """Temperatures below this count as 0: the most likely level, before logits over the temperature overflow."""
 
 BLOCK_SAMPLES = 1_024
@@ -23,25 +23,24 @@ BLOCK_SAMPLES = 1_024
 
 @dataclass(frozen=True)
 class Sampling:
-    """How levels are drawn, by what, and what becomes of them.
+    """How levels are drawn, by which engine, and how they are post-filtered.
 
     Attributes
     ----------
     temperature : float
-        Divides the logits; 0, like anything below `COLDEST`, takes the most likely level.
+        Divides the logits; 0, like anything below `LOWEST_TEMPERATURE`, takes the most likely level.
     top_p : float
-        In (0, 1]: levels are drawn from the fewest that hold this much probability, the likeliest first
-        (Holtzman et al. 2020, section 3.1); ties go to the lower level.
+        In (0, 1]: levels are drawn from the smallest set with this much probability, the most likely first (Holtzman et
+        al. 2020, section 3.1); ties go to the lower level.
     engine : str
         Name of an engine, or ``auto`` for the fastest that runs here.
     mode : str
         Arithmetic of the engine, one of its ``MODES``, or ``auto`` for the first of them.
     threads : int or None
-        CPU threads; None for as many as this process may use, though one for a stream that is alone. It does not
-        change what is drawn.
+        CPU threads; None for as many as this process may use, but one for a single stream. Does not change the result.
     post_filter : float
-        In [0, 1]: how far the spectrum of what was drawn is moved to the one that the decoder predicts, see
-        `vqspeech.models.postfilter`; without effect where a decoder has no spectral head. 0 is the WaveNet alone.
+        In [0, 1]: how far the spectrum of the samples is moved to the one that the decoder predicts, see
+        `vqspeech.models.postfilter`; no effect where a decoder has no spectral head. 0 is the WaveNet alone.
 
     Raises
     ------
@@ -57,7 +56,7 @@ class Sampling:
     post_filter: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing."""
+        """Refuse numbers out of range."""
         if not self.temperature >= 0:
             raise ConfigurationError(f"temperature {self.temperature}: must be 0 or more")
         if not 0 < self.top_p <= 1:
@@ -68,13 +67,13 @@ class Sampling:
             raise ConfigurationError(f"post_filter {self.post_filter}: must be from 0 to 1")
 
     @property
-    def warmth(self) -> float:
-        """The temperature, with 0 for anything below `COLDEST`; infinity is kept."""
-        return self.temperature if self.temperature >= COLDEST else 0.0
+    def effective_temperature(self) -> float:
+        """The temperature that is applied: 0 for anything below `LOWEST_TEMPERATURE`; infinity is kept."""
+        return self.temperature if self.temperature >= LOWEST_TEMPERATURE else 0.0
 
 
 DEFAULT = Sampling()
-"""How levels are drawn when nothing is said: from the whole distribution, by the fastest engine."""
+"""The default: from the whole distribution, by the fastest engine."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +85,9 @@ class Stream:
     condition : Tensor
         (frames, condition_channels), on the device of the model.
     uniforms : Tensor
-        float32, (samples,), in [0, 1), on the CPU: the numbers that decide each draw.
+        float32, (samples,), in [0, 1), on the CPU: the number that decides each draw.
     lag : Tensor or None
-        int64, (frames,), beside the condition: samples of a pitch period, for a WaveNet with pitch taps and for no
-        other.
+        int64, (frames,): samples per pitch period; for a WaveNet with pitch taps only.
     """
 
     condition: Tensor
@@ -103,18 +101,12 @@ def uniforms(samples: int, seed: int) -> Tensor:
 
 
 def longest_lag(lag: Tensor | None, samples: int) -> int:
-    """Samples of the longest pitch period of a stream, at most its length, 0 where there is none: levels to be kept."""
+    """Longest pitch period of a stream in samples, at most its length, else 0: past levels to be kept."""
     return 0 if lag is None or not lag.numel() else min(max(int(lag.max()), 0), samples)
 
 
 class Engine(Protocol):
-    """What the module of an engine offers.
-
-    Attributes
-    ----------
-    MODES : tuple of str
-        Arithmetics, the default first.
-    """
+    """The interface of an engine's module; ``MODES`` are its arithmetics, the default first."""
 
     @property
     def MODES(self) -> tuple[str, ...]:  # noqa: N802
@@ -135,15 +127,15 @@ class Engine(Protocol):
         streams : sequence of Stream
             At least one; none is longer than ``hop`` times its frames, some may have no samples.
         hop : int
-            Samples a condition frame.
+            Samples per condition frame.
         sampling : Sampling
             With the mode resolved to one of ``MODES``.
 
         Yields
         ------
         list of Tensor
-            For each stream in the order given, the levels drawn since the last yield: int64, on the CPU, at most
-            `BLOCK_SAMPLES` of them, none for a stream that is finished or has not begun.
+            For each stream, in order, the levels drawn since the last yield: int64, on the CPU, at most `BLOCK_SAMPLES`
+            of them, none for a stream that is finished or has not begun.
         """
 
     def logits(
@@ -155,7 +147,7 @@ class Engine(Protocol):
         mode: str,
         lag: Tensor | None = None,
     ) -> Tensor:
-        """Logits of one stream whose levels are given; what `draw` draws from.
+        """Teacher-forced logits of one stream: those that `draw` draws from.
 
         Parameters
         ----------
@@ -164,7 +156,7 @@ class Engine(Protocol):
         condition : Tensor
             (frames, condition_channels).
         hop : int
-            Samples a condition frame.
+            Samples per condition frame.
         previous : Tensor
             int64, (time,): the level before each sample; at most ``hop * frames``.
         mode : str
@@ -182,26 +174,9 @@ class Engine(Protocol):
 def resolve(
     engines: Mapping[str, Engine], sampling: Sampling, device: torch.device
 ) -> tuple[str, str]:
-    """Decide which engine runs and in which mode.
+    """Return the name and mode of the engine that runs for a model on `device`; `engines` has the fastest first.
 
-    Parameters
-    ----------
-    engines : mapping
-        Engines by name, the fastest first.
-    sampling : Sampling
-        What is asked.
-    device : torch.device
-        Where the model is.
-
-    Returns
-    -------
-    name, mode : str
-        Of the engine that runs.
-
-    Raises
-    ------
-    ConfigurationError
-        When there is no such engine or mode, or the engine cannot run here.
+    Raises `ConfigurationError` when there is no such engine or mode, or the engine cannot run here.
     """
     name = sampling.engine
     if name == "auto":

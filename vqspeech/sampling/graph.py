@@ -1,4 +1,4 @@
-"""One step of a WaveNet in plain torch, captured as a CUDA graph and replayed: the simpler half of the CUDA engine."""
+"""One step of a WaveNet in plain torch, captured as a CUDA graph and replayed: the CUDA engine's mode ``graph``."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,9 +20,9 @@ class Block(NamedTuple):
     begin, length : int
         First step and number of steps.
     hop : int
-        Samples a condition frame.
+        Samples per condition frame.
     condition : Tensor
-        (streams, frames, layers, gate_channels), projected, from the frame that has the first step.
+        (streams, frames, layers, gate_channels), projected, from the frame of the first step on.
     lag : Tensor or None
         int64, (streams, frames), for a WaveNet with pitch taps.
     """
@@ -35,20 +35,10 @@ class Block(NamedTuple):
 
 
 class Graph:
-    """The step in plain torch on buffers that stay where they are, captured once and replayed.
+    """The step in plain torch on fixed buffers, captured once and replayed; without a GPU it is not captured.
 
-    Where there is no GPU the step is taken without being captured.
-
-    Parameters
-    ----------
-    wavenet : WaveNet
-        The model.
-    streams : int
-        Streams that advance together; later ones may drop out, which saves nothing.
-    sampling : Sampling
-        How levels are drawn.
-    longest : int
-        Samples of the longest pitch period, see `vqspeech.sampling.engine.longest_lag`.
+    `streams` advance together; dropping later ones saves nothing. `longest` is the longest pitch period in samples, see
+    `vqspeech.sampling.engine.longest_lag`.
     """
 
     def __init__(
@@ -97,7 +87,7 @@ class Graph:
         return found
 
     def _frame(self, block: Block, time: int) -> None:
-        """Put the condition of the frame in place at its first sample."""
+        """At the first sample of a frame, copy its condition into the buffer."""
         if time == block.begin or time % block.hop == 0:
             frame = block.condition[:, time // block.hop - block.begin // block.hop]
             self.condition[:, : len(frame)] = frame.transpose(0, 1)
@@ -127,14 +117,14 @@ class Graph:
         hidden = F.relu(net.hidden(F.relu(net.skip(self.gates))))
         self.logits.copy_(net.output(hidden))
         uniform = self.uniforms.index_select(0, self.column)[0]
-        warmth, top_p = self.sampling.warmth, self.sampling.top_p
-        self.level.copy_(choose(self.logits, uniform, warmth, top_p))
+        temperature, top_p = self.sampling.effective_temperature, self.sampling.top_p
+        self.level.copy_(choose(self.logits, uniform, temperature, top_p))
         self.levels.index_copy_(0, self.column, self.level[None])
         self.time += 1
         self.column += 1
 
     def _captured(self) -> Callable[[], None]:
-        """Capture the step, after what libraries set up at first use."""
+        """Capture the step, after a first run in which libraries initialise themselves."""
         device = self.past.device
         side = torch.cuda.Stream(device)
         side.wait_stream(torch.cuda.current_stream(device))

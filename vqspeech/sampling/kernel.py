@@ -7,7 +7,7 @@ A program of one stream works on vectors, (channels,), and one of several on mat
 below stands for the streams, if there is such a dimension.
 """
 
-# A kernel has no types of Python, and neither has the package.
+# A kernel has no Python types, and neither has triton.
 # mypy: disable-error-code="import-not-found, import-untyped, no-untyped-def, untyped-decorator"
 import triton
 import triton.language as tl
@@ -17,8 +17,8 @@ import triton.language as tl
 def product(x, weight, start):
     """Add to `start` x, (..., inputs), times the transpose of weight, (outputs, inputs), in float32.
 
-    Tensor cores take both in the type of the weight. A bfloat16 has 8 bits of x, too few: the logits of a network of
-    20 layers would be four times as far off as the weights' own rounding puts them. Two have 16.
+    Tensor cores take both in the type of the weight. One bfloat16 has 8 bits for x, too few (the logits of 20 layers
+    would err four times as much as from rounding the weights), so x is split into two, of 16 bits.
     """
     if len(x.shape) == 1:
         return start + tl.sum(x[None, :] * weight.to(tl.float32), 1)
@@ -32,7 +32,7 @@ def product(x, weight, start):
 
 @triton.jit
 def sigmoid(x):
-    """1 / (1 + exp(-x)); an overflow of the exponential gives 0, as it should."""
+    """1 / (1 + exp(-x)); an overflow of the exponential gives 0, which is correct."""
     return 1 / (1 + tl.exp(-x))
 
 
@@ -44,10 +44,10 @@ def total(x):
 
 @triton.jit
 def nucleus(likelihood, top_p):
-    """Set to 0 what does not belong to the fewest levels that hold `top_p` of the whole, (..., levels).
+    """Set to 0 what is outside the smallest set of levels with `top_p` of the total, (..., levels).
 
-    The bits of floats that are not negative are ordered like the floats, so the likelihood of the last level
-    that belongs is found one bit at a time, and nothing has to be sorted. Likelihoods are at most 1.
+    Non-negative floats are ordered like their bits, so the likelihood of the last level inside is found one bit at a
+    time, without sorting. Likelihoods are at most 1.
     """
     bits = likelihood.to(tl.int32, bitcast=True)
     wanted = top_p * total(likelihood)
@@ -65,18 +65,18 @@ def nucleus(likelihood, top_p):
 
 
 @triton.jit
-def choose(logits, uniform, warmth, top_p, greedy: tl.constexpr, narrow: tl.constexpr):
+def choose(logits, uniform, temperature, top_p, greedy: tl.constexpr, narrow: tl.constexpr):
     """Invert the cumulative distribution of logits, (..., levels), at uniform numbers, (..., 1)."""
     if greedy:
         return tl.argmax(logits, -1, keep_dims=True)
-    # what cannot be is -inf, and stays it at an infinite temperature
-    scaled = (logits - tl.max(logits, -1, keep_dims=True)) / warmth
+    # impossible levels are -inf, also at an infinite temperature
+    scaled = (logits - tl.max(logits, -1, keep_dims=True)) / temperature
     likelihood = tl.where(logits > -float("inf"), tl.exp(scaled), 0.0)
     if narrow:
         likelihood = nucleus(likelihood, top_p)
     level = tl.arange(0, logits.shape[-1])
     last = tl.max(tl.where(likelihood > 0, level, 0), -1, keep_dims=True)
-    # a parallel sum can fall by a rounding where nothing is added: only levels of some likelihood count
+    # a parallel sum can decrease by rounding where 0 is added: only levels with some likelihood count
     reached = tl.cumsum(likelihood, -1) > uniform * total(likelihood)
     first = tl.where(reached & (likelihood > 0), level, logits.shape[-1])
     return tl.minimum(tl.min(first, -1, keep_dims=True), last)
@@ -113,7 +113,7 @@ def steps(
     slots,
     span,
     count,
-    warmth,
+    temperature,
     top_p,
     forced: tl.constexpr,
     greedy: tl.constexpr,
@@ -129,12 +129,12 @@ def steps(
 ):
     """Advance by `length` samples from time `begin`.
 
-    With `forced` the levels are given and the logits found, else uniform numbers are given and levels found.
-    See `vqspeech.nn.wavenet.WaveNet.embed` for pitch taps; no slot of their ring is both read and written in a step.
+    With `forced` the levels are given and logits are computed, else uniform numbers are given and levels are drawn. See
+    `vqspeech.nn.wavenet.WaveNet.embed` for pitch taps; no slot of their ring is both read and written in a step.
 
-    A ring has one slot more than its layer's dilation, so within a step no slot is both read and written, and
-    loads of later layers may overtake stores. From one step to the next the threads of a program wait for each
-    other, since what one of them has stored another may load.
+    A ring has one slot more than its layer's dilation, so within a step no slot is both read and written, and loads of
+    later layers may overtake stores. Between steps the threads of a program synchronise, since each may load what
+    another has stored.
     """
     stream = tl.program_id(0) * streams + tl.arange(0, streams)
     if streams > 1:
@@ -162,7 +162,7 @@ def steps(
         if taps is not None:
             period = tl.load(lag + stream * frames + time // hop - first_frame)
             for tap in tl.static_range(3):
-                # no period, or a sample before the first, is the last row
+                # the last row stands for no period, or a sample before the first
                 place = time - period + tap
                 there = (period >= 2) & (place > 0)
                 # the newest level is not in the ring yet
@@ -205,7 +205,7 @@ def steps(
         else:
             uniform = tl.load(given + stream * length + step)
             logits = tl.where(v < count, logits, -float("inf"))
-            level = choose(logits, uniform, warmth, top_p, greedy, narrow)
+            level = choose(logits, uniform, temperature, top_p, greedy, narrow)
             tl.store(found + stream * length + step, level)
         step += 1
         tl.debug_barrier()

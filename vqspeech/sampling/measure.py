@@ -1,7 +1,7 @@
-"""How fast the engines draw, and how far each is from the parallel pass.
+"""Speed of the engines, and their error against the parallel pass.
 
-Speeds are samples a second over all streams of a row, medians over interleaved rounds. Differences are taken on
-levels that are given: of logits as they are, of distributions in nats, computed in float64.
+Speeds are samples per second over all streams of a row, medians over interleaved rounds. Errors are teacher-forced: of
+logits as they are, of distributions in nats, computed in float64.
 """
 
 import statistics
@@ -27,10 +27,10 @@ from vqspeech.sampling import (
 )
 
 OWN_SAMPLES = 8_192
-"""Samples that a model draws to be measured on where there is no speech: four reference receptive fields."""
+"""Samples of a drawn passage, used without speech: four reference receptive fields."""
 
 WINDOW_SAMPLES = 8_000
-"""Samples that go through the parallel pass at a time, which bounds its memory."""
+"""Samples per window of the parallel pass, which bounds its memory."""
 
 
 class Case(NamedTuple):
@@ -41,7 +41,7 @@ class Case(NamedTuple):
     engine, mode : str
         Name of the engine, and its arithmetic.
     streams : int
-        Streams that are drawn together.
+        Streams drawn together.
     threads : int
         CPU threads that the engine may use.
     pitch_taps : bool
@@ -56,14 +56,14 @@ class Case(NamedTuple):
 
 
 BASELINE = Case("reference", "fp32", 1, 1)
-"""What every speed is shown beside, with pitch taps where no WaveNet is without them."""
+"""Baseline of every speed, with pitch taps where every WaveNet has them."""
 
 LOADS = {
     "native": ((1, 1), (6, 1), (1, 2), (12, 2)),
     "cuda": ((1, 1), (64, 1), (512, 1)),
     "reference": ((1, 1), (16, 1)),
 }
-"""Streams and threads that an engine is timed with unless others are asked for."""
+"""Default streams and threads for each engine."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,15 @@ class Subject:
     Attributes
     ----------
     wavenet : WaveNet
-        The model; its device is where the work is done.
+        The model; its device does the work.
     condition : Tensor
-        (frames, condition_channels), on that device; repeated for as long as it is needed.
+        (frames, condition_channels), on that device; repeated as needed.
     hop : int
-        Samples a condition frame.
+        Samples per condition frame.
     sample_rate : int
         Hz.
     lag : Tensor or None
-        int64, (frames,), beside the condition, of a WaveNet with pitch taps.
+        int64, (frames,), for a WaveNet with pitch taps.
     """
 
     wavenet: WaveNet
@@ -118,7 +118,7 @@ class Passage(NamedTuple):
     levels : Tensor
         int64, (samples,): at least one and at most ``hop * frames``.
     lag : Tensor or None
-        int64, (frames,), of a WaveNet with pitch taps.
+        int64, (frames,), for a WaveNet with pitch taps.
     """
 
     condition: Tensor
@@ -128,16 +128,16 @@ class Passage(NamedTuple):
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How far an engine is from the parallel pass.
+    """Error of an engine against the parallel pass.
 
     Attributes
     ----------
     max_abs_dlogit : float
         Largest difference of a logit.
     kl_nats : float
-        Mean over samples of KL(parallel || engine), in nats.
+        Mean over samples of KL(parallel || engine), nats.
     delta_nll_nats : float
-        Mean over samples of what the engine needs beyond the parallel pass for the true level, in nats.
+        Mean over samples of the engine's -log p of the true level minus that of the parallel pass, nats.
     """
 
     max_abs_dlogit: float
@@ -147,18 +147,18 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Row:
-    """What was found for one case.
+    """Results for one case.
 
     Attributes
     ----------
     engine, mode, streams, threads, pitch_taps
         See `Case`.
     samples_per_s : float
-        Of all streams together.
+        Over all streams.
     x_real_time : float
-        Seconds of sound a second, of all streams together.
+        Seconds of sound per second, over all streams.
     x_reference : float
-        Times the speed of `BASELINE` in the same run.
+        Ratio to the speed of `BASELINE` in the same run.
     max_abs_dlogit, kl_nats, delta_nll_nats : float
         See `Accuracy`.
     """
@@ -177,11 +177,11 @@ class Row:
 
 
 def reference_subject(device: torch.device | str = "cpu", *, pitch_taps: bool = False) -> Subject:
-    """Make a WaveNet of the reference size, with random weights that are always the same.
+    """Make a WaveNet of the reference size, with fixed random weights.
 
-    256 levels, 20 layers of dilations 2 x (1 ... 512), 64 residual, 128 gate, 256 skip and 128 condition channels,
-    100 frames a second at 16 kHz: 864,256 multiply-adds a sample, the condition's left out. With pitch taps all else is
-    the same, and about three frames of five have a lag, of 40 to 266 samples: 60 to 400 Hz.
+    256 levels, 20 layers of dilations 2 x (1 ... 512), 64 residual, 128 gate, 256 skip and 128 condition channels, 100
+    frames per second at 16 kHz: 864,256 multiply-adds per sample, without the condition's. With pitch taps about three
+    frames of five have a lag, of 40 to 266 samples: 60 to 400 Hz.
     """
     dilations = [2**i for i in range(10)] * 2
     lag = None
@@ -194,7 +194,7 @@ def reference_subject(device: torch.device | str = "cpu", *, pitch_taps: bool = 
             voiced = torch.rand(256) < 0.6
             lag = torch.where(voiced, torch.randint(40, 267, (256,)), 0).to(device)
     with torch.no_grad():
-        # as sure of a sample as a trained one, 2.6 nats: nearly equal logits would be exact in any arithmetic
+        # entropy of a trained model, 2.6 nats: nearly equal logits would be exact in any arithmetic
         wavenet.output.weight.mul_(64)
     return Subject(wavenet.to(device), condition.to(device), 160, 16_000, lag)
 
@@ -208,27 +208,13 @@ def plan(
     threads: Sequence[int] = (),
     pitch_taps: Sequence[bool] = (False,),
 ) -> list[Case]:
-    """List what is to be timed, `BASELINE` always among it, with the first of `pitch_taps`.
+    """List the cases to time, `BASELINE` always among them, with the first of `pitch_taps`.
 
-    Parameters
-    ----------
-    device : torch.device
-        Where the model is.
-    engines : sequence of str
-        Names; all that can run here by default.
-    modes : sequence of str
-        Arithmetics; all that an engine has by default.
-    streams, threads : sequence of int
-        Every pair of them is timed. Where neither is given it is the `LOADS` with as many threads as may be used;
-        where one is, the other takes the numbers that occur there. Threads are nothing to an engine whose
-        `LOADS` never have more than one.
-    pitch_taps : sequence of bool
-        Whether there are WaveNets without pitch taps, and with them; each case comes with every one.
-
-    Raises
-    ------
-    ConfigurationError
-        When there is no such engine or mode, or an engine that was named cannot run here.
+    Empty `engines` and `modes` mean all that can run on `device`. Every pair of `streams` and `threads` is timed;
+    without either, the engines' `LOADS` with as many threads as may be used; with one of them, the other takes its
+    values in `LOADS`. Threads do not count for an engine whose `LOADS` never have more than one. Each case is repeated
+    for each of `pitch_taps`. Raises `ConfigurationError` for an unknown engine or mode, or a named engine that cannot
+    run here.
     """
     if engines:
         names = [resolve(ENGINES, Sampling(engine=name), device)[0] for name in engines]
@@ -267,24 +253,10 @@ def _loads(
 
 
 def speed(subject: Subject, case: Case, samples: int) -> float:
-    """Draw once and time it.
+    """Draw `samples` of each stream once and return the speed, samples per second over all streams.
 
-    What comes before the first block is not timed where there are several: an engine packs weights or captures a
-    graph then, which a long recording does not notice. A draw of one block is timed whole.
-
-    Parameters
-    ----------
-    subject : Subject
-        What is measured.
-    case : Case
-        How.
-    samples : int
-        Samples of each stream, at least 1.
-
-    Returns
-    -------
-    float
-        Samples a second, of all streams together.
+    With several blocks the time before the first is left out: an engine packs weights or captures a graph then, which
+    is negligible for a long recording. A draw of one block is timed whole.
     """
     sampling = Sampling(engine=case.engine, mode=case.mode, threads=case.threads)
     conditions = [subject.cover(samples)] * case.streams
@@ -302,7 +274,7 @@ def speed(subject: Subject, case: Case, samples: int) -> float:
 
 
 def length(samples_per_s: float, streams: int, seconds: float) -> int:
-    """Samples a stream that keep `speed` busy for about `seconds`: whole blocks, or less than one."""
+    """Samples per stream for about `seconds` of `speed`: whole blocks, or less than one."""
     samples = round(samples_per_s * seconds / streams)
     if samples < BLOCK_SAMPLES:
         return max(1, samples)
@@ -318,25 +290,10 @@ def speeds(
     seconds: float,
     tick: Callable[[], None],
 ) -> list[float]:
-    """Time cases in rounds, each of which has every case once, so that a disturbance falls on all alike.
+    """Median speed of each case, samples per second; each round has every case once, so a disturbance falls on all.
 
-    Parameters
-    ----------
-    subjects : mapping
-        What is measured, a `Subject` by whether it has pitch taps.
-    cases : sequence of Case
-        How.
-    rounds : int
-        Rounds, at least 1, after one of two blocks a case that warms up and decides on lengths.
-    seconds : float
-        About what one timing takes; a slow engine draws fewer samples.
-    tick : callable
-        Called after each draw, ``(rounds + 1) * len(cases)`` times.
-
-    Returns
-    -------
-    list of float
-        Median of samples a second for each case.
+    `subjects` are keyed by pitch taps. A first round, of two blocks per case, warms up and sets lengths so that a
+    timing takes about `seconds`. `tick` is called after each draw, ``(rounds + 1) * len(cases)`` times.
     """
 
     def timed(case: Case, samples: int) -> float:
@@ -356,25 +313,9 @@ def speeds(
 def parallel_logits(
     wavenet: WaveNet, condition: Tensor, hop: int, previous: Tensor, lag: Tensor | None = None
 ) -> Iterator[Tensor]:
-    """Logits of the parallel pass, in windows with the receptive field as overlap.
+    """Yield logits of the parallel pass, (time, levels) on the CPU, in windows of about `WINDOW_SAMPLES`.
 
-    Parameters
-    ----------
-    wavenet : WaveNet
-        The model.
-    condition : Tensor
-        (frames, condition_channels), on its device.
-    hop : int
-        Samples a condition frame.
-    previous : Tensor
-        int64, (samples,): the level before each sample; at most ``hop * frames``.
-    lag : Tensor, optional
-        int64, (frames,), for a WaveNet with pitch taps.
-
-    Yields
-    ------
-    Tensor
-        (time, levels): those that follow, about `WINDOW_SAMPLES`, on the CPU.
+    `condition` is (frames, condition_channels), `previous` int64 (samples,), at most ``hop * frames``, `lag` (frames,).
     """
     batch = previous[None].to(condition.device)
     lags = None if lag is None else lag[None]
@@ -385,20 +326,9 @@ def parallel_logits(
 def accuracy(
     wavenet: WaveNet, hop: int, engine: Engine, mode: str, passages: Sequence[Passage]
 ) -> Accuracy:
-    """Compare an engine with the parallel pass; a sample counts alike in whatever passage it is.
+    """Compare a mode of an engine with the parallel pass, with equal weight for each sample of all passages.
 
-    Parameters
-    ----------
-    wavenet : WaveNet
-        The model.
-    hop : int
-        Samples a condition frame.
-    engine : Engine
-        One that can run where the model is. It hands out its logits for a passage whole: 1 kB a sample at 256 levels.
-    mode : str
-        One of its modes.
-    passages : sequence of Passage
-        At least one.
+    The engine returns the logits of a passage at once: 1 kB per sample at 256 levels.
     """
     largest, kl, delta, samples = torch.zeros((), dtype=torch.float64), 0.0, 0.0, 0
     for condition, levels, lag in passages:
@@ -410,7 +340,7 @@ def accuracy(
             ours, target = found[start:stop].double(), levels[start:stop, None].cpu()
             expected = expected.double()
             log_p, log_q = expected.log_softmax(1), ours.log_softmax(1)
-            # unlike max, it keeps what is not a number
+            # unlike max, it keeps nan
             largest = torch.maximum(largest, (expected - ours).abs().max())
             kl += float((log_p.exp() * (log_p - log_q)).sum())
             delta += float((log_p - log_q).gather(1, target).sum())
@@ -420,7 +350,7 @@ def accuracy(
 
 
 def own_passage(subject: Subject, samples: int) -> Passage:
-    """Let the model draw what it is to be measured on, by the fastest engine here and always the same."""
+    """Draw a fixed passage from the model, by the fastest engine here."""
     condition = subject.cover(samples)
     lag = subject.cover_lag(samples)
     (levels,) = sample(
@@ -443,25 +373,10 @@ def measure(
     seconds: float,
     tick: Callable[[], None],
 ) -> list[Row]:
-    """Measure speeds of cases and, once for each engine, mode and WaveNet, accuracy.
+    """Measure the speed of each case and, once per engine, mode and WaveNet, the accuracy; one row per case, in order.
 
-    Parameters
-    ----------
-    subjects : mapping
-        What is measured, a `Subject` by whether it has pitch taps.
-    cases : sequence of Case
-        How; `BASELINE` is among them, as `plan` says.
-    passages : mapping
-        What accuracy of each subject is measured on.
-    rounds, seconds
-        See `speeds`.
-    tick : callable
-        Called after each piece of work, as often as `pieces` says.
-
-    Returns
-    -------
-    list of Row
-        One for each case, in their order.
+    `subjects` and `passages` are keyed by pitch taps; `cases` are from `plan`, with `BASELINE`; `rounds` and `seconds`
+    are as for `speeds`. `tick` is called after each piece of work, `pieces` times.
     """
     rates = dict(
         zip(cases, speeds(subjects, cases, rounds=rounds, seconds=seconds, tick=tick), strict=True)
@@ -492,7 +407,7 @@ def measure(
 
 
 def pieces(cases: Sequence[Case], rounds: int) -> int:
-    """Pieces of work that `measure` counts."""
+    """Number of pieces of work in `measure`."""
     return (rounds + 1) * len(cases) + len(set(map(_arithmetic, cases)))
 
 

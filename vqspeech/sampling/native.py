@@ -1,7 +1,7 @@
 """The native engine: C++ loops that run the WaveNet on CPU threads, one sample at a time.
 
-A stream gets the same bytes whatever it is drawn together with and on however many threads: every sum is added
-up in one order. They depend on the mode, and on whether the processor has AVX2 and FMA.
+A stream gives the same bytes whatever the other streams and threads: every sum has a fixed order. The bytes depend on
+the mode, and on whether the processor has AVX2 and FMA.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,21 +41,9 @@ def _lags(lag: Tensor | None) -> np.ndarray | None:
 
 
 def pack(wavenet: WaveNet, mode: str, instructions: str = "best") -> "_native.Network":
-    """Pack the weights for one mode.
+    """Pack the weights for one of `MODES`; `instructions` are ``best`` here, ``avx2``, or ``portable``.
 
-    Parameters
-    ----------
-    wavenet : WaveNet
-        The model, on any device.
-    mode : str
-        One of `MODES`.
-    instructions : str
-        ``best`` here, ``avx2``, or ``portable``.
-
-    Raises
-    ------
-    ValueError
-        When the processor does not have the instructions.
+    Raises `ValueError` when the processor does not have the instructions.
     """
     arrays = {
         "embedding": wavenet.embedding.weight,
@@ -87,15 +75,15 @@ def draw(
 ) -> Iterator[list[Tensor]]:
     """Draw streams on threads, up to six in lockstep on each; see `vqspeech.sampling.engine.Engine`.
 
-    A stream that is alone has one thread, unless more were asked for and there are cores for them: then a second one
-    helps for as long as that is measured to pay, which it does only while no other work wants its core.
+    A single stream has one thread, unless more were requested and there are cores for them: then a second one helps
+    for as long as that is measured to pay, which it does only while no other work wants its core.
     """
     cores = usable_threads()
     sampler = _native.Sampler(
         pack(wavenet, sampling.mode),
         hop,
         sampling.threads or cores,
-        1 / sampling.warmth if sampling.warmth > 0 else -1.0,
+        1 / sampling.effective_temperature if sampling.effective_temperature > 0 else -1.0,
         sampling.top_p,
         help="measured" if sampling.threads is not None and cores > 1 else "never",
     )
@@ -122,7 +110,7 @@ def logits(
     lag: Tensor | None = None,
     threads: int = 1,
 ) -> Tensor:
-    """Logits of one stream whose levels are given; see `vqspeech.sampling.engine.Engine`."""
+    """Teacher-forced logits of one stream; see `vqspeech.sampling.engine.Engine`."""
     sampler = _native.Sampler(pack(wavenet, mode), hop, threads, -1.0, 1.0)
     sampler.add(
         _array(condition),

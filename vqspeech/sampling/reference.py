@@ -12,7 +12,7 @@ from vqspeech.nn.wavenet import SHORTEST_LAG, WaveNet
 from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream, longest_lag
 
 MODES = ("fp32",)
-"""Arithmetics: that of the weights."""
+"""Arithmetic: that of the weights."""
 
 
 def missing(device: torch.device) -> str | None:
@@ -21,16 +21,9 @@ def missing(device: torch.device) -> str | None:
 
 
 class Cache:
-    """The WaveNet one sample at a time: each layer keeps the inputs its dilation still needs.
+    """State of streams that advance together: each layer keeps the past inputs that its dilation needs.
 
-    Parameters
-    ----------
-    wavenet : WaveNet
-        The model.
-    streams : int
-        Streams that advance together.
-    longest : int
-        Samples of the longest pitch period, see `longest_lag`: so far back are levels kept.
+    `longest` is the longest pitch period in samples, see `longest_lag`: as many past levels are kept.
     """
 
     def __init__(self, wavenet: WaveNet, streams: int, longest: int = 0) -> None:
@@ -56,21 +49,10 @@ class Cache:
         self.slices = self.gates.chunk(len(self.past), 1)
 
     def step(self, previous: Tensor, conditions: list[Tensor], lag: Tensor | None = None) -> Tensor:
-        """Advance by one sample.
+        """Advance by one sample and return its logits, (streams, levels).
 
-        Parameters
-        ----------
-        previous : Tensor
-            int64, (streams,): the level before this sample.
-        conditions : list of Tensor
-            For each layer, (streams, gate_channels).
-        lag : Tensor, optional
-            int64, (streams,): samples of a pitch period; for a WaveNet with pitch taps.
-
-        Returns
-        -------
-        Tensor
-            Logits, (streams, levels).
+        `previous`, (streams,), is the level before it, `conditions` has (streams, gate_channels) for each layer, `lag`,
+        (streams,), is needed with pitch taps.
         """
         net = self.wavenet
         x = F.embedding(previous, net.embedding.weight)
@@ -96,26 +78,11 @@ class Cache:
 def add_taps(
     wavenet: WaveNet, x: Tensor, levels: Tensor, time: int | Tensor, lag: Tensor
 ) -> Tensor:
-    """Add the embeddings of the levels one pitch period ago, see `WaveNet.embed`.
+    """Add to x, (streams, channels), the embeddings of the levels one pitch period ago; see `WaveNet.embed`.
 
-    Parameters
-    ----------
-    wavenet : WaveNet
-        With pitch taps or without: then x is returned.
-    x : Tensor
-        (streams, channels).
-    levels : Tensor
-        int64, (slots, streams): a ring that has the level before sample s in slot ``s % slots``, up to this sample, and
-        as many slots as the longest lag within the past and one more.
-    time : int or Tensor
-        Of this sample, (1,) as a tensor.
-    lag : Tensor
-        int64, (streams,).
-
-    Returns
-    -------
-    Tensor
-        (streams, channels).
+    `levels`, int64 (slots, streams), is a ring with the level before sample s in slot ``s % slots``, up to this sample,
+    and one slot more than the longest lag within the past. `time` is that of this sample, an int or (1,). Without pitch
+    taps x is returned unchanged.
     """
     for tap, table in enumerate(() if wavenet.taps is None else wavenet.taps):
         place = time - lag + tap
@@ -125,49 +92,25 @@ def add_taps(
     return x
 
 
-def choose(logits: Tensor, uniform: Tensor, warmth: float, top_p: float = 1.0) -> Tensor:
-    """Invert the cumulative distribution of logits at uniform numbers.
+def choose(logits: Tensor, uniform: Tensor, temperature: float, top_p: float = 1.0) -> Tensor:
+    """Invert the cumulative distribution of logits (streams, levels) at uniform numbers (streams,): int64 (streams,).
 
-    Parameters
-    ----------
-    logits : Tensor
-        (streams, levels).
-    uniform : Tensor
-        (streams,), in [0, 1).
-    warmth : float
-        Divides the logits; 0 takes the likeliest level.
-    top_p : float
-        In (0, 1]: only the levels of the `nucleus` can be drawn.
-
-    Returns
-    -------
-    Tensor
-        int64, (streams,).
+    `temperature` divides the logits; 0 takes the most likely level. Only levels of the `nucleus` of `top_p` are drawn.
     """
-    if warmth == 0:
+    if temperature == 0:
         return logits.argmax(1)
-    probability = torch.softmax(logits / warmth, 1)
+    probability = torch.softmax(logits / temperature, 1)
     if top_p < 1:
         probability = torch.where(nucleus(probability, top_p), probability, 0)
     cumulative = probability.cumsum(1)
-    # the last cumulative value can fall short of 1 by rounding, and does so when levels are left out
+    # the last cumulative value can be below 1 by rounding, and is so when levels are left out
     return (cumulative[:, :-1] <= uniform[:, None] * cumulative[:, -1:]).sum(1)
 
 
 def nucleus(probability: Tensor, top_p: float) -> Tensor:
-    """Find the fewest levels that hold `top_p`, the likeliest first; ties go to the lower level.
+    """Mark the smallest set of levels with probability `top_p`, the most likely first: bool (streams, levels).
 
-    Parameters
-    ----------
-    probability : Tensor
-        (streams, levels).
-    top_p : float
-        In (0, 1]. The level with which the sum reaches it is one of them.
-
-    Returns
-    -------
-    Tensor
-        bool, (streams, levels).
+    Ties go to the lower level; the level with which the sum reaches `top_p` is included.
     """
     ranked, order = probability.sort(dim=1, descending=True, stable=True)
     likelier = F.pad(ranked.cumsum(1)[:, :-1], (1, 0))
@@ -186,19 +129,7 @@ def one_thread() -> Iterator[None]:
 
 
 class Lockstep:
-    """Streams that advance together, longest first, so that finished ones leave at the end of the batch.
-
-    Parameters
-    ----------
-    wavenet : WaveNet
-        The model.
-    streams : sequence of Stream
-        At least one, none longer than the one before.
-    hop : int
-        Samples a condition frame.
-    sampling : Sampling
-        How levels are chosen.
-    """
+    """Streams that advance together, longest first, so that finished ones leave at the end of the batch."""
 
     def __init__(
         self, wavenet: WaveNet, streams: Sequence[Stream], hop: int, sampling: Sampling
@@ -211,24 +142,13 @@ class Lockstep:
         self.previous = torch.full((len(streams),), wavenet.silence, device=device)
 
     def advance(self, samples: int) -> list[Tensor]:
-        """Draw what follows.
-
-        Parameters
-        ----------
-        samples : int
-            Most samples that a stream advances.
-
-        Returns
-        -------
-        list of Tensor
-            int64, at most (samples,), on the CPU, for each stream that was not finished before.
-        """
+        """Draw up to `samples` levels: int64 on the CPU, for each stream that was not finished before."""
         device = self.previous.device
         start = self.cache.time
         stop = min(start + samples, self.lengths[0])
         begun = [stream for stream in self.streams if len(stream.uniforms) > start]
         numbers = pad_sequence([stream.uniforms[start:stop] for stream in begun]).to(device)
-        # projected for this block alone: of a long recording the projection takes gigabytes
+        # projected block by block: the projection of a long recording would take gigabytes
         first, last = start // self.hop, -(-stop // self.hop)
         frames = pad_sequence([stream.condition[first:last] for stream in begun])
         projected = self.wavenet.project(frames).transpose(1, 2).contiguous()
@@ -249,7 +169,10 @@ class Lockstep:
             periods = None if lag is None else lag[time // self.hop - first, :active]
             logits = self.cache.step(self.previous, layers, periods)
             self.previous = choose(
-                logits, numbers[time - start, :active], self.sampling.warmth, self.sampling.top_p
+                logits,
+                numbers[time - start, :active],
+                self.sampling.effective_temperature,
+                self.sampling.top_p,
             )
             drawn[time - start, :active] = self.previous
         ends = [len(stream.uniforms) - start for stream in begun]
@@ -260,10 +183,7 @@ class Lockstep:
 def draw(
     wavenet: WaveNet, streams: Sequence[Stream], hop: int, sampling: Sampling
 ) -> Iterator[list[Tensor]]:
-    """Draw streams in lockstep, a block at a time; see `vqspeech.sampling.engine.Engine.draw`.
-
-    The number of threads that is asked for is not used, see `one_thread`.
-    """
+    """Draw streams in lockstep, a block at a time, on one thread; see `vqspeech.sampling.engine.Engine.draw`."""
     order = sorted(range(len(streams)), key=lambda i: -len(streams[i].uniforms))
     lockstep = Lockstep(wavenet, [streams[i] for i in order], hop, sampling)
     nothing = torch.empty(0, dtype=torch.int64)

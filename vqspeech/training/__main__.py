@@ -9,7 +9,7 @@ from vqspeech.training.kinds import configured, run_training
 
 
 def main() -> int:
-    """Train as the configuration says."""
+    """Train from the configuration file named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m vqspeech.training", description=__doc__)
     parser.add_argument(
         "config", help="resolved configuration, as config.json in the folder of a run"

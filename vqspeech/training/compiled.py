@@ -1,4 +1,4 @@
-"""A training step's forward and backward pass, compiled whole where that works, eager where it does not."""
+"""A training step's forward and backward pass: compiled as a whole where possible, else eager."""
 
 import signal
 import sys
@@ -13,15 +13,12 @@ from torch import nn
 
 
 class CompileTimeoutError(Exception):
-    """Compilation took longer than it may."""
+    """Compilation exceeded its time limit."""
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `CompileTimeoutError` in the body after some seconds; only the main thread can be interrupted so.
-
-    What the body does outside of Python is not interrupted until it returns.
-    """
+    """Raise `CompileTimeoutError` in the body after some seconds: in the main thread only, once native code returns."""
 
     def expired(_: int, __: FrameType | None) -> None:
         raise CompileTimeoutError(f"not done after {seconds:.0f} s (run.compile_s)")
@@ -48,8 +45,8 @@ class Differentiated:
     context : callable
         Makes the context of the forward pass, as ``fabric.autocast``.
     compile : bool
-        Compile forward and backward pass as one graph each. When the first pass of a kind fails, or is not done in
-        time, a line says so and all further passes are eager.
+        Compile forward and backward pass as one graph each. When the first pass of a kind fails or exceeds the limit, a
+        line reports it and all further passes are eager.
     limit_s : float
         Seconds that the first pass of a kind may take.
     """
@@ -66,14 +63,7 @@ class Differentiated:
     def __call__(self, reseed: Callable[[], None], batch: Any, *kind: Any) -> Any:
         """Compute the loss of a batch and leave its gradient in the weights, which have none before.
 
-        Parameters
-        ----------
-        reseed : callable
-            Seeds the generators that the step draws from.
-        batch : named tuple of Tensor
-            The batch.
-        *kind
-            Further arguments of the module: plain values, which select the graph.
+        `reseed` seeds the generators of the step; `kind`, further plain arguments of the module, selects the graph.
         """
         reseed()
         if self.compiled is None:

@@ -1,4 +1,4 @@
-"""The settings of a training run: plain dataclasses that go to JSON and back."""
+"""The settings of a training run: plain dataclasses, to JSON and back."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +22,10 @@ SHORTEST_S = 20
 """Shortest deadline of a run."""
 
 TARGETS = ("mel", "cepstra")
-"""What a spectral head may predict."""
+"""Targets of a spectral head."""
 
 LEARN = ("all", "decoder", "speakers")
-"""What may learn."""
+"""Parts that may be trained."""
 
 PRECISIONS = ("32-true", "bf16-mixed")
 """Arithmetics of training: float32, or bfloat16 where that is safe."""
@@ -36,29 +36,29 @@ RESIDENT = ("auto", "yes", "no")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which recordings, and how much of them a step sees; see `vqspeech.training.data.segments.Phase`.
+    """Data of a step; see `vqspeech.training.data.segments.Phase`.
 
     Attributes
     ----------
     store : str
-        Folder that ``vqspeech prepare`` or ``vqspeech pack`` made; a pack serves where codes are fixed from the start.
+        Folder from ``vqspeech prepare``, or from ``vqspeech pack`` where codes are fixed from the start.
     batch : int or str
-        Segments a step and worker; ``auto`` for the fewest that come within a tenth of the best speed on this device,
-        found by a few seconds of trials.
+        Segments per step and worker; ``auto`` for the fewest within a tenth of the best speed on this device, found by
+        a few seconds of trials.
     segment, crop : int
-        Samples a segment, samples of it that the WaveNet learns from.
+        Samples per segment, and those of them that the WaveNet learns from.
     scored_every : int
-        Of these, one in so many has its likelihood taken. Neighbours teach nearly the same, and without them a step
-        takes two thirds of the time.
+        The likelihood is taken of one in so many of these: neighbours are redundant, and a step takes two thirds of the
+        time.
     history_noise : float
-        Largest standard deviation, in levels, of noise on the past that the WaveNet hears, in half of the crops.
-        Speaking, it hears its own samples, and has learned to speak on from what is not quite right.
+        Largest standard deviation, in levels, of noise on the teacher-forced inputs, in half of the crops. In sampling
+        the inputs are the WaveNet's own samples; noise makes it robust to their errors.
     balance : float
-        How far the WaveNet hears speakers equally often; 0 as they come, 1 equally.
+        How far speakers are weighted equally; 0 by amount of speech, 1 equally.
     workers : int
         Loader processes; 0 loads in the training process.
     resident : str
-        Whether all training data lies on the device, where batches are gathered: ``yes``, ``no``, or ``auto``, on a GPU
+        Whether all training data is on the device, where batches are gathered: ``yes``, ``no``, or ``auto``, on a GPU
         with room for it.
     pitch : str
         File of the store's pitch tracks, for a decoder with pitch; ``auto`` for the store's own, made when needed.
@@ -85,21 +85,20 @@ class OptimizerConfig:
     steps : int
         Steps of joint training, after the warm start.
     learning_rate : float
-        Highest rate of the decoder for one worker, reached after `warmup` steps; then it falls as a cosine to 0. N
-        workers, with N times the batch, have the square root of N times the rate (Malladi et al. 2022, for Adam, arXiv
-        2205.10287).
+        Highest rate of the decoder for one worker, after `warmup` steps; then a cosine to 0. N workers, with N times
+        the batch, have sqrt(N) times the rate (Malladi et al. 2022, for Adam, arXiv 2205.10287).
     encoder_learning_rate : float
         The same for encoder, codebook and spectral head. After a warm start they need less than a new decoder.
     muon_learning_rate : float
-        The same for the matrices inside the WaveNet, which Muon then moves; 0 leaves them to Adam.
+        The same for the WaveNet's matrices under Muon; 0 leaves them to Adam.
     warmup : int
         Steps of linear rise.
     betas : list of float
         Adam's two decays.
     clip : float
-        Largest norm of the gradient, over all that learns.
+        Largest norm of the gradient, over all trained weights.
     average : float
-        Decay of the running average of the decoder's weights, used for evaluation and export.
+        Decay of the running average of the decoder's weights, for evaluation and export.
     """
 
     steps: int
@@ -119,18 +118,18 @@ class SpectralConfig:
     Attributes
     ----------
     target : str
-        What it predicts: ``mel``, the log-mel spectrogram, or ``cepstra``, normalised cepstra once a code.
+        ``mel``, the log-mel spectrogram, or ``cepstra``, normalised cepstra once per code.
     weight : float
         Weight of the auxiliary loss beside the WaveNet's; 0 is the paper's own objective.
     steps : int
-        Steps of the warm start, in which the WaveNet is left out; 0 for none.
+        Steps of the warm start, without the WaveNet; 0 for none.
     batch, segment : int
-        Segments a step and samples a segment in the warm start.
+        Segments per step and samples per segment in the warm start.
     learning_rate : float
-        Highest rate of the warm start, under a schedule of its own.
+        Highest rate of the warm start, which has its own schedule.
     channels : int
-        Channels of heads that are for training only. A decoder with ``spectral_channels`` keeps its own head for the
-        log-mel spectrogram.
+        Channels of heads for training only. A decoder with ``spectral_channels`` has its own head for the log-mel
+        spectrogram.
     """
 
     target: str
@@ -144,14 +143,14 @@ class SpectralConfig:
 
 @dataclass(frozen=True)
 class PerturbConfig:
-    """What is done to the encoder's input, and not to its target; see `vqspeech.training.perturb.Perturbation`.
+    """Perturbation of the encoder's input, not of its target; see `vqspeech.training.perturb.Perturbation`.
 
     Attributes
     ----------
     share : float
         Share of batches that are perturbed; 0 is the paper's own objective.
     pitch_semitones, formant_percent, colour_db, level_db, noise_db : float
-        How far each may go.
+        Largest perturbation of each kind.
     """
 
     share: float
@@ -164,7 +163,7 @@ class PerturbConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Where a run writes, how often, and on what it runs.
+    """Outputs of a run, its intervals, and its hardware.
 
     Attributes
     ----------
@@ -179,19 +178,19 @@ class RunConfig:
     listen_s : float
         Seconds of speech decoded for TensorBoard at each validation; 0 for none.
     accelerator : str
-        As Lightning Fabric takes it.
+        As for Lightning Fabric.
     precision : str
         One of `PRECISIONS`.
     devices, nodes, threads : int
-        Workers a machine, machines, and CPU threads of a worker.
+        Workers per machine, machines, and CPU threads per worker.
     compile : bool
-        Compile the training step; worth it on a GPU only. Where that fails, training goes on without.
+        Compile the training step; for GPUs. Where that fails, training is eager.
     compile_s : int
         Seconds that compilation may take.
     deadline_s : float
-        Seconds after the start of the process at which all is done, scores and files included; 0 for none. The learning
-        rate then follows time instead of steps, warm start and joint training sharing it in the ratio of their steps; a
-        run that is resumed has the clock of its new process.
+        Seconds after the start of the process at which everything, scores and files included, is done; 0 for none. The
+        learning rate then follows time instead of steps, which warm start and joint training share in the ratio of
+        their steps; a resumed run has the clock of its new process.
     """
 
     dir: str
@@ -213,24 +212,24 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a training run.
+    """All settings of a training run.
 
     Attributes
     ----------
     model : ModelConfig
         The model to train; not used with `init`.
     init : str
-        Model to start from, a shipped name or a file; its shape is taken over, and speakers of the store that it does
-        not know are added to its table. Empty to start anew.
+        Model to start from, a shipped name or a file; its architecture is kept, and new speakers of the store are added
+        to its table. Empty for a new model.
     learn : str
-        ``all``; ``decoder``, which keeps the codes as they are: those of `init`, or without it those of the end of the
-        warm start; or ``speakers``, which changes nothing but the vectors of the store's speakers.
+        ``all``; ``decoder``, with fixed codes: those of `init`, or without it those of the end of the warm start; or
+        ``speakers``, only the vectors of the store's speakers.
     wavenet : str
-        Model whose WaveNet a new one starts from, a shipped name or a file; empty for a new WaveNet.
+        Model that a new WaveNet is initialised from, a shipped name or a file; empty for random weights.
     jitter : float
-        Chance that a latent is replaced by a neighbour while codes learn.
+        Probability that a latent is replaced by a neighbour while codes learn.
     resume : str
-        ``auto`` goes on from the state in ``run.dir`` if there is one; ``never`` refuses when there is one.
+        ``auto`` resumes from the state in ``run.dir`` if there is one; ``never`` refuses when there is one.
     data, optimizer, spectral, perturb, run
         The other settings.
     """
@@ -248,14 +247,14 @@ class TrainConfig:
     run: RunConfig
 
     def codes_given(self, model: Autoencoder) -> bool:
-        """Whether a model's WaveNet learns from codes that are fixed, for which no encoder runs."""
+        """Whether the WaveNet learns from fixed codes, without running an encoder."""
         return self.learn != "all" and model.discrete and model.config.levels <= 256
 
     def phases(self) -> list[Phase]:
         """The stretches of training: the warm start, if any, and joint training."""
         warm = Phase(self.spectral.steps, self.spectral.batch, self.spectral.segment, 0)
         data = self.data
-        # while the number is open it does not matter
+        # irrelevant while the batch is not chosen yet
         batch = data.batch if isinstance(data.batch, int) else 1
         joint = Phase(self.optimizer.steps, batch, data.segment, data.crop, data.balance)
         return [warm, joint] if warm.steps else [joint]
@@ -266,23 +265,10 @@ def _numbers(value: Any) -> bool:
 
 
 def fill(cls: type, given: Any, where: str, wrong: list[str]) -> Any:
-    """Make a dataclass, and those inside it, of plain values.
+    """Make a dataclass, and those inside it, from plain values; None when anything is wrong.
 
-    Parameters
-    ----------
-    cls : type
-        The dataclass.
-    given : object
-        A mapping from settings to values.
-    where : str
-        Name of the group, empty for all settings.
-    wrong : list of str
-        Gets a phrase for each unknown, missing or mistyped setting.
-
-    Returns
-    -------
-    object
-        An instance, or None when anything was wrong.
+    `where` is the name of the group, empty for all settings; `wrong` receives a phrase for each unknown, missing or
+    mistyped setting.
     """
     if not isinstance(given, Mapping):
         wrong.append(f"{where or 'the configuration'}: expected a group of settings")
@@ -322,7 +308,7 @@ def fill(cls: type, given: Any, where: str, wrong: list[str]) -> Any:
 
 
 def out_of_range(config: Any, groups: Sequence[str]) -> list[str]:
-    """What is wrong with numbers in groups of settings, `POSITIVE` or not, with Adam's decays and with ``resume``."""
+    """Errors in the numbers of groups of settings, in Adam's decays and in ``resume``."""
     wrong = []
     for group in groups:
         for name, value in vars(getattr(config, group)).items():
@@ -381,10 +367,8 @@ def _out_of_range(config: TrainConfig) -> list[str]:
 def from_mapping(given: Mapping[str, Any]) -> TrainConfig:
     """Make a configuration from plain values.
 
-    Raises
-    ------
-    ConfigurationError
-        With every unknown, missing or mistyped setting at once, then every impossible value.
+    Raises `ConfigurationError` with every unknown, missing or mistyped setting at once, else with every impossible
+    value.
     """
     wrong: list[str] = []
     config = fill(TrainConfig, given, "", wrong)
@@ -400,19 +384,9 @@ def from_mapping(given: Mapping[str, Any]) -> TrainConfig:
 
 
 def read_config(path: str | Path, make: Callable[[Mapping[str, Any]], Any] = from_mapping) -> Any:
-    """Read a resolved configuration from a JSON file.
+    """Read a resolved configuration from a JSON file, with `make` from its plain values.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    make : callable
-        Makes a configuration from plain values.
-
-    Raises
-    ------
-    ConfigurationError
-        The file is missing or not JSON, or its settings are wrong.
+    Raises `ConfigurationError` where the file is missing or not JSON, or its settings are wrong.
     """
     try:
         given = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Pitch in training: contours with the errors that those of a conversion may have, and the loss of the head."""
+"""Pitch in training: contours with the errors that conversions may have, and the loss of the head."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from vqspeech.nn.pitch import Pitch, Prediction
 from vqspeech.nn.spectral import masked_mean
 
 WEIGHT = 0.1
-"""Of the pitch head's loss beside the likelihood; without likelihood it is 1."""
+"""Weight of the pitch head's loss beside the likelihood; without likelihood it is 1."""
 
 PREDICTED, UNVOICED, OCTAVE = 0.15, 0.03, 0.03
 """Shares of recordings with the predicted contour, with none, and with one an octave off; others have their own."""
@@ -22,16 +22,10 @@ NEIGHBOURS = 6.0
 
 
 def average_over_levels(taps: nn.Parameter) -> None:
-    """Average the gradient of pitch taps over neighbouring levels, a Gaussian window around each.
+    """Average the gradient of pitch taps, (3, levels + 1, channels), over neighbouring levels with a Gaussian window.
 
-    Levels lie on a line, and what one of them teaches holds for those beside it. Taps start at zero, and without this
-    each row would walk at random before it has learned anything: each of so many rows is seen seldom, and Adam gives
-    noise as long a step as a direction.
-
-    Parameters
-    ----------
-    taps : Parameter
-        (3, levels + 1, channels), on its device; the last row stays by itself.
+    Levels lie on a line, so gradients carry over to neighbours. Taps start at zero and each row is seen seldom: without
+    this Adam would turn its noise into a random walk. The last row is left out.
     """
     levels = taps.shape[1] - 1
     place = torch.arange(levels, device=taps.device)
@@ -41,17 +35,9 @@ def average_over_levels(taps: nn.Parameter) -> None:
 
 
 def degraded(contour: Tensor, predicted: Tensor) -> Tensor:
-    """Exchange or disturb contours, so that the WaveNet learns to live with wrong ones.
+    """Exchange or disturb contours (batch, frames), Hz, so that the WaveNet is robust to wrong ones.
 
-    Parameters
-    ----------
-    contour, predicted : Tensor
-        float32, (batch, frames), Hz, 0 where unvoiced: of the recordings, and from the head.
-
-    Returns
-    -------
-    Tensor
-        The same shape. Draws come from torch's generator.
+    `predicted` are those of the head. Draws come from torch's generator.
     """
     shape, device = (len(contour), 1), contour.device
     spread = JITTER * torch.rand(shape, device=device)
@@ -68,20 +54,9 @@ def degraded(contour: Tensor, predicted: Tensor) -> Tensor:
 def pitch_loss(
     pitch: Pitch, prediction: Prediction, contour: Tensor, speaker: Tensor, mask: Tensor
 ) -> Tensor:
-    """Cross-entropy of voicing, in nats, and where voiced the absolute error of log-F0 in deviations.
+    """Cross-entropy of voicing, in nats, plus, where voiced, the absolute error of log-F0 in deviations of the speaker.
 
-    Parameters
-    ----------
-    pitch : Pitch
-        Whose voices log-F0 is measured by.
-    prediction : Prediction
-        For each frame of the contour.
-    contour : Tensor
-        float32, (batch, frames), Hz, of the recordings.
-    speaker : Tensor
-        int64, (batch,).
-    mask : Tensor
-        bool, (batch, frames or a divisor of it): False where the recording has ended.
+    `contour` is (batch, frames), Hz; `mask`, (batch, frames or a divisor of it), is False after the recording's end.
     """
     voiced = (contour > 0).float()
     error = F.binary_cross_entropy_with_logits(prediction.voicing, voiced, reduction="none")

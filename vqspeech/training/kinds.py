@@ -1,4 +1,4 @@
-"""What can be trained, a model or a prior, told apart by the settings."""
+"""Training of a model or of a prior, by the settings."""
 
 import os
 from collections.abc import Mapping
@@ -12,12 +12,9 @@ from vqspeech.training.prior.config import PriorTrainConfig, prior_from_mapping
 
 
 def configured(given: Mapping[str, Any]) -> TrainConfig | PriorTrainConfig:
-    """Make the configuration that plain values are meant for: a prior's where there is a group ``prior``.
+    """Make a configuration from plain values: a prior's where there is a group ``prior``.
 
-    Raises
-    ------
-    ConfigurationError
-        As `from_mapping` and `prior_from_mapping` raise it.
+    Raises `ConfigurationError`; see `from_mapping` and `prior_from_mapping`.
     """
     if isinstance(given, Mapping) and "prior" in given:
         return prior_from_mapping(given)
@@ -25,12 +22,12 @@ def configured(given: Mapping[str, Any]) -> TrainConfig | PriorTrainConfig:
 
 
 def run_training(config: TrainConfig | PriorTrainConfig) -> Path | None:
-    """Train what a configuration describes, alone in its folder; see `train` and `train_prior`.
+    """Train a model or a prior, alone in its folder; see `train` and `train_prior`.
 
     Raises
     ------
     VqspeechError
-        Another run is writing into the folder, or as the two raise it.
+        Another run is writing into the folder; or from the two functions.
     """
     ranks = {os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK")}
     # one process holds the folder for all workers of the run

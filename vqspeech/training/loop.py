@@ -1,7 +1,7 @@
-"""The training of an autoencoder, from a configuration to a model file.
+"""Training of an autoencoder, from a configuration to a model file; read it from `train` down.
 
-Read it from `train` down. Steps, not epochs; the data and the jitter of a step follow from (seed, step), so a run
-that was stopped goes on as if it had not been.
+Steps, not epochs; the data and the jitter of a step follow from (seed, step), so a resumed run is equal to one that was
+never stopped.
 """
 
 import json
@@ -42,7 +42,7 @@ Corpus = PackedStore | CodedCorpus
 
 
 def train(config: TrainConfig) -> Path | None:
-    """Train a model, or go on training it, and write its model file.
+    """Train a model, or resume its training, and write its model file.
 
     Writes into ``config.run.dir``: ``config.json``, ``state.pt``, ``model.safetensors``, ``metrics.json`` when training
     is complete, ``curve.jsonl``, and TensorBoard events.
@@ -60,7 +60,7 @@ def train(config: TrainConfig) -> Path | None:
     Raises
     ------
     VqspeechError
-        Settings, store or state are not usable, or the loss has stopped being finite.
+        Settings, store or state cannot be used, or the loss is no longer finite.
     """
     clock = Clock(config.run.deadline_s)
     folder = Path(config.run.dir)
@@ -108,7 +108,7 @@ def train(config: TrainConfig) -> Path | None:
             return None
         if state.joined < 0:
             state.joined = state.step
-            # the warm start ends: what its conditioner learned is in the model even if nothing follows
+            # the warm start ends: the model has its conditioner even if nothing follows
             state.average.module.load_state_dict(model.decoder.state_dict())
         corpus = _with_codes(config, corpus, model, fabric)
         data = _batches(config, config.phases()[-1], corpus, tracks, state, fabric)
@@ -124,12 +124,9 @@ def train(config: TrainConfig) -> Path | None:
 
 
 def open_corpus(config: TrainConfig) -> Corpus:
-    """Open what ``data.store`` names, a store or a pack.
+    """Open ``data.store``, a store or a pack.
 
-    Raises
-    ------
-    CorpusError, ConfigurationError
-        It cannot be used with these settings.
+    Raises `CorpusError` or `ConfigurationError` where it cannot be used with these settings.
     """
     path = Path(config.data.store)
     corpus: Corpus = Pack(path) if (path / PACK_INDEX).is_file() else PackedStore(path)
@@ -162,7 +159,7 @@ def pitch_tracks(config: TrainConfig, corpus: Corpus, fabric: Fabric) -> PitchTr
 
 
 def _with_codes(config: TrainConfig, corpus: Corpus, model: Autoencoder, fabric: Fabric) -> Corpus:
-    """Add its codes to a store, extracted once, where they no longer change."""
+    """Add codes to a store, extracted once, where they are fixed."""
     if not config.codes_given(model) or not isinstance(corpus, PackedStore):
         return corpus
     with fabric.rank_zero_first(local=True):
@@ -189,7 +186,7 @@ def _batches(
 
 
 def _with_batch(config: TrainConfig, state: State, fabric: Fabric) -> TrainConfig:
-    """Choose the batch where that is left to training; a run that is resumed keeps it."""
+    """Choose the batch size for ``auto``; a resumed run keeps it."""
     if config.data.batch != "auto":
         return config
     if not state.batch:
@@ -271,7 +268,7 @@ def _validation(
     clock: Clock,
     run: Run,
 ) -> Callable[[SummaryWriter | None], None]:
-    """Return what judges the averaged model on the validation split."""
+    """Return a function that scores the averaged model on the validation split."""
 
     def validate(writer: SummaryWriter | None) -> None:
         try:
@@ -279,7 +276,7 @@ def _validation(
                 spoken, corpus, "valid", config.run.validate_s, time_s=clock.scoring_left_s
             )
         except OutOfTimeError as error:
-            # training ends in time, scored or not
+            # training ends by the deadline, scored or not
             run.fabric.print(f"step {state.step}: {error}", flush=True)
             return
         entry = {k: v for k, v in asdict(scores).items() if k != "split"}
@@ -300,15 +297,15 @@ def _validation(
 def _listen(
     config: TrainConfig, spoken: Autoencoder, corpus: Corpus, writer: SummaryWriter, step: int
 ) -> None:
-    """Let TensorBoard play a recording of the validation split and its reconstruction."""
+    """Log a recording of the validation split and its reconstruction to TensorBoard."""
     store = corpus.store if isinstance(corpus, CodedStore) else corpus
     if not isinstance(store, PackedStore):
-        # a pack has no sound but its levels, and no encoder shall run
+        # a pack has only levels, and no encoder is run
         return
     chosen = scorable(store, "valid", spoken.speakers)[0]
     wav = store.wav(chosen)[: int(config.run.listen_s * store.sample_rate)]
-    heard = spoken.convert(wav, store.utterances[chosen].speaker)
-    for name, sound in (("original", torch.from_numpy(wav)), ("reconstructed", heard)):
+    decoded = spoken.convert(wav, store.utterances[chosen].speaker)
+    for name, sound in (("original", torch.from_numpy(wav)), ("reconstructed", decoded)):
         writer.add_audio(f"valid/{name}", sound[None], step, store.sample_rate)
 
 
@@ -349,7 +346,7 @@ def _export(
 
 
 def _samples_before(config: TrainConfig) -> int:
-    """Samples that the WaveNet had learned from in the model that this one goes on from."""
+    """Samples that the WaveNet had learned from in the model that this one is initialised from."""
     if not config.init:
         return 0
     before = read_header(config.init)["training"]
@@ -365,7 +362,7 @@ def _finish(
     fabric: Fabric,
     model_file: Path,
 ) -> None:
-    """Score the finished model on the test split, once, and write what is left to write."""
+    """Score the finished model on the test split, once, and write the final files."""
     split = "test" if scorable(corpus, "test", spoken.speakers) else "valid"
     try:
         scores = held_out(spoken, corpus, split, math.inf, time_s=clock.scoring_left_s)

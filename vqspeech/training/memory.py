@@ -1,4 +1,4 @@
-"""Memory of a training process on a CPU: kept, not given back to the system and fetched again each step."""
+"""Memory of a training process on a CPU: freed blocks are reused, not returned to the system at each step."""
 
 import ctypes
 import sys
@@ -7,7 +7,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc's allocator to reuse large blocks; does nothing where there is no glibc.
+    """Make glibc's allocator reuse large blocks; does nothing without glibc.
 
     By default a block of some megabytes is mapped anew each time and zeroed page by page on first touch: with
     activations of 20 MB that is a fifth of a training step (``tests/benchmarks/training_forms.py``).

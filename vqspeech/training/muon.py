@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are made orthogonal before they are subtracted (Jordan et al. 2024).
+"""Muon: momentum whose matrices are orthogonalised before they are subtracted (Jordan et al. 2024).
 
 All directions of a weight matrix then move at one speed, which gains most where steps are few.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic iteration; they bring singular values near 1 fast rather than to 1 exactly."""
+"""Coefficients of the quintic iteration: fast to near 1 rather than exact."""
 
 ITERATIONS = 5
 
@@ -21,17 +21,9 @@ arXiv 2502.16982)."""
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """Replace the singular values of matrices by values near 1, with Newton and Schulz' iteration.
+    """Bring singular values of (..., rows, columns) to about 0.7 to 1.2, by Newton-Schulz iteration.
 
-    Parameters
-    ----------
-    matrices : Tensor
-        (..., rows, columns).
-
-    Returns
-    -------
-    Tensor
-        The same shape; singular values between about 0.7 and 1.2, but for those that were almost 0.
+    Those that are almost 0 stay small.
     """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
@@ -49,12 +41,12 @@ class Muon(Optimizer):
     Parameters
     ----------
     blocks : iterable of (Parameter, (int, int))
-        Weights of two or three dimensions, the last two of which are cut into blocks of this many rows and columns;
-        each block is orthogonalised by itself.
+        Weights of two or three dimensions, whose last two are cut into blocks of this many rows and columns; each block
+        is orthogonalised by itself.
     lr : float
-        Learning rate; one that suits Adam suits Muon, some times it does better.
+        Learning rate; one that suits Adam suits Muon, sometimes a multiple does better.
     momentum : float
-        Share of the past in the running mean of gradients.
+        Decay of the running mean of gradients.
     """
 
     def __init__(

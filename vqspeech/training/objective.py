@@ -1,8 +1,8 @@
-"""The training loss of a batch, in nats a sample: likelihood, bottleneck terms, optional spectral head.
+"""The training loss of a batch, in nats per sample: likelihood, bottleneck terms, optional spectral head.
 
-With a bottleneck that has a posterior the loss is a bound: the divergence of a frame, in nats, is shared out over the
-samples of its hop. Where the bottleneck makes several draws, the bound is taken of each recording's crop as a whole,
-from its likelihood and from all latents that this depends on, and divided by the samples of the crop.
+With a bottleneck that has a posterior the loss is the negative ELBO: the divergence of a frame, in nats, is divided
+over the samples of its hop. With several draws, the bound is taken of each recording's crop as a whole, from its
+likelihood and from all latents that this depends on, and divided by the samples of the crop.
 """
 
 from typing import NamedTuple
@@ -24,20 +24,20 @@ from vqspeech.training.perturb import Perturbation
 
 
 class Losses(NamedTuple):
-    """Scalars of a batch and what the bottleneck did.
+    """Scalars of a batch and the bottleneck's output.
 
     Attributes
     ----------
     total : Tensor
-        What is minimised.
+        The loss to minimise.
     nll : Tensor
-        Nats a sample, the mean over draws if there are several; 0 while the WaveNet is left out.
+        Nats per sample, the mean over draws; 0 without the WaveNet.
     spectral : Tensor
-        Error of the spectral head, and of the cepstral head beside it; 0 without one.
+        Error of the spectral head, plus that of a cepstral head; 0 without one.
     output : BottleneckOutput or None
         For the update of the bottleneck; None where codes were given.
     pitch : Tensor
-        Error of the head that predicts the pitch contour; 0 of a decoder without pitch.
+        Error of the head that predicts the pitch contour; 0 for a decoder without pitch.
     """
 
     total: Tensor
@@ -55,21 +55,20 @@ class Objective(nn.Module):
     model : Autoencoder
         The model to train.
     jitter_probability : float
-        Chance that a latent is replaced by a neighbour while codes learn.
+        Probability that a latent is replaced by a neighbour while codes learn.
     spectral_weight : float
-        Weight of the spectral loss beside the likelihood; in the warm start, without likelihood, it is 1.
+        Weight of the spectral loss beside the likelihood; 1 in the warm start, without likelihood.
     head : SpectralHead, optional
-        Head that gives the spectral loss, which teaches the decoder's conditioner: the decoder's own, or one for
-        training only.
+        Head of the spectral loss, which trains the conditioner too: the decoder's own, or one for training only.
     cepstral : CepstralHead, optional
         Head that codes learn from instead; the loss of `head` then stops at the conditioner.
     scored_every : int
         The likelihood is taken of one sample in so many.
     history_noise : float
-        Largest standard deviation, in levels, of the noise on what the WaveNet hears of the past in half of the crops;
-        each such crop draws its own. What is to be predicted stays clean.
+        Largest standard deviation, in levels, of the noise on the teacher-forced inputs in half of the crops; each such
+        crop draws its own. The targets stay clean.
     perturbation : Perturbation, optional
-        What the encoder hears is changed by it; what is to be predicted is not.
+        Applied to the encoder's input, not to the targets.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class Objective(nn.Module):
         self.jitter_probability = jitter_probability
         self.spectral_weight = spectral_weight
         own = model.decoder.spectral
-        # a head that the decoder keeps is among its weights already
+        # the decoder's own head is among its weights already
         self.head = None if head is own else head
         self.spectral_loss = None if head is None else SpectralLoss(head.log_mel())
         self.cepstral = cepstral
@@ -104,7 +103,7 @@ class Objective(nn.Module):
         batch : Batch or CodedBatch
             Segments; where their codes are given no encoder runs.
         crop : int
-            Samples a segment that the WaveNet learns from; 0 leaves it out.
+            Samples per segment that the WaveNet learns from; 0 leaves it out.
         codes_learn : bool
             Whether encoder and codebook get a gradient. If not, nothing is perturbed or jittered either.
         """
@@ -131,7 +130,7 @@ class Objective(nn.Module):
             nll = cost = _mean(*self._nll(levels, condition, batch, crop))
         spectral = pitch = wav.new_zeros(())
         if weight or self.model.decoder.pitch is not None:
-            # with cepstra for codes to learn from, spectrum and pitch teach only what comes after them
+            # where codes learn from cepstra, spectrum and pitch train only what comes after the codes
             latents = z_q if self.cepstral is None else z_q.detach()
             condition = conditioner(latents, batch.speaker)
             pitch = self._pitch(condition, batch)
@@ -166,14 +165,14 @@ class Objective(nn.Module):
         return Losses(total, nll.detach(), spectral.detach(), output, pitch.detach())
 
     def _spectral(self, wav: Tensor, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
-        """Error of the spectrum that the head predicts from what conditions the WaveNet; 0 without a head."""
+        """Error of the spectrum that the head predicts from the WaveNet's condition; 0 without a head."""
         head = self.model.decoder.spectral or self.head
         if head is None or self.spectral_loss is None:
             return wav.new_zeros(())
         return self.spectral_loss(head(condition), wav, self._mask(batch))
 
     def _pitch(self, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
-        """Error of the contour that the decoder predicts from conditions; 0 of one without pitch."""
+        """Error of the contour that the decoder predicts from conditions; 0 without pitch."""
         pitch = self.model.decoder.pitch
         if pitch is None:
             return condition.new_zeros(())
@@ -195,45 +194,45 @@ class Objective(nn.Module):
         return self.model.decoder.with_contour(condition, contour)
 
     def _mask(self, batch: Batch | CodedBatch) -> Tensor:
-        """Which frames have recording in them: bool, (batch, frames)."""
+        """Frames inside the recording: bool, (batch, frames)."""
         starts = torch.arange(0, batch[0].shape[1], self.model.hop, device=batch[0].device)
         return starts < batch.valid[:, None]
 
     def _bound(
         self, levels: Tensor, draws: Draws, batch: Batch, crop: int
     ) -> tuple[Tensor, Tensor]:
-        """Likelihood of several draws, the mean of them, and the loss that weighs them, both in nats a sample."""
+        """Mean likelihood of several draws, and the multi-sample loss, both in nats per sample."""
         count, hop = len(draws.z), self.model.hop
-        # one jitter for all draws of a recording: they shall differ by what is drawn alone
+        # one jitter for all draws of a recording, so that they differ only by the draw
         side_by_side = draws.z.transpose(0, 1).flatten(1, 2)
         z = jitter(side_by_side, self.jitter_probability).unflatten(1, (count, -1)).transpose(0, 1)
         condition = self.model.decoder.conditioner(z.flatten(0, 1), batch.speaker.repeat(count))
         losses, inside = self._nll(levels, condition, batch, crop)
 
-        # of each sample whose likelihood is taken, its neighbours that are left out count as much
+        # a scored sample stands for its neighbours that are left out
         samples = inside[: len(levels)].sum() * self.scored_every
         whole = (losses * inside).sum(1).view(count, -1) * self.scored_every
         reach = len(self.model.decoder.conditioner.context) + (self.jitter_probability > 0)
         frames = torch.arange(z.shape[-1], device=levels.device)
         recorded = -(batch.valid // -hop)
         last = torch.minimum(batch.crop + crop // hop, recorded)
-        heard = frames >= batch.crop[:, None] - reach
-        heard = heard & (frames < last[:, None] + reach)
-        bound = multi_sample(-whole, (draws.log_ratio * heard).sum(2))
+        in_reach = frames >= batch.crop[:, None] - reach
+        in_reach = in_reach & (frames < last[:, None] + reach)
+        bound = multi_sample(-whole, (draws.log_ratio * in_reach).sum(2))
         return _mean(losses, inside), bound.loss.sum() / samples
 
     def _nll(
         self, levels: Tensor, condition: Tensor, batch: Batch | CodedBatch, crop: int
     ) -> tuple[Tensor, Tensor]:
-        """-log p of the samples of each crop, (rows, samples), and 1 for each that is recording, else 0.
+        """-log p of the samples of each crop, (rows, samples), and 1 for those inside the recording, else 0.
 
-        `condition` has a row a recording, or as many times that as there are draws; all draws of one hear one past.
+        `condition` has one row per recording and draw; all draws of a recording share the teacher-forced inputs.
         """
         decoder, hop = self.model.decoder, self.model.hop
         draws = len(condition) // len(levels)
         valid, begin = batch.valid.repeat(draws), batch.crop.repeat(draws)
         parts = hop // decoder.condition_hop
-        previous = self._heard(decoder.wavenet.previous(levels)).repeat(draws, 1)
+        previous = self._with_noise(decoder.wavenet.previous(levels)).repeat(draws, 1)
         levels = levels.repeat(draws, 1)
 
         rows = torch.arange(len(condition), device=levels.device)[:, None]
@@ -263,8 +262,8 @@ class Objective(nn.Module):
         count = max(1, crop // self.scored_every)
         return (first + self.scored_every * torch.arange(count, device=device)).clamp(max=crop - 1)
 
-    def _heard(self, previous: Tensor) -> Tensor:
-        """What the WaveNet is told of the past: noisy in half of the rows, as what it will have sampled itself."""
+    def _with_noise(self, previous: Tensor) -> Tensor:
+        """Teacher-forced inputs with noise in half of the rows, as an approximation of sampled ones."""
         if not self.history_noise:
             return previous
         rows = (len(previous), 1)

@@ -1,8 +1,8 @@
-"""Perturbations of what the encoder hears, while what it must explain stays as it was.
+"""Perturbations of the encoder's input, while its target stays clean.
 
-A code that still told pitch, vocal tract, channel, level or noise of its recording would be wrong about the target half
-of the time, so that codes come to hold what is left: what was said (Choi et al. 2021, arXiv 2110.14513, for the idea).
-Draws come from torch's generator, one set of factors a batch.
+A code that depended on pitch, vocal tract, channel, level or noise would be wrong about the target half of the time, so
+that codes keep the rest, the phonetic content (idea: Choi et al. 2021, arXiv 2110.14513). Draws come from torch's
+generator, one set of factors per batch.
 """
 
 import math
@@ -22,22 +22,22 @@ class Perturbation(nn.Module):
     sample_rate : int
         Hz.
     share : float
-        Share of batches that are perturbed, in [0, 1]; some should stay clean, as recordings to be encoded are.
+        Share of batches that are perturbed, in [0, 1]; some should stay clean, as in encoding.
     pitch_semitones : float
-        Pitch is moved by up to this much, up or down.
+        Largest shift of pitch, up or down.
     formant_percent : float
-        Formants are moved by up to this much, up or down, independently of pitch.
+        Largest shift of formants, up or down, independent of pitch.
     colour_db : float
-        Most that a smooth random filter lifts or lowers a frequency, about.
+        Approximate largest gain or loss of a smooth random filter.
     level_db : float
-        Level is moved by up to this much, up or down.
+        Largest change of level, up or down.
     noise_db : float
         White noise is added, at a signal-to-noise ratio between this and 40 dB above it; 0 for none.
 
     Notes
     -----
-    A phase vocoder stretches the recording, resampling brings it back to its length with every frequency moved; the
-    spectral envelope, taken from the low part of the cepstrum, is moved on its own.
+    A phase vocoder stretches the recording, resampling brings it back to its length with every frequency shifted; the
+    spectral envelope, from the low part of the cepstrum, is shifted separately.
     """
 
     def __init__(
@@ -66,18 +66,7 @@ class Perturbation(nn.Module):
 
     @torch.no_grad()
     def forward(self, wav: Tensor) -> Tensor:
-        """Perturb recordings.
-
-        Parameters
-        ----------
-        wav : Tensor
-            float32, (batch, samples).
-
-        Returns
-        -------
-        Tensor
-            The same shape; what happens at a time still happens at that time.
-        """
+        """Perturb recordings, float32 (batch, samples); times stay as they are."""
         chance, pitch, formant, level, noise = torch.rand(5).tolist()
         if chance >= self.share:
             return wav
@@ -100,14 +89,14 @@ class Perturbation(nn.Module):
         cepstrum = torch.fft.irfft(spectrum.abs().clamp(min=1e-5).log(), dim=1)
         cepstrum[:, self.lifter : -self.lifter + 1] = 0
         envelope = torch.fft.rfft(cepstrum, dim=1).real
-        # resampling will move the envelope by `pitch`; it shall end up moved by `formant`
+        # resampling shifts the envelope by `pitch`; the result must be `formant`
         source = torch.arange(bins, device=wav.device) * (pitch / formant)
         low = source.long().clamp(max=bins - 2)
         share = (source - low).clamp(max=1)[:, None]
         wanted = envelope[:, low] * (1 - share) + envelope[:, low + 1] * share
         gain = wanted - envelope + self._colour(bins, wav.device)
         spectrum = spectrum * gain.exp()
-        # not on every machine that trains, and seldom needed
+        # not installed on every training machine, and seldom needed
         from torchaudio.functional import phase_vocoder
 
         stretched = phase_vocoder(spectrum, 1 / pitch, self.advance)

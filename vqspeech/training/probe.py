@@ -1,4 +1,4 @@
-"""How fast a step is for a batch of some size, measured before training begins."""
+"""Speed of a training step by batch size, measured before training begins."""
 
 import time
 
@@ -17,34 +17,19 @@ LARGEST = 1024
 """Largest batch that is tried."""
 
 LONG_S = 2 * 86400
-"""Training that takes longer on a CPU is better done on a GPU."""
+"""Longest training on a CPU without the advice to use a GPU."""
 
 TRIAL_S = 1.0
-"""Seconds that a batch is tried for."""
+"""Seconds of trials per batch size."""
 
 
 def samples_per_s(
     config: TrainConfig, state: State, fabric: Fabric, batch: int, trial_s: float = TRIAL_S
 ) -> float:
-    """Samples a second that the WaveNet learns from, forward and backward, eager; no weight is moved.
+    """Samples per second that the WaveNet learns from with `batch` segments; no weight is moved.
 
-    Parameters
-    ----------
-    config : TrainConfig
-        All settings.
-    state : State
-        What is trained.
-    fabric : Fabric
-        Where.
-    batch : int
-        Segments.
-    trial_s : float
-        Seconds of trials, at least two passes.
-
-    Raises
-    ------
-    torch.OutOfMemoryError
-        The batch does not fit the device.
+    Forward and backward, eager, for `trial_s` seconds, at least two passes. `torch.OutOfMemoryError` where the batch
+    does not fit the device.
     """
     device, crop = fabric.device, config.data.crop
     data, codes_learn = _noise(config, state, device, batch), config.learn == "all"
@@ -58,7 +43,7 @@ def samples_per_s(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.monotonic() - began)
-    # the first pass makes what later ones find
+    # the first pass allocates and initialises
     return batch * crop / min(times[1:])
 
 
@@ -80,22 +65,9 @@ def _noise(
 
 
 def fitting_batch(config: TrainConfig, state: State, fabric: Fabric) -> int:
-    """Find the smallest batch, of powers of two, that comes within a tenth of the best speed.
+    """Find the smallest batch, of powers of two, within a tenth of the best speed.
 
-    Parameters
-    ----------
-    config, state, fabric
-        See `samples_per_s`.
-
-    Returns
-    -------
-    int
-        Segments.
-
-    Raises
-    ------
-    ConfigurationError
-        Not even one segment fits the device.
+    `ConfigurationError` where not even one segment fits the device.
     """
     speeds: dict[int, float] = {}
     batch = 1
@@ -105,7 +77,7 @@ def fitting_batch(config: TrainConfig, state: State, fabric: Fabric) -> int:
         except torch.OutOfMemoryError:
             break
         best = max(speeds.values())
-        # two sizes in a row that gain nothing: larger ones will not either
+        # two sizes in a row without a gain: larger ones have none either
         if batch >= 4 and max(speeds[batch], speeds[batch // 2]) < best:
             break
         batch *= 2
@@ -121,14 +93,9 @@ def fitting_batch(config: TrainConfig, state: State, fabric: Fabric) -> int:
 
 
 def plan(config: TrainConfig, state: State, fabric: Fabric, left_s: float) -> str:
-    """Say how much a run will learn from, and about how long that takes; on all workers together.
+    """Report the amount of training data of a run and its approximate time, over all workers.
 
-    Parameters
-    ----------
-    config, state, fabric
-        See `samples_per_s`; the batch is a number.
-    left_s : float
-        Seconds until training must end; infinite where steps decide.
+    The batch size is set; `left_s` are the seconds until training must end, infinite where steps decide.
     """
     batch, crop, workers = int(config.data.batch), config.data.crop, fabric.world_size
     rate = samples_per_s(config, state, fabric, batch, trial_s=0) * workers

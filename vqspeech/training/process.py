@@ -1,6 +1,6 @@
-"""What surrounds a run: its workers, the seed of a step, where its data lies, and the signals that end it.
+"""The surroundings of a run: workers, the seed of a step, placement of data, and signals.
 
-Steps, not epochs; what a step does follows from (seed, step), so a run that was stopped goes on as if it had not been.
+Steps, not epochs; a step follows from (seed, step), so a resumed run is equal to one that was never stopped.
 """
 
 import json
@@ -24,7 +24,7 @@ from vqspeech.training.memory import keep_freed_memory
 from vqspeech.training.state import State
 
 RESIDENT_SHARE = 0.25
-"""Of the free memory of a GPU, the most that training data may take."""
+"""Largest share of a GPU's free memory for training data."""
 
 
 class Steps(Protocol):
@@ -40,11 +40,8 @@ class Steps(Protocol):
 def launch(run: RunConfig) -> Fabric:
     """Start the workers, or join those that torchrun or Slurm has started.
 
-    Raises
-    ------
-    ConfigurationError
-        The settings of `run` name a device or precision that is not there, or other workers were started than they ask
-        for.
+    Raises `ConfigurationError` where a device or precision is not available, or other workers were started than `run`
+    needs.
     """
     wanted = run.devices * run.nodes
     started = _started_workers()
@@ -72,7 +69,7 @@ def launch(run: RunConfig) -> Fabric:
 
 
 def _started_workers() -> int | None:
-    """How many workers torchrun or Slurm has started, this one among them; None when neither has."""
+    """Number of workers that torchrun or Slurm has started; None without them."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return int(os.environ["WORLD_SIZE"])
     # a job step: what runs in the batch script itself, or in an interactive shell, is alone
@@ -86,23 +83,13 @@ def _started_workers() -> int | None:
 
 
 def seed_of_step(run: RunConfig, fabric: Fabric, step: int) -> None:
-    """Give torch's generator a seed of its own, so that what is drawn in a step is a function of it as well."""
+    """Seed torch's generator for a step, so that its draws are a function of (seed, step) too."""
     own = np.random.SeedSequence([run.seed, fabric.global_rank, step])
     torch.manual_seed(int(own.generate_state(1)[0]))
 
 
 def placed(segments: Segments | CodedSegments, resident: str, device: torch.device) -> Steps:
-    """Return batches that are gathered on the device, where asked and possible, else on the CPU.
-
-    Parameters
-    ----------
-    segments : Segments or CodedSegments
-        The batches.
-    resident : str
-        ``yes``, ``no``, or ``auto``: on a GPU with room for them.
-    device : torch.device
-        Where training is done.
-    """
+    """Return batches gathered on the device for `yes`, or `auto` and a GPU with room; else on the CPU."""
     if resident == "auto":
         room = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
         resident = "yes" if segments.bytes < RESIDENT_SHARE * room else "no"
@@ -110,7 +97,7 @@ def placed(segments: Segments | CodedSegments, resident: str, device: torch.devi
 
 
 def is_finished(state: State, steps: int, model_file: Path) -> bool:
-    """Whether an earlier start has written all that a run writes; the metrics come last."""
+    """Whether an earlier start has written all files; the metrics come last."""
     metrics = model_file.with_name("metrics.json")
     if state.step < steps or not (model_file.is_file() and metrics.is_file()):
         return False
@@ -127,7 +114,7 @@ class _Stop:
 
 
 def leave_signals_to_the_main_process(_: int) -> None:
-    """Keep a loader process at work when a signal goes to the whole group, as from `timeout` or a terminal."""
+    """Ignore signals to the whole process group in a loader process, as from `timeout` or a terminal."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,6 +1,6 @@
-"""A run under way: its steps until the end, a signal or a deadline; clipping, saving, reporting and giving up.
+"""A run in progress: its steps until the end, a signal or a deadline; clipping, saving, reporting and giving up.
 
-On a GPU nothing in a step waits for the device: what the host must know is read every ``run.log_every`` steps.
+On a GPU no step waits for the device: values for the host are read every ``run.log_every`` steps.
 """
 
 import json
@@ -31,7 +31,7 @@ from vqspeech.training.schedule import Clock, learning_rate
 from vqspeech.training.state import State, save_state
 
 BAD_STEPS_IN_A_ROW = 5
-"""Steps without a finite gradient, one after another, after which a run gives up."""
+"""Consecutive steps without a finite gradient after which a run gives up."""
 
 CURVE = "curve.jsonl"
 """File in the folder of a run with a JSON object for each logged step and each validation."""
@@ -39,7 +39,7 @@ CURVE = "curve.jsonl"
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of a run with a schedule of its own.
+    """A part of a run with its own schedule.
 
     Attributes
     ----------
@@ -59,25 +59,25 @@ class Stretch:
 
 
 class Run(AbstractContextManager["Run"]):
-    """A run under way.
+    """A run in progress.
 
-    Iterate `steps`, and in each of them compute a gradient, `apply` it and `report` it; what follows a step, saving
-    above all, is done when the next one is asked for.
+    Iterate `steps`, and in each of them compute a gradient, `apply` it and `report` it; saving and the like follow when
+    the next step is requested.
 
     Parameters
     ----------
     fabric : Fabric
         The workers.
     config : RunConfig
-        Where to write, and how often.
+        Outputs and intervals.
     state : State
-        Where the run stands; it is moved on.
+        State of the run; it is updated.
     unit : str
-        What is learned from, samples or codes.
+        Unit of training data, samples or codes.
     clip : float
         Largest norm of the gradient over all weights that have one.
     export : callable
-        Writes what has been learned so far; called by the first worker whenever it saves the state.
+        Writes the model so far; called by the first worker whenever it saves the state.
     clock : Clock
         Of the process.
 
@@ -86,7 +86,7 @@ class Run(AbstractContextManager["Run"]):
     writer : SummaryWriter or None
         TensorBoard's, of the first worker.
     total_steps : int
-        Steps of all stretches, for people to see; 0 for those of the first.
+        Steps of all stretches, for display; 0 for those of the first.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Run(AbstractContextManager["Run"]):
         self._stretch = Stretch(0, 0, 0.0, 0.0, 0.0)
 
     def __enter__(self) -> Self:
-        """Begin to listen for signals and to write for people."""
+        """Install signal handlers and open the outputs."""
         self._stop_context = stop_signal()
         self._stop = self._stop_context.__enter__()
         if self.fabric.is_global_zero:
@@ -129,7 +129,7 @@ class Run(AbstractContextManager["Run"]):
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """End it, whatever happened."""
+        """Restore signal handlers and close the outputs."""
         if self._progress is not None:
             self._progress.close()
         if self.writer is not None:
@@ -146,7 +146,7 @@ class Run(AbstractContextManager["Run"]):
         return self._stopped
 
     def _goes_on(self) -> bool:
-        """Whether the stretch has steps, or time, left, and nobody has asked to stop."""
+        """Whether the stretch has steps, or time, left, and no stop was requested."""
         if self._stopped:
             return False
         if self.clock.deadline_s:
@@ -163,14 +163,14 @@ class Run(AbstractContextManager["Run"]):
         return learning_rate(done, total, 1.0, of.warmup * total)
 
     def steps(self, data: Steps, stretch: Stretch, workers: int) -> Iterator[Any]:
-        """Go through the batches of a stretch that are left, on the device of this worker.
+        """Yield the remaining batches of a stretch, on this worker's device.
 
         Parameters
         ----------
         data : Steps
             Batches by step.
         stretch : Stretch
-            Which, and until when.
+            Range of steps or time.
         workers : int
             Loader processes, where batches are not gathered on the device.
 
@@ -182,41 +182,27 @@ class Run(AbstractContextManager["Run"]):
         Raises
         ------
         VqspeechError
-            Loss or gradient have stopped being finite, or a worker has ended.
+            Loss or gradient are no longer finite, or a worker has ended.
         """
         self._stretch = stretch
         if not self._goes_on():
             return
         self._show()
-        asked = time.monotonic()
+        requested_s = time.monotonic()
         self._open_window()
         for batch in self._batches(data, workers):
-            self._waited_s += time.monotonic() - asked
+            self._waited_s += time.monotonic() - requested_s
             yield batch
             self._after()
             if not self._goes_on():
                 return
-            asked = time.monotonic()
+            requested_s = time.monotonic()
 
     def apply(self, loss: Tensor, optimizers: Sequence[Optimizer], *, wait: bool = False) -> bool:
-        """Clip the gradient that lies in the weights, over all of them, and move them.
+        """Clip the gradient in the weights, over all of them, and update them; return whether they were updated.
 
-        Where loss or gradient is not finite on any worker nothing is moved. On a GPU that does not wait, the gradient
-        counts as zero instead.
-
-        Parameters
-        ----------
-        loss : Tensor
-            Scalar that the gradient is of.
-        optimizers : sequence of Optimizer
-            What moves the weights, and has them all.
-        wait : bool
-            Wait for the device, so that the answer is true there as well.
-
-        Returns
-        -------
-        bool
-            Whether weights were moved; always true on a GPU that does not wait.
+        With a loss or gradient that is not finite on any worker nothing is updated. On a GPU without `wait` the
+        gradient counts as zero instead, and the result is always true. `optimizers` have all the weights.
         """
         grads = [
             weight.grad
@@ -253,16 +239,10 @@ class Run(AbstractContextManager["Run"]):
         note: Callable[[], str],
         scalars: Callable[[], dict[str, float | Tensor]],
     ) -> None:
-        """Show people what was done, now and then.
+        """Report progress at intervals.
 
-        Parameters
-        ----------
-        amount : int
-            What this worker has gone through in this step, in the unit of the run.
-        note : callable
-            Says it in some words.
-        scalars : callable
-            Names the figures that TensorBoard and the curve show.
+        `amount` is this worker's in this step, in the unit of the run; `note` returns a phrase for the progress line,
+        `scalars` the values for TensorBoard and the curve.
         """
         self._window_amount += amount * self.fabric.world_size
         if not self._looks or not self.fabric.is_global_zero:
@@ -285,7 +265,7 @@ class Run(AbstractContextManager["Run"]):
             self.log(plain)
 
     def log(self, figures: dict[str, Any]) -> None:
-        """Append figures of this step to the curve; the first worker alone does."""
+        """Append scalars of this step to the curve, on the first worker only."""
         if not self.fabric.is_global_zero:
             return
         entry = {"step": self.state.step, self.unit: self.state.samples, **figures}
@@ -304,13 +284,7 @@ class Run(AbstractContextManager["Run"]):
             write_atomically(path, lambda place: place.write_text("".join(kept), encoding="utf-8"))
 
     def judge(self, validate: Callable[[SummaryWriter | None], None]) -> None:
-        """Validate and save, every ``run.validate_every`` steps.
-
-        Parameters
-        ----------
-        validate : callable
-            Called on all workers with TensorBoard's writer, which the first one has.
-        """
+        """Validate, on all workers, and save, every ``run.validate_every`` steps; `validate` takes `writer`."""
         hurried = self.fabric.world_size == 1 and self._stop.requested
         if self.state.step % self.config.validate_every or hurried:
             return
@@ -320,7 +294,7 @@ class Run(AbstractContextManager["Run"]):
         self._open_window()
 
     def save(self) -> None:
-        """Write the state and what has been learned; the first worker alone does."""
+        """Write state and model, on the first worker only."""
         if self.fabric.is_global_zero:
             self._count_bad()
             save_state(self.state, self.folder / "state.pt")
@@ -363,15 +337,15 @@ class Run(AbstractContextManager["Run"]):
             self._progress = Progress(last, "steps", "training", initial=self.state.step)
 
     def _reduce(self, grads: list[Tensor], loss: Tensor) -> None:
-        """Average gradients over workers, and share what they must agree on: one all-reduce a step."""
+        """Average gradients and shared values over workers: one all-reduce per step."""
         bad = ~torch.isfinite(loss.detach())
         if self.fabric.world_size == 1:
             self._control[1] = bad
             return
         first = self.fabric.is_global_zero
-        told = torch.tensor([float(self._stop.requested), self.clock.now_s if first else 0.0])
-        told = told.to(self.fabric.device, non_blocking=True)
-        control = torch.stack([told[0], bad.float(), told[1]])
+        local = torch.tensor([float(self._stop.requested), self.clock.now_s if first else 0.0])
+        local = local.to(self.fabric.device, non_blocking=True)
+        control = torch.stack([local[0], bad.float(), local[1]])
         flat = torch.cat([grad.flatten() for grad in grads] + [control])
         self._all_reduce(flat)
         *parts, self._control = flat.split([grad.numel() for grad in grads] + [len(control)])
@@ -396,11 +370,11 @@ class Run(AbstractContextManager["Run"]):
             self._shared_now_s = float(now)
 
     def _open_window(self) -> None:
-        """Begin to measure speed."""
+        """Start measuring speed."""
         self._window_at, self._window_amount, self._waited_s = time.monotonic(), 0, 0.0
 
     def _close_window(self) -> None:
-        """Count the time since then as time of training."""
+        """Add the time since then to the training time."""
         self.state.seconds += time.monotonic() - self._window_at
         self._window_at = time.monotonic()
 
@@ -410,7 +384,7 @@ class Run(AbstractContextManager["Run"]):
         self._bad_counted = bad
 
     def _after(self) -> None:
-        """Save when it is time; give up, or stop, when that must be."""
+        """Save at intervals; give up or stop where necessary."""
         stopping, hopeless = False, False
         if self._looks:
             self._count_bad()
@@ -430,12 +404,12 @@ class Run(AbstractContextManager["Run"]):
             raise VqspeechError(
                 f"{self.folder}: loss or gradient was not finite in {BAD_STEPS_IN_A_ROW} steps in a row, up to"
                 f" step {self.state.step}; the weights before them are in {self.folder / 'state.pt'}."
-                " Lower optimizer.learning_rate or look for broken recordings."
+                " Lower optimizer.learning_rate or check for broken recordings."
             )
         if stopping:
             self._stopped = True
             self.fabric.print(
-                f"stopped at step {self.state.step}; resume=auto goes on from there", flush=True
+                f"stopped at step {self.state.step}; resume=auto continues from there", flush=True
             )
 
 

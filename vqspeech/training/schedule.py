@@ -1,4 +1,4 @@
-"""Schedules: learning rate and averaging as pure functions, and the clock of a run that must end in time."""
+"""Schedules: learning rate and weight averaging as pure functions, and the clock of a run with a deadline."""
 
 import math
 import os
@@ -6,26 +6,14 @@ import time
 from pathlib import Path
 
 RESERVED_SHARE, RESERVED_LEAST_S, RESERVED_MOST_S = 0.08, 6.0, 120.0
-"""Of the time until a deadline, what is kept for scoring and files."""
+"""Share of the time until a deadline reserved for scoring and files."""
 
 LAST_FILES_S = 2.0
-"""Of the time kept, what is for the files alone."""
+"""Share of the reserved time for files alone."""
 
 
 def learning_rate(done: float, total: float, highest: float, warmup: float) -> float:
-    """Linear rise over `warmup`, then a cosine from `highest` to 0.
-
-    Parameters
-    ----------
-    done : float
-        Steps or seconds since the stretch began.
-    total : float
-        Length of the stretch, in the same unit.
-    highest : float
-        Rate at the end of the rise.
-    warmup : float
-        Length of the rise.
-    """
+    """Linear rise to `highest` over `warmup`, then a cosine to 0; `done`, `total` and `warmup` in steps or seconds."""
     if done < warmup:
         return highest * min(1.0, (done + 1) / warmup)
     share = min(1.0, (done - warmup) / max(1e-9, total - warmup))
@@ -33,20 +21,12 @@ def learning_rate(done: float, total: float, highest: float, warmup: float) -> f
 
 
 def average_decay(step: int, decay: float) -> float:
-    """Decay of an average of weights: rises towards `decay`, so that early averages forget the start.
-
-    Parameters
-    ----------
-    step : int
-        Steps averaged so far.
-    decay : float
-        Final decay.
-    """
+    """Decay of an average of weights after `step` updates; rises to `decay`, so that the start is forgotten."""
     return min(decay, (1 + step) / (10 + step))
 
 
 def process_age_s() -> float:
-    """Seconds since this process was started, imports included; where the system does not say, 0."""
+    """Seconds since the start of this process, imports included; 0 where the system does not provide it."""
     try:
         # field 22 of the line, which is the 20th after the name in brackets
         began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
@@ -57,13 +37,7 @@ def process_age_s() -> float:
 
 
 class Clock:
-    """Time used since the process started, and what is left until a deadline.
-
-    Parameters
-    ----------
-    deadline_s : float
-        Seconds after the start of the process at which all must be done; 0 for no deadline.
-    """
+    """Time since the process started, and until its deadline, `deadline_s` seconds after the start; 0 for none."""
 
     def __init__(self, deadline_s: float = 0.0) -> None:
         self.deadline_s = deadline_s
@@ -76,7 +50,7 @@ class Clock:
 
     @property
     def training_ends_s(self) -> float:
-        """When training must end, so that scoring and files are done by the deadline; infinite without one."""
+        """End of training, so that scoring and files are done by the deadline; infinite without one."""
         if not self.deadline_s:
             return math.inf
         reserved = RESERVED_SHARE * self.deadline_s

@@ -1,4 +1,4 @@
-"""The state before the first step: a new model, or one that goes on from a model file, and its optimizers."""
+"""The state before the first step: a new model, or one initialised from a model file, and its optimizers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ from vqspeech.training.perturb import Perturbation
 from vqspeech.training.state import RunningAverage, State
 
 FRAMES_PER_CODE = 32
-"""Encoder outputs a code that the codebook is started from."""
+"""Encoder outputs per code for the initialisation of the codebook."""
 
 
 def start(
@@ -39,18 +39,18 @@ def start(
     Parameters
     ----------
     config : TrainConfig
-        All settings; with ``init`` those of the model are not looked at.
+        All settings; with ``init`` those of the model are ignored.
     store_speakers : sequence of str
-        Who speaks in the store.
+        Speakers of the store.
     device : torch.device
-        Where the weights go.
+        Device of the weights.
     voices : mapping from str to Voice, optional
         Mean and deviation of log-F0 by speaker, for a decoder with pitch.
 
     Raises
     ------
     VqspeechError
-        The model to start from cannot be read, or works at another sample rate.
+        The initial model cannot be read, or has another sample rate.
     """
     torch.manual_seed(config.run.seed)
     known = config.init != ""
@@ -58,7 +58,7 @@ def start(
     if model.decoder.pitch is not None:
         set_voices(model, voices or {})
     if config.wavenet:
-        lend_wavenet(config.wavenet, model)
+        initialise_wavenet(config.wavenet, model)
     if config.learn == "speakers":
         model.requires_grad_(False)
         model.decoder.conditioner.speaker.requires_grad_(True)
@@ -108,7 +108,7 @@ def _known(config: TrainConfig, store_speakers: Sequence[str]) -> Autoencoder:
 
 
 def with_pitch(model: Autoencoder) -> Autoencoder:
-    """Return a model whose decoder takes pitch beside what it had, and at first gives the same logits to the bit."""
+    """Return a model whose decoder takes pitch too, at first with bit-identical logits."""
     decoder = {**model.config.decoder, "pitch": True}
     voiced = Autoencoder(replace(model.config, decoder=decoder), model.speakers)
     voiced.load_state_dict(model.state_dict(), strict=False)
@@ -117,7 +117,7 @@ def with_pitch(model: Autoencoder) -> Autoencoder:
 
 @torch.no_grad()
 def set_voices(model: Autoencoder, voices: Mapping[str, Voice]) -> None:
-    """Write down at which mean and deviation of log-F0 speakers speak; of others the model keeps what it has."""
+    """Set the speakers' mean and deviation of log-F0; others keep the model's."""
     pitch = model.decoder.pitch
     if pitch is None:
         return
@@ -127,54 +127,40 @@ def set_voices(model: Autoencoder, voices: Mapping[str, Voice]) -> None:
 
 
 @torch.no_grad()
-def lend_wavenet(name: str, model: Autoencoder) -> None:
-    """Start a model's WaveNet from that of another: it knows sound, and learns what conditions mean.
+def initialise_wavenet(name: str, model: Autoencoder) -> None:
+    """Initialise the WaveNet of `model` from the model `name`, a shipped name or a file.
 
-    Parameters
-    ----------
-    name : str
-        The other model, shipped name or file.
-    model : Autoencoder
-        Whose WaveNet is overwritten. Its projection of the condition, which is of other latents, starts at zero.
-
-    Raises
-    ------
-    ConfigurationError
-        The two WaveNets differ in shape, or the models in sample rate.
+    The projection of the condition, which is of other latents, starts at zero. `ConfigurationError` where the WaveNets
+    differ in shape, or the models in sample rate.
     """
     other = load_model(name)
     if other.sample_rate != model.sample_rate:
         raise ConfigurationError(
             f"wavenet: {name} works at {other.sample_rate} Hz, the model at {model.sample_rate} Hz"
         )
-    lent, own = other.decoder.wavenet.state_dict(), model.decoder.wavenet.state_dict()
-    lent["condition.weight"] = torch.zeros_like(own["condition.weight"])
+    weights, own = other.decoder.wavenet.state_dict(), model.decoder.wavenet.state_dict()
+    weights["condition.weight"] = torch.zeros_like(own["condition.weight"])
     if "taps" in own:
-        lent.setdefault("taps", torch.zeros_like(own["taps"]))
-    elif "taps" in lent:
+        weights.setdefault("taps", torch.zeros_like(own["taps"]))
+    elif "taps" in weights:
         raise ConfigurationError(
             f"wavenet: {name} takes pitch, and the model does not; give model.decoder.pitch=true"
         )
     for key, tensor in own.items():
-        found = tuple(lent[key].shape) if key in lent else None
+        found = tuple(weights[key].shape) if key in weights else None
         if found != tuple(tensor.shape):
             raise ConfigurationError(
                 f"wavenet: {name} has {key} of shape {found}, the model's is {tuple(tensor.shape)}"
             )
     if other.decoder.wavenet.dilations != model.decoder.wavenet.dilations:
         raise ConfigurationError(f"wavenet: the dilations of {name} are not those of the model")
-    model.decoder.wavenet.load_state_dict(lent)
+    model.decoder.wavenet.load_state_dict(weights)
 
 
 def with_speakers(model: Autoencoder, names: Sequence[str]) -> Autoencoder:
-    """Return a model that knows some more speakers; a new one starts as the mean of those it knew.
+    """Return a model with more speakers; a new one starts as the mean of the others.
 
-    Parameters
-    ----------
-    model : Autoencoder
-        The model; its weights are shared where they stay as they were.
-    names : sequence of str
-        Speakers it shall know; those it knows already keep their place and their vector.
+    Speakers it has already keep their index and vector; unchanged weights are shared.
     """
     new = [name for name in names if name not in model.speakers]
     if not new:
@@ -193,7 +179,7 @@ def with_speakers(model: Autoencoder, names: Sequence[str]) -> Autoencoder:
 
 
 def _optimizers(config: TrainConfig, objective: Objective) -> list[Optimizer]:
-    """Adam for WaveNet, rest of the decoder and all else; Muon, if asked for, for the matrices of the WaveNet."""
+    """Adam for WaveNet, rest of the decoder and all else; Muon, if configured, for the WaveNet's matrices."""
     decoder = objective.model.decoder
     matrices = wavenet_matrices(decoder) if config.optimizer.muon_learning_rate else []
     taken = {id(weight) for weight, _ in matrices}
@@ -201,25 +187,16 @@ def _optimizers(config: TrainConfig, objective: Objective) -> list[Optimizer]:
     others = [p for n, p in objective.named_parameters() if not n.startswith("model.decoder.")]
     first, second = config.optimizer.betas
     # the warm start moves the second and third group
-    told = [p for n, p in decoder.named_parameters() if not n.startswith("wavenet.")]
-    groups = [{"params": p} for p in (own, told, others)]
+    conditioning = [p for n, p in decoder.named_parameters() if not n.startswith("wavenet.")]
+    groups = [{"params": p} for p in (own, conditioning, others)]
     optimizers: list[Optimizer] = [torch.optim.Adam(groups, lr=0.0, betas=(first, second))]
     return [*optimizers, Muon(matrices)] if matrices else optimizers
 
 
 def set_rates(optimizers: Sequence[Any], config: TrainConfig, joint: bool, share: float) -> None:
-    """Set the learning rates of what `start` makes.
+    """Set the learning rates of the optimizers from `start` to `share` of their highest.
 
-    Parameters
-    ----------
-    optimizers : sequence of Optimizer
-        Those of a `State`, or what wraps them.
-    config : TrainConfig
-        All settings.
-    joint : bool
-        Whether the WaveNet learns; in the warm start everything else does.
-    share : float
-        What to set them to, as a share of their highest.
+    With `joint` the WaveNet learns; in the warm start everything else does.
     """
     rate = config.spectral.learning_rate
     highest = (0.0, rate, rate, 0.0)
@@ -238,10 +215,7 @@ def set_rates(optimizers: Sequence[Any], config: TrainConfig, joint: bool, share
 
 
 def wavenet_matrices(decoder: Decoder) -> list[tuple[Tensor, tuple[int, ...]]]:
-    """Matrices inside the WaveNet and the size of the blocks they are made of: one block a layer.
-
-    Embeddings, the last layer and biases are not among them.
-    """
+    """The WaveNet's matrices and the size of their blocks, one per layer; without embeddings, last layer, biases."""
     wavenet = decoder.wavenet
     layers, rows, gates = wavenet.gate_weight.shape
     half = gates // 2
@@ -257,9 +231,9 @@ def wavenet_matrices(decoder: Decoder) -> list[tuple[Tensor, tuple[int, ...]]]:
 
 
 def averaged(state: State) -> Autoencoder:
-    """Return the model with the averaged decoder: what is evaluated and exported.
+    """Return the model with the averaged decoder, for evaluation and export.
 
-    Encoder and codebook are the ones in training: the codebook follows this encoder, not its average.
+    Encoder and codebook are the current ones: the codebook follows this encoder, not its average.
     """
     model = state.objective.model
     copy = Autoencoder(model.config, model.speakers).eval()
@@ -270,7 +244,7 @@ def averaged(state: State) -> Autoencoder:
 
 @torch.no_grad()
 def start_codebook(config: TrainConfig, store: PackedStore, model: Autoencoder) -> None:
-    """Put the codebook, if there is one, among outputs of the untrained encoder; every worker uses the same ones."""
+    """Initialise a codebook from outputs of the untrained encoder, the same ones on every worker."""
     if not model.discrete:
         return
     sample = Segments(store, config.phases()[:1], model.hop, config.run.seed + 1)

@@ -1,6 +1,6 @@
 """The state of a run: all that the next step depends on, in one file of plain values and tensors.
 
-The data and the jitter of a step follow from (seed, step), so no generator's state is kept.
+Data and jitter of a step follow from (seed, step), so no generator's state is kept.
 """
 
 import io
@@ -25,23 +25,10 @@ COUNTS = ("step", "skipped", "samples", "seconds", "curve", "joined", "batch")
 
 
 class RunningAverage(nn.Module):
-    """An average of weights that follows them, see `average_decay`, and starts as they are.
+    """A running average of weights, see `average_decay`, that starts as a copy of them.
 
-    Unlike `torch.optim.swa_utils.AveragedModel` it counts on the host, so that an update waits for no GPU.
-
-    Parameters
-    ----------
-    module : Module
-        Whose weights; a copy is made.
-    decay : float
-        Final decay.
-
-    Attributes
-    ----------
-    module : Module
-        The copy with averaged weights; its buffers are those of the original at the last update.
-    n_averaged : Tensor
-        Buffer, int64, on the CPU: updates so far.
+    Unlike `torch.optim.swa_utils.AveragedModel` it counts on the host, so that an update waits for no GPU. `module` is
+    the copy with averaged weights and the buffers of the last update; `n_averaged`, int64 on the CPU, counts updates.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -68,9 +55,9 @@ class State:
     Attributes
     ----------
     objective : Module
-        What is trained under its loss; its attribute ``model`` is what comes of it, and knows its ``speakers``.
+        Module that is trained under its loss; its attribute ``model``, with ``speakers``, is the result.
     optimizers : list of Optimizer
-        What moves its weights.
+        Of its weights.
     average : RunningAverage
         Running average of the decoder, or of the prior.
     step : int
@@ -78,15 +65,15 @@ class State:
     skipped : int
         Of these, steps without an update because loss or gradient was not finite.
     samples : int
-        Samples that the WaveNet has learned from, or codes that the prior has, over all workers.
+        Samples that the WaveNet has learned from, or codes of a prior, over all workers.
     seconds : float
         Time spent in training steps, over all starts.
     curve : list of dict
-        One entry of plain values for each validation.
+        One entry of plain values per validation.
     joined : int
         Step at which the WaveNet began to learn; -1 before.
     batch : int
-        Segments a step and worker, where training has chosen them itself; 0 where not.
+        Segments per step and worker, where training has chosen them; else 0.
     """
 
     objective: Any
@@ -102,13 +89,7 @@ class State:
 
 
 def save_state(state: State, path: Path) -> None:
-    """Write a state; the one before it stays whole until the new one is on disk.
-
-    Raises
-    ------
-    ModelFileError
-        The file cannot be written, for want of space for example.
-    """
+    """Write a state atomically; `ModelFileError` where the file cannot be written."""
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -118,7 +99,7 @@ def save_state(state: State, path: Path) -> None:
         "average": state.average.state_dict(),
         **{name: getattr(state, name) for name in COUNTS},
     }
-    # In memory first: of a full disk torch says that a position is unexpected.
+    # In memory first: torch reports a full disk as an unexpected position.
     packed = io.BytesIO()
     torch.save(content, packed)
     try:
@@ -142,28 +123,14 @@ def _first_misfit(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str 
 
 
 def load_state(state: State, path: Path) -> None:
-    """Fill a state from a file, or leave it as it was where the file is another run's.
-
-    Raises
-    ------
-    ModelFileError
-        See `read_state` and `fill_state`.
-    """
+    """Fill a state from a file, or leave it unchanged if that is another run's; see `read_state` and `fill_state`."""
     fill_state(state, read_state(path), path)
 
 
 def resume(fabric: Fabric, state: State, path: Path) -> bool:
-    """Fill a state from a file that the first worker has, on all workers.
+    """Fill a state on all workers from a file of the first worker; return whether there is one.
 
-    Returns
-    -------
-    bool
-        Whether there is such a file.
-
-    Raises
-    ------
-    ModelFileError
-        See `read_state` and `fill_state`.
+    Raises `ModelFileError`; see `read_state` and `fill_state`.
     """
     content = read_state(path) if fabric.is_global_zero and path.exists() else None
     content = fabric.broadcast(content)
@@ -173,13 +140,7 @@ def resume(fabric: Fabric, state: State, path: Path) -> bool:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read the file of a state.
-
-    Raises
-    ------
-    ModelFileError
-        The file is damaged, or holds anything but plain values and tensors.
-    """
+    """Read a state file; `ModelFileError` where it is damaged, or has anything but plain values and tensors."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -205,13 +166,10 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def fill_state(state: State, content: Mapping[str, Any], path: Path) -> None:
-    """Fill a state with what was read.
+    """Fill a state with the content of a file.
 
-    Raises
-    ------
-    ModelFileError
-        It belongs to another configuration, and the state is as it was; or it contradicts itself, and the state is not
-        to be used.
+    Raises `ModelFileError` where it belongs to another configuration, and the state is unchanged; or where it is
+    inconsistent, and the state must not be used.
     """
     try:
         _fill(state, content, path)
@@ -223,7 +181,7 @@ def fill_state(state: State, content: Mapping[str, Any], path: Path) -> None:
         TypeError,
         ValueError,
     ) as error:
-        # what torch makes of optimizers and averages of another shape
+        # torch's errors for optimizers and averages of another shape
         reason = " ".join(str(error).split())
         raise ModelFileError(
             f"{path}: a training state that contradicts itself ({reason})"

@@ -1,4 +1,4 @@
-"""Judging a model on a held-out split: evaluation mode, whole recordings, every figure beside its baseline."""
+"""Scores of a model on a held-out split: evaluation mode, whole recordings, each beside its baseline."""
 
 import math
 import time
@@ -20,37 +20,37 @@ from vqspeech.training.data.coded import CodedCorpus, CodedUtterance
 
 
 class OutOfTimeError(CorpusError):
-    """The time for scoring was too short for a single recording."""
+    """The time limit is too short for a single recording."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Figures of a held-out split.
+    """Scores on a held-out split.
 
     Attributes
     ----------
     split : str
-        Which split.
+        Name of the split.
     utterances, seconds : float
-        How much of it the likelihood was taken on; codes are counted over all of it.
+        Amount the likelihood was taken on; codes are counted over the whole split.
     nats_per_sample, bits_per_sample : float
         -log p of a sample given codes, speaker and the samples before it.
     shuffled_bits : float
-        The same with codes, or latents, shuffled in time within each utterance: the gap is what the decoder takes from
+        The same with codes, or latents, shuffled in time within each utterance: the gap is the decoder's gain from
         them.
     unigram_bits : float
         Entropy of the levels of the same recordings.
     uniform_bits : float
         log2 of the number of levels.
     kl_bits : float or None
-        Mean divergence of the posterior from the prior in bits a frame, over the whole split; log2 K of a vector
+        Mean divergence of the posterior from the prior in bits per frame, over the whole split; log2 K of a vector
         quantizer. None without a bottleneck, where it is infinite.
     used_codes : int or None
-        Codes seen at least once; None of a model without codes, as the next two.
+        Codes seen at least once; None for a model without codes, as the next two.
     perplexity : float or None
         2 to the entropy of the codes, at most `codebook_size`.
     codebook_size : int or None
-        Number of codes there are.
+        Number of codes.
     """
 
     split: str
@@ -74,7 +74,7 @@ def entropy_bits(counts: np.ndarray) -> float:
 
 
 def scorable(corpus: PackedStore | CodedCorpus, split: str, speakers: Sequence[str]) -> list[int]:
-    """Places of those utterances of a split whose speaker is one of `speakers`."""
+    """Indices of the utterances of a split whose speaker is one of `speakers`."""
     utterances: Sequence[StoredUtterance | CodedUtterance] = corpus.utterances
     return [i for i, u in enumerate(utterances) if u.split == split and u.speaker in speakers]
 
@@ -120,18 +120,18 @@ def held_out(
     model : Autoencoder
         The model.
     corpus : PackedStore or CodedCorpus
-        The recordings, with their codes or without; those of speakers that the model does not know are left out.
+        The recordings, with or without codes; those of speakers that the model lacks are left out.
     split : str
         ``valid`` or ``test``.
     limit_s : float
-        Seconds of speech after which no further recording is scored; recordings are taken in a fixed random order.
+        Seconds of speech to score; recordings are taken in a fixed random order.
     time_s : float
-        Seconds that scoring may take: recordings that would not be done by then are left out.
+        Time limit for scoring, seconds: recordings that would exceed it are left out.
 
     Raises
     ------
     CorpusError
-        The split has no recording of a speaker that the model knows.
+        The split has no recording of a speaker of the model.
     OutOfTimeError
         There was no time for any recording.
     """
@@ -208,12 +208,12 @@ def _speed(
     place: int,
     conditioning: Mapping[int, Tensor],
 ) -> float:
-    """Samples a second that are scored, both ways, measured on half a second of a recording."""
+    """Speed of scoring, samples per second, measured on half a second of a recording."""
     frames = max(1, corpus.sample_rate // 2 // model.hop)
     some = conditioning[place][..., :frames]
     levels = _levels(model, corpus, place)[: some.shape[-1] * model.hop]
     speaker = corpus.utterances[place].speaker
-    # the first pass makes what later ones find
+    # the first pass allocates and initialises
     for _ in range(2):
         began = time.monotonic()
         model.nll(levels, some, speaker)

@@ -212,7 +212,7 @@ def test_resuming_on_other_codes_is_refused(
     with pytest.raises(CorpusError, match="codes whose manifest_sha256 is"):
         _run(settings)
     settings["data"]["codes"] = str(_folder(settings) / "other")
-    with pytest.raises(ModelFileError, match="learned from other codes"):
+    with pytest.raises(ModelFileError, match="trained on other codes"):
         _run(settings)
 
 

@@ -1,7 +1,7 @@
-"""Where the sound of a file lies: the parts that libsndfile has to be given for all of it to be read.
+"""The parts of a sound file that libsndfile has to be given for all of it to be read.
 
-libsndfile believes headers: it reads as much as the first one states, and the first part of joined files. Here
-each format is searched for its parts, each with a header that states what is there.
+libsndfile trusts headers: it reads as much as the first one states, and only the first part of joined files. Here
+each format is searched for its parts; each gets a header that states what is there.
 """
 
 from vqspeech.audio.formats import flac, mp3, ogg, wav
@@ -11,22 +11,10 @@ __all__ = ["Content", "Part", "Window", "find_parts"]
 
 
 def find_parts(content: Content) -> list[Part]:
-    """Find the parts of a sound file, in order.
+    """Find the parts of a sound file in order, at least one; a file of another format is one part, unchanged.
 
-    Parameters
-    ----------
-    content : Content
-        The whole file.
-
-    Returns
-    -------
-    list of Part
-        At least one; a file of another format is one part, as it is.
-
-    Raises
-    ------
-    AudioError
-        When a header states clearly more sound than the file holds (a `TOLERANCE_S` may lack). The text has no name.
+    Raises `AudioError`, without the file's name, where a header states clearly more sound than the file holds (more
+    than `TOLERANCE_S` is missing).
     """
     start = mp3.after_tags(content, 0)
     magic = content[start : start + 4]

@@ -1,4 +1,4 @@
-"""FLAC (RFC 9639): joined files, and how many samples there are where the header does not say or is wrong."""
+"""FLAC (RFC 9639): joined files, and the number of samples where the header lacks it or is wrong."""
 
 from typing import NamedTuple
 
@@ -57,12 +57,12 @@ def _part(content: Content, start: int, end: int) -> Part:
     if stated:
         warning = f"the header states {stated} samples and {there} are there; read to the end"
     size = ((head[21] & 0xF0) << 32 | there).to_bytes(5, "big")
-    # The checksum is of the samples that were stated.
+    # The checksum is that of the stated samples.
     return Part(head[:21] + size + bytes(16), start + _HEADER, end, warning)
 
 
 def _last_frame(content: Content, start: int, end: int, block: int) -> _Frame | None:
-    """Look for the last frame from the end backwards; `block` is the number of samples in all frames but it."""
+    """Search for the last frame backwards from the end; `block` is the number of samples in all frames but it."""
     first = max(start, end - _LARGEST_FRAME)
     data = content[first:end]
     place = len(data)

@@ -1,7 +1,7 @@
-"""MPEG audio: joined files, how many frames there are, and what lies between them.
+"""MPEG audio: joined files, number of frames, and what lies between them.
 
-libmpg123 takes the length from the Xing or Info tag in the first frame, else guesses it from the first frame's
-bit rate, and libsndfile stops there. So each part is given a tag that states the frames that were counted.
+libmpg123 takes the length from the Xing or Info tag in the first frame, else estimates it from the first frame's bit
+rate, and libsndfile stops there. So each part is given a tag with the number of frames counted.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,7 @@ _SEARCHED = 1 << 16
 
 
 class _Frame(NamedTuple):
-    """What a frame's header says."""
+    """Header of a frame."""
 
     size: int
     samples: int
@@ -41,7 +41,7 @@ class _Run:
 
 
 def after_tags(content: Content, place: int) -> int:
-    """Return where the file goes on behind ID3v2 tags."""
+    """Return the position after ID3v2 tags."""
     while (head := content[place : place + 10])[:3] == b"ID3" and len(head) == 10:
         size = 0
         for byte in head[6:]:

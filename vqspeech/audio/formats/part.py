@@ -1,4 +1,4 @@
-"""Bytes of a file, and a part of them with another header in front, as libsndfile is given it."""
+"""Bytes of a file, and a part of them with a replaced header, as libsndfile gets it."""
 
 import io
 import os
@@ -6,19 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 TOLERANCE_S = 0.1
-"""A header may state so much more sound than there is: players and editors round sizes up."""
+"""Most that a header may overstate the sound, as players and editors round sizes up."""
 
 _BLOCK = 1 << 18
 
 
 class Content:
-    """The bytes of an open file, sliced like bytes, a block in memory at a time.
-
-    Parameters
-    ----------
-    descriptor : int
-        Of a regular file, open for reading; it stays open.
-    """
+    """The bytes of an open regular file, sliced like bytes, one block in memory at a time; `descriptor` stays open."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -46,7 +40,7 @@ class Content:
         return b"".join(pieces)
 
     def find(self, wanted: bytes, start: int) -> int:
-        """Return where `wanted` is next, or -1."""
+        """Return the next position of `wanted`, or -1."""
         while start < self._size:
             block = self.read(start, _BLOCK)
             if (place := block.find(wanted)) >= 0:
@@ -64,13 +58,13 @@ class Part:
     Attributes
     ----------
     head : bytes
-        What stands for the file's own bytes before `start`.
+        Replaces the file's own bytes before `start`.
     start, end : int
-        The bytes that follow it.
+        Range of bytes that follow it.
     warning : str
-        What a person has to know, or empty.
+        Warning for the user, or empty.
     mpeg : bool
-        Whether it is decoded by libmpg123, which writes to standard error.
+        Whether libmpg123 decodes it, which writes to standard error.
     """
 
     head: bytes
@@ -81,13 +75,7 @@ class Part:
 
 
 class Window(io.RawIOBase):
-    """A part as a file of its own, for `soundfile.SoundFile`.
-
-    Attributes
-    ----------
-    error : OSError or None
-        What went wrong while reading: libsndfile, which calls from C, takes it for the end of the file.
-    """
+    """A part as a file object for `soundfile.SoundFile`; `error` keeps what libsndfile takes for the end."""
 
     def __init__(self, content: Content, part: Part) -> None:
         self._content, self._part, self._position = content, part, 0

@@ -6,7 +6,7 @@ from vqspeech.audio.formats.part import TOLERANCE_S, Content, Part
 from vqspeech.errors import AudioError
 
 # Writers to a pipe cannot go back to fill in the size. SoX leaves 0x7FFFF000 in whole frames, ffmpeg 0xFFFFFFFF,
-# others what their integers or their authors hold for endless, such as 2 000 000 000.
+# others a large number, such as 2 000 000 000.
 _PLACEHOLDER = 0x7FFFF000 - 4096
 _LIKELY_PLACEHOLDER = 1_900_000_000
 
@@ -47,7 +47,7 @@ def _part(
 
 
 def _why_short(stated: int, there: int, byte_rate: int) -> str:
-    """Return the warning of a header that states too much; raise where that is more than a trifle."""
+    """Return the warning for a header that states too much; raise beyond `TOLERANCE_S`."""
     if stated >= _LIKELY_PLACEHOLDER and there > 0:
         return "the header does not say how long it is; read to the end"
     if there == 0 or stated - there > TOLERANCE_S * byte_rate:

@@ -1,1 +1,1 @@
-"""What training reads: codes of a store, levels beside codes, packs, pitch tracks, segments."""
+"""Training data: codes of a store, levels beside codes, packs, pitch tracks, segments."""

@@ -1,7 +1,7 @@
-"""Recordings as levels beside their codes: what a decoder is trained on and scored by when codes are fixed.
+"""Recordings as levels beside their codes, to train and score a decoder with fixed codes.
 
-A `CodedCorpus` comes from a packed store and its codes, or from a pack, which carries both to a machine that has
-neither sound library nor encoder to run. Sample t of an utterance belongs to code t // hop.
+A `CodedCorpus` is a packed store and its codes, or a pack, which carries both to a machine without sound library or
+encoder. Sample t of an utterance belongs to code t // hop.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ class CodedUtterance:
     corpus, speaker, utterance, split : str
         As in the packed store.
     offset, samples : int
-        Where its levels lie.
+        Position of its levels.
     frame, frames : int
-        Where its codes lie; ``frames`` is ``ceil(samples / hop)``.
+        Position of its codes; ``frames`` is ``ceil(samples / hop)``.
     """
 
     corpus: str
@@ -48,7 +48,7 @@ class CodedCorpus(Protocol):
 
     @property
     def path(self) -> Path:
-        """Where it lies, for messages."""
+        """Its folder, for messages."""
 
     @property
     def sample_rate(self) -> int:
@@ -87,13 +87,7 @@ class CodedCorpus(Protocol):
 
 
 def require_codebook(corpus: CodedCorpus, codebook_id: str | None) -> None:
-    """Refuse a corpus whose codes are those of another codebook than a model's.
-
-    Raises
-    ------
-    CorpusError
-        When that is so.
-    """
+    """Raise `CorpusError` where the codes of a corpus are of another codebook than a model's."""
     if corpus.codebook_id != codebook_id:
         raise CorpusError(
             f"{corpus.path}: codes of codebook {corpus.codebook_id}, the model has {codebook_id or 'none'};"
@@ -102,21 +96,10 @@ def require_codebook(corpus: CodedCorpus, codebook_id: str | None) -> None:
 
 
 class CodedStore:
-    """A packed store beside the codes of it, as a `CodedCorpus`; levels are computed as they are asked for.
+    """A packed store beside its codes, as a `CodedCorpus`, with `quantization` µ-law levels, computed on demand.
 
-    Parameters
-    ----------
-    store : PackedStore
-        The recordings.
-    coded : CodeStore
-        Their codes; of utterances that are there several times the one without shift is taken.
-    quantization : int
-        Number of µ-law levels, at most 256.
-
-    Raises
-    ------
-    CorpusError
-        The codes are those of another store, or there are too many levels.
+    Of utterances that are coded several times the unshifted one is taken. `CorpusError` where the codes are of another
+    store, or there are more than 256 levels.
     """
 
     def __init__(self, store: PackedStore, coded: "CodeStore", quantization: int = 256) -> None:
@@ -140,7 +123,7 @@ class CodedStore:
     @cached_property
     def _table(self) -> np.ndarray:
         """Level of each 16-bit sample, in the order of its bits as an unsigned number."""
-        # Packs, too, need this module, and are read without torch.
+        # Packs need this module too, and are read without torch.
         import torch
 
         from vqspeech.audio.mulaw import mulaw_encode

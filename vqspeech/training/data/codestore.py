@@ -1,8 +1,8 @@
-"""Codes of a packed store, extracted once: every sequence end to end in one uint16 file, memory-mapped, with an index.
+"""Codes of a packed store, extracted once: all sequences end to end in one uint16 file, memory-mapped, with an index.
 
-A code store is a folder: ``codes.u16`` (little-endian, no header), ``codes.tsv`` (where each sequence lies) and
-``codes.json``, written last. Training utterances may be in it several times, each time encoded from a little later
-on, a fraction of a hop: the same speech in other codes.
+A code store is a folder: ``codes.u16`` (little-endian, no header), ``codes.tsv`` (position of each sequence) and
+``codes.json``, written last. Training utterances may occur several times, each encoded from a fraction of a hop later:
+the same speech in other codes.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ FORMAT, VERSION = "vqspeech-codes", 1
 CODES, TABLE, INDEX = "codes.u16", "codes.tsv", "codes.json"
 
 LARGEST_CODEBOOK = 2**16
-"""Most different codes that 16 bits tell apart."""
+"""Largest codebook for 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class CodeSequence:
     corpus, speaker, utterance, split : str
         As in the packed store.
     shift : int
-        Samples that were left out at the front before encoding; 0 is the utterance itself.
+        Samples skipped at the front before encoding; 0 is the utterance itself.
     offset, frames : int
-        Where it lies in the codes.
+        Position in the codes.
     """
 
     corpus: str
@@ -54,7 +54,7 @@ COLUMNS = tuple(field.name for field in fields(CodeSequence))
 
 
 class CodeStore:
-    """Codes of a corpus, opened for reading; they stay on disk until touched.
+    """Codes of a corpus, memory-mapped.
 
     Parameters
     ----------
@@ -64,13 +64,13 @@ class CodeStore:
     Attributes
     ----------
     codebook_id : str
-        `Autoencoder.codebook_id` of the model that made them.
+        `Autoencoder.codebook_id` of the encoding model.
     codebook_size, hop, sample_rate : int
         Of that model.
     shifts : int
-        How many times each training utterance is there.
+        Number of sequences per training utterance.
     codes : memmap of uint16, shape (frames,)
-        Everything, end to end.
+        All sequences, end to end.
     sequences : list of CodeSequence
         In the order of `codes`.
     speakers : list of str
@@ -127,29 +127,11 @@ class CodeStore:
 def extract_codes(
     model: Autoencoder, store: PackedStore, folder: Path, shifts: int = 1
 ) -> CodeStore:
-    """Encode a store, unless that was done before.
+    """Encode a store into `folder`, unless that is done; unfinished codes are made again.
 
-    Parameters
-    ----------
-    model : Autoencoder
-        What encodes.
-    store : PackedStore
-        The recordings.
-    folder : Path
-        Where the codes go. What another codebook, another store or another number of shifts made there is refused;
-        what was left unfinished is made anew.
-    shifts : int
-        How many times each training utterance is encoded, each time from ``hop / shifts`` samples later on.
-
-    Returns
-    -------
-    CodeStore
-        The codes.
-
-    Raises
-    ------
-    CorpusError
-        The folder holds other codes, the sample rates differ, or there are too many different codes or shifts.
+    Each training utterance is encoded `shifts` times, each time from ``hop / shifts`` samples later. `CorpusError`
+    where the folder has codes of another codebook, store or number of shifts, sample rates differ, or there are too
+    many different codes or shifts.
     """
     if (folder / INDEX).is_file():
         found = CodeStore(folder)
@@ -198,7 +180,7 @@ def _encode(
         (index, start)
         for index, utterance in enumerate(store.utterances)
         for start in (starts if utterance.split == "train" else starts[:1])
-        # of the shortest utterances nothing is left
+        # nothing is left of the shortest utterances
         if start < utterance.samples
     ]
     offset = 0

@@ -1,10 +1,9 @@
-"""A pack: levels and codes of a corpus in a few compressed files, for machines that have numpy and little else.
+"""A pack: levels and codes of a corpus in a few compressed files, for machines with little besides numpy.
 
 A pack is a folder: xz files of µ-law levels (a byte each), of codes (little-endian, 16 bits each) and of the table of
-utterances, none larger than asked for; ``pitch.npz`` where the store has pitch tracks; and ``pack.json``, written last,
-which states the SHA-256 of each xz file. A file is one or more xz streams, end to end, that are unpacked side by side;
-``xz -dc levels-*.xz`` gives all levels. `write_pack` of `vqspeech.training.data.packing` makes packs. Reading one needs numpy
-and the standard library alone.
+utterances, of bounded size; ``pitch.npz`` where the store has pitch tracks; and ``pack.json``, written last, with the
+SHA-256 of each xz file. A file is one or more xz streams, decompressed in parallel; ``xz -dc levels-*.xz`` gives all
+levels. `vqspeech.training.data.packing.write_pack` makes packs. Reading needs only numpy and the standard library.
 """
 
 import hashlib
@@ -28,7 +27,7 @@ COLUMNS = ("corpus", "speaker", "utterance", "split", "samples", "frames")
 
 
 class Pack:
-    """A pack, read into memory whole and checked: a `vqspeech.training.data.coded.CodedCorpus`.
+    """A pack, read into memory as a whole and checked: a `vqspeech.training.data.coded.CodedCorpus`.
 
     Parameters
     ----------
@@ -40,13 +39,13 @@ class Pack:
     path : Path
         The folder.
     corpus, model : str
-        What the recordings come from, and the model that made the codes.
+        Names of the corpus and of the encoding model.
     sample_rate, hop, quantization : int
-        Hz, samples a code, number of µ-law levels.
+        Hz, samples per code, number of µ-law levels.
     codebook_id : str
         `Autoencoder.codebook_id` of that model.
     manifest_sha256 : str
-        `PackedStore.manifest_sha256` of the store that was packed.
+        `PackedStore.manifest_sha256` of the packed store.
     utterances : list of CodedUtterance
         In the order of levels and codes.
     speakers : list of str
@@ -59,7 +58,7 @@ class Pack:
     Raises
     ------
     CorpusError
-        The folder is not a pack of this version, or a file is missing, cut short, damaged or foreign.
+        The folder is not a pack of this version, or a file is missing, truncated, damaged or foreign.
     """
 
     def __init__(self, path: Path) -> None:
@@ -97,7 +96,7 @@ class Pack:
         return self._levels[begin:end]
 
     def summary(self) -> str:
-        """Return the lines that tell a person what is in it."""
+        """Return lines that describe the content."""
         samples = len(self._levels)
         files = sorted(self.path.glob("*.xz"))
         return (

@@ -23,9 +23,9 @@ STREAM_BYTES = 4_000_000
 """Bytes compressed as one stream: enough for LZMA to adapt, few enough that every core gets some to unpack."""
 
 SMALLEST_PART = 10_000
-"""Bytes of the smallest files that can be asked for."""
+"""Smallest bound on the size of files, bytes."""
 
-# Differences of neighbouring levels are nearly white: repeats are chance, and looking for them takes most of the time
+# Differences of neighbouring levels are nearly white: repeats are chance, and searching them takes most of the time
 # and gains 0.5 % of the size. What matters is the one before as the context of each (lc).
 _LITERALS = {
     "id": lzma.FILTER_LZMA2,
@@ -45,13 +45,7 @@ _FILTERS = {
 
 
 def require_place(out: Path, force: bool) -> None:
-    """Refuse a place that is taken: by a pack unless `force`, by anything else always.
-
-    Raises
-    ------
-    ConfigurationError
-        When that is so.
-    """
+    """Raise `ConfigurationError` where `out` exists and is no pack, or `force` is false."""
     if (out / INDEX).is_file():
         if not force:
             raise ConfigurationError(f"{out} exists: it is kept unless you say --force")
@@ -75,27 +69,11 @@ def write_pack(
     tracks: Path | None = None,
     force: bool = False,
 ) -> None:
-    """Write a corpus as a pack; nothing is in its place before all is written.
+    """Write a corpus as a pack, atomically.
 
-    Parameters
-    ----------
-    corpus : CodedCorpus
-        Levels, codes and utterances.
-    out : Path
-        The folder.
-    origin, model : str
-        What the recordings come from and the name of the model that made the codes, for people.
-    part_bytes : int
-        No file but the index is larger; at least `SMALLEST_PART`.
-    tracks : Path, optional
-        A file of the store's pitch tracks, which goes along as it is.
-    force : bool
-        Replace a pack in that place.
-
-    Raises
-    ------
-    ConfigurationError
-        The place is taken, or the files would be too small.
+    `origin` and `model` name corpus and encoding model. No file but the index exceeds `part_bytes`, at least
+    `SMALLEST_PART`. `tracks`, a file of pitch tracks, is copied; `force` replaces a pack. `ConfigurationError` where
+    the place is taken or `part_bytes` too small.
     """
     require_place(out, force)
     if part_bytes < SMALLEST_PART:
@@ -162,7 +140,7 @@ def _compress(
     try:
         yield from pool.map(compress, range(0, size, stream_bytes))
     finally:
-        # an interrupted command does not wait for what is left
+        # an interrupted command does not wait for the rest
         pool.shutdown(cancel_futures=True)
 
 

@@ -1,8 +1,8 @@
 """Pitch contours of the recordings of a store: tracked once, in parallel, and kept beside it.
 
-A file of tracks is an npz with ``f0_hz``, float32, the contours of all utterances end to end in the order of the
-store, one value per 5 ms and 0 where unvoiced, ceil(seconds / 5 ms) of them each; ``manifest_sha256``, that of the
-store's manifest; and ``tracker``, a name. Any tracker may have written it.
+A file of tracks is an npz with ``f0_hz``, float32, the contours of all utterances end to end in the order of the store,
+one value per 5 ms and 0 where unvoiced, ceil(seconds / 5 ms) of them each; ``manifest_sha256``, that of the store's
+manifest; and ``tracker``, a name. Any tracker may have written it.
 """
 
 import os
@@ -23,21 +23,11 @@ from vqspeech.jobs.progress import Progress
 from vqspeech.jobs.workers import usable_threads
 
 FILE = "pitch.npz"
-"""Name of a store's own tracks, in its folder."""
+"""File of a store's own tracks in its folder."""
 
 
 class PitchTracks:
-    """Contours of a store, or of a pack of it.
-
-    Parameters
-    ----------
-    store : PackedStore or CodedCorpus
-        The recordings.
-    f0_hz : ndarray of float32
-        Contours of all utterances, end to end.
-    tracker : str
-        What found them.
-    """
+    """Contours, end to end in `f0_hz`, of all utterances of a store or a pack; `tracker` is the tracker's name."""
 
     def __init__(
         self, store: PackedStore | CodedCorpus, f0_hz: NDArray[np.float32], tracker: str
@@ -50,22 +40,7 @@ class PitchTracks:
         return self.f0_hz[self._begins[index] : self._begins[index + 1]]
 
     def cut(self, index: int, start: int, frames: int, hop: int) -> NDArray[np.float32]:
-        """Contour of a stretch of an utterance.
-
-        Parameters
-        ----------
-        index : int
-            Place of the utterance in the store.
-        start : int
-            First sample.
-        frames, hop : int
-            Frames wanted, and samples of each.
-
-        Returns
-        -------
-        ndarray of float32, shape (frames,)
-            F0 in Hz at the centre of each frame; 0 beyond the utterance.
-        """
+        """F0 in Hz, (frames,), at the centre of frames of `hop` samples from sample `start` on; 0 past the end."""
         return look_up(self.contour(index), start, frames, hop, self.store.sample_rate)
 
     def voices(self) -> dict[str, Voice]:
@@ -89,19 +64,9 @@ def _frames(store: PackedStore | CodedCorpus, index: int) -> int:
 
 
 def open_tracks(store: PackedStore | CodedCorpus, name: str = "auto") -> PitchTracks:
-    """Read the tracks of a store, or make them.
+    """Read the tracks of a store, or make them; `name` is a file, or ``auto`` for the store's own.
 
-    Parameters
-    ----------
-    store : PackedStore or CodedCorpus
-        The recordings.
-    name : str
-        A file of tracks, which is made where there is none; ``auto`` for the store's own.
-
-    Raises
-    ------
-    CorpusError
-        The file is damaged or belongs to another store, or cannot be written.
+    `CorpusError` where the file is damaged, of another store, or cannot be written.
     """
     path = store.path / FILE if name == "auto" else Path(name)
     if path.exists():

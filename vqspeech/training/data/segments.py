@@ -1,7 +1,7 @@
-"""Training batches: the data of a step is a pure function of (seed, step, rank) and nothing else.
+"""Training batches: the data of a step is a pure function of (seed, step, rank).
 
-`Segments` are of sound, for an encoder that learns; `CodedSegments` of levels and codes, for a decoder whose codes are
-fixed. `Resident` has either of them on a GPU and gathers batches there.
+`Segments` are of sound, for an encoder that learns; `CodedSegments` of levels and codes, for fixed codes. `Resident`
+has either of them on a GPU and gathers batches there.
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ class Batch(NamedTuple):
     speaker : Tensor
         int64, (batch,): index of the speaker.
     valid : Tensor
-        int64, (batch,): samples that are recording.
+        int64, (batch,): samples inside the recording.
     crop : Tensor
-        int64, (batch,): frame at which the part for the WaveNet starts.
+        int64, (batch,): first frame of the WaveNet's part.
     contour : Tensor
-        float32, (batch, condition frames), Hz, 0 where unvoiced: pitch contours; (batch, 0) where there are none.
+        float32, (batch, condition frames), Hz, 0 where unvoiced; (batch, 0) without pitch.
     """
 
     pcm: Tensor
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
 
 
 class CodedBatch(NamedTuple):
-    """Segments of recordings whose codes are known; they begin at the start of a code.
+    """Segments of recordings with codes; they begin at the start of a code.
 
     Attributes
     ----------
@@ -65,14 +65,14 @@ class CodedBatch(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Which segments a batch has: arrays of int64, (batch,).
+    """The segments of a batch: arrays of int64, (batch,).
 
     Attributes
     ----------
     utterance : ndarray
-        Place among the training utterances.
+        Index among the training utterances.
     start : ndarray
-        Sample of the utterance that a segment begins with.
+        First sample of the segment in the utterance.
     speaker, valid, crop : ndarray
         See `Batch`.
     """
@@ -93,14 +93,14 @@ class Phase:
     steps : int
         Number of steps.
     batch : int
-        Segments a step and worker.
+        Segments per step and worker.
     segment : int
-        Samples of a segment, which the encoder reads.
+        Samples per segment, the encoder's input.
     crop : int
         Samples of it that the WaveNet learns from; 0 leaves the WaveNet out.
     balance : float
-        How far speakers are made equal, in [0, 1]: the chance of one is in proportion to how much there is of them to
-        the power of ``1 - balance``. 0 sees every sample equally often, 1 every speaker.
+        How far speakers are weighted equally, in [0, 1]: the probability of a speaker is proportional to the amount of
+        speech to the power of ``1 - balance``.
     """
 
     steps: int
@@ -111,11 +111,10 @@ class Phase:
 
 
 class _Plan:
-    """Which segments the batch of a step has.
+    """The segments of the batch of a step.
 
-    A point is drawn over all samples of the split, those of one speaker being equally likely; the segment is the one
-    around it, as far as the recording goes, so that the samples of a long recording are seen equally often, but for its
-    two ends.
+    A point is drawn over all samples of the split, uniformly for a speaker; the segment is the one around it, within
+    the recording, so that all samples of a long recording are equally likely, but for its two ends.
     """
 
     def __init__(
@@ -172,11 +171,11 @@ class _Plan:
         room = np.maximum(lengths - phase.segment, 0)
         starts = np.clip(within - draw.integers(phase.segment, size=phase.batch), 0, room)
         if self.aligned:
-            # to the nearest code, so that the last samples of a recording have their turn
+            # to the nearest code, so that the last samples of a recording are used
             starts = (starts + hop // 2) // hop * hop
             starts = np.minimum(starts, (lengths - 1) // hop * hop)
         valid = np.minimum(lengths - starts, phase.segment)
-        # rounded up, so that the last samples of a short recording have their turn
+        # rounded up, so that the last samples of a short recording are used
         crop_room = -(np.maximum(valid - phase.crop, 0) // -hop)
         crop = draw.integers(crop_room + 1)
         return Places(chosen, starts, self._speakers[chosen], valid, crop)
@@ -200,22 +199,22 @@ class Segments(Dataset[Batch]):
     store : PackedStore
         The recordings.
     phases : sequence of Phase
-        What a batch is at each step.
+        Shape of the batch at each step.
     hop : int
-        Samples a frame; segments and crops are whole frames.
+        Samples per frame; segments and crops are whole frames.
     seed : int
         Seed of all draws.
     rank : int
         Number of this worker.
     speakers : sequence of str, optional
-        Names by the index that a batch gives them; the store's own without.
+        Names by index in a batch; the store's own by default.
     pitch : tuple of PitchTracks and int, optional
-        Contours of the recordings, and samples of a frame of those that a batch gets.
+        Contours of the recordings, and samples per frame of a batch's contours.
 
     Raises
     ------
     CorpusError
-        There is nothing to train on, or segment and crop do not fit the frames.
+        There is no training data, or segment and crop are not whole frames.
     """
 
     def __init__(
@@ -255,25 +254,12 @@ class Segments(Dataset[Batch]):
 
     @property
     def bytes(self) -> int:
-        """How much `resident` takes on the device."""
+        """Bytes that `resident` takes on the device."""
         return 2 * sum(u.samples for u in self.plan.kept)
 
 
 class CodedSegments(Dataset[CodedBatch]):
-    """Batches of levels and codes of the training split, by step; see `Segments`.
-
-    Parameters
-    ----------
-    corpus : CodedCorpus
-        The recordings.
-    phases, seed, rank, speakers, pitch
-        See `Segments`.
-
-    Raises
-    ------
-    CorpusError
-        See `Segments`.
-    """
+    """Batches of levels and codes of the training split, by step; arguments and errors as for `Segments`."""
 
     def __init__(
         self,
@@ -323,25 +309,15 @@ class CodedSegments(Dataset[CodedBatch]):
 
     @property
     def bytes(self) -> int:
-        """How much `resident` takes on the device."""
+        """Bytes that `resident` takes on the device."""
         return sum(u.samples + 2 * u.frames for u in self.plan.kept)
 
 
 class Resident:
-    """The batches of `Segments` or `CodedSegments`, gathered where all of the training split lies.
+    """The batches of `Segments` or `CodedSegments`, gathered on the device, which has the whole training split.
 
-    Parameters
-    ----------
-    plan : object
-        What decides the segments of a step.
-    sound : ndarray of int16 or uint8
-        Samples or levels of the training utterances, end to end.
-    silence : int
-        What stands after the end of a recording.
-    codes : ndarray of int16, optional
-        Codes of the training utterances, end to end; less than 32,768 different ones.
-    device : torch.device
-        Where they go.
+    `plan` gives the segments of a step; `sound` are int16 samples or uint8 levels of the training utterances, end to
+    end, `silence` the value after the end of a recording, `codes` their codes, fewer than 32,768 different ones.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The settings of a run that trains a prior: plain dataclasses that go to JSON and back."""
+"""The settings of a run that trains a prior: plain dataclasses, to JSON and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from vqspeech.training.config import RunConfig, fill, not_shares, out_of_range
 
 @dataclass(frozen=True)
 class PriorModelConfig:
-    """What is trained, over whose codes.
+    """The prior, and the model whose codes it is trained on.
 
     Attributes
     ----------
@@ -21,9 +21,9 @@ class PriorModelConfig:
     network : mapping
         Arguments of `vqspeech.nn.code_convolutions.CodeConvolutions`.
     dropout : float
-        Share that is left out in training.
+        Dropout in training.
     nobody : float
-        Share of the segments whose speaker is withheld, so that the prior knows nobody as well.
+        Speaker dropout: share of the segments for which the prior is unconditional.
     """
 
     model: str
@@ -34,18 +34,18 @@ class PriorModelConfig:
 
 @dataclass(frozen=True)
 class CodesConfig:
-    """Which codes, and how many of them a step sees.
+    """Data of a step.
 
     Attributes
     ----------
     store : str
-        Folder that ``vqspeech prepare`` made.
+        Folder from ``vqspeech prepare``.
     codes : str
-        Folder of its codes, extracted if they are not there; empty for ``codes`` in the folder of the run.
+        Folder of its codes, extracted if missing; empty for ``codes`` in the folder of the run.
     shifts : int
-        How many times each training utterance is encoded, each time from a part of a hop later on.
+        Number of times each training utterance is encoded, each from a fraction of a hop later.
     batch, segment : int
-        Segments a step and worker, codes a segment.
+        Segments per step and worker, codes per segment.
     workers : int
         Loader processes; 0 loads in the training process.
     """
@@ -67,7 +67,7 @@ class PriorOptimizerConfig:
     steps : int
         Steps.
     learning_rate : float
-        Highest rate, reached after `warmup` steps; then it falls as a cosine to a hundredth of it.
+        Highest rate, after `warmup` steps; then a cosine to a hundredth of it.
     warmup : int
         Steps of linear rise.
     betas : list of float
@@ -75,7 +75,7 @@ class PriorOptimizerConfig:
     clip : float
         Largest norm of the gradient.
     average : float
-        Decay of the running average of the weights, which is what is judged and exported.
+        Decay of the running average of the weights, for evaluation and export.
     """
 
     steps: int
@@ -88,16 +88,16 @@ class PriorOptimizerConfig:
 
 @dataclass(frozen=True)
 class PriorTrainConfig:
-    """Everything that decides the training of a prior.
+    """All settings of the training of a prior.
 
     Attributes
     ----------
     prior, data, optimizer : PriorModelConfig, CodesConfig, PriorOptimizerConfig
-        What, on what, how.
+        Model, data and optimizer.
     resume : str
-        ``auto`` goes on from the state in ``run.dir`` if there is one; ``never`` refuses when there is one.
+        ``auto`` resumes from the state in ``run.dir`` if there is one; ``never`` refuses when there is one.
     run : RunConfig
-        As for a model; ``listen_s`` is how much is drawn and decoded at a validation.
+        As for a model; ``listen_s`` is the length of the sample drawn and decoded at a validation.
     """
 
     prior: PriorModelConfig
@@ -110,10 +110,8 @@ class PriorTrainConfig:
 def prior_from_mapping(given: Mapping[str, Any]) -> PriorTrainConfig:
     """Make a configuration from plain values.
 
-    Raises
-    ------
-    ConfigurationError
-        With every unknown, missing or mistyped setting at once, then every impossible value.
+    Raises `ConfigurationError` with every unknown, missing or mistyped setting at once, else with every impossible
+    value.
     """
     wrong: list[str] = []
     config: PriorTrainConfig = fill(PriorTrainConfig, given, "", wrong)

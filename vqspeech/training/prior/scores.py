@@ -1,4 +1,4 @@
-"""Judging a prior on a held-out split: bits a code, beside those that simpler models of the same codes take."""
+"""Scores of a prior on a held-out split: bits per code, beside those of n-gram models of the same codes."""
 
 import math
 from collections.abc import Sequence
@@ -12,30 +12,30 @@ from vqspeech.models.prior import Prior
 from vqspeech.training.data.codestore import CodeStore
 
 ORDER = 3
-"""Of the longest n-grams that stand beside a prior."""
+"""Order of the longest n-grams compared with a prior."""
 
 
 @dataclass(frozen=True)
 class HeldOutCodes:
-    """Figures of a held-out split, in bits a code.
+    """Scores on a held-out split, in bits per code.
 
     Attributes
     ----------
     split : str
-        Which split.
+        Name of the split.
     sequences, codes : int
-        How much of it was scored.
+        Numbers scored.
     prior : float
         -log2 p of a code given those before it and the speaker.
     nobody : float
-        The same when the speaker is not told.
+        The same, unconditional.
     unigram, bigram, trigram : float
-        The same of smoothed n-gram models, see `vqspeech.metrics.ngrams`; counted on the training split with its
-        shifted sequences, smoothed by what is best on the validation split.
+        The same for smoothed n-gram models, see `vqspeech.metrics.ngrams`; counted on the training split with its
+        shifted sequences, with the smoothing chosen on the validation split.
     uniform : float
         log2 of the number of codes.
     codes_a_second : float
-        To turn bits a code into bits a second.
+        Converts bits per code to bits per second.
     """
 
     split: str
@@ -51,19 +51,19 @@ class HeldOutCodes:
 
 
 def count_training(store: CodeStore) -> list[NGrams]:
-    """Fit the models that stand beside a prior, of order 1 to `ORDER`."""
+    """Fit the n-gram models compared with a prior, of order 1 to `ORDER`."""
     training = [store.sequence(i) for i, of in enumerate(store.sequences) if of.split == "train"]
     longest = fit_ngrams(training, store.split("valid"), store.codebook_size, ORDER)
     return [longest.shorter(order) for order in range(1, ORDER + 1)]
 
 
 def bits_per_code(
-    prior: Prior, store: CodeStore, places: Sequence[int], *, told: bool = True
+    prior: Prior, store: CodeStore, places: Sequence[int], *, conditional: bool = True
 ) -> float:
-    """Bits a code that a prior takes for sequences, the speaker told or not."""
+    """Mean bits per code of sequences under a prior, conditioned on the speaker or unconditional."""
     nats, codes = 0.0, 0
     for i in places:
-        speaker = store.sequences[i].speaker if told else None
+        speaker = store.sequences[i].speaker if conditional else None
         losses = prior.nll(store.sequence(i), speaker)
         nats += float(losses.double().sum())
         codes += len(losses)
@@ -71,13 +71,7 @@ def bits_per_code(
 
 
 def chosen(store: CodeStore, split: str, limit_s: float = math.inf) -> list[int]:
-    """Places of a split's sequences in a fixed random order, until they last as long as is wanted.
-
-    Raises
-    ------
-    CorpusError
-        The split is empty.
-    """
+    """Indices of a split's sequences in a fixed random order, up to `limit_s` seconds; `CorpusError` if it is empty."""
     order = np.random.default_rng(0).permutation(store.indices(split)).tolist()
     if not order:
         raise CorpusError(f"{store.path}: no codes in split {split!r}, by which a prior is judged")
@@ -88,7 +82,7 @@ def chosen(store: CodeStore, split: str, limit_s: float = math.inf) -> list[int]
 def held_out_codes(
     prior: Prior, store: CodeStore, split: str, simpler: Sequence[NGrams]
 ) -> HeldOutCodes:
-    """Score a prior on all of a split, beside the models of `count_training`."""
+    """Score a prior on a whole split, beside the models of `count_training`."""
     places = chosen(store, split)
     sequences = [store.sequence(i) for i in places]
     unigram, bigram, trigram = (model.bits(sequences) for model in simpler)
@@ -97,7 +91,7 @@ def held_out_codes(
         sequences=len(places),
         codes=sum(map(len, sequences)),
         prior=bits_per_code(prior, store, places),
-        nobody=bits_per_code(prior, store, places, told=False),
+        nobody=bits_per_code(prior, store, places, conditional=False),
         unigram=unigram,
         bigram=bigram,
         trigram=trigram,

@@ -1,4 +1,4 @@
-"""Training batches of codes: the data of a step is a pure function of (seed, step, rank) and nothing else."""
+"""Training batches of codes: the data of a step is a pure function of (seed, step, rank)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,11 +20,11 @@ class CodeBatch(NamedTuple):
     codes : Tensor
         int64, (batch, frames); 0 after the end of a short sequence.
     before : Tensor
-        int64, (batch,): the code before the segment; the codebook's size where the sequence begins with it.
+        int64, (batch,): the code before the segment; the codebook's size at the start of a sequence.
     speaker : Tensor
         int64, (batch,): index of the speaker.
     valid : Tensor
-        int64, (batch,): frames that are codes.
+        int64, (batch,): frames inside the sequence.
     """
 
     codes: Tensor
@@ -34,10 +34,9 @@ class CodeBatch(NamedTuple):
 
 
 class CodeSegments(Dataset[CodeBatch]):
-    """Batches of the training split, shifted sequences among them, by step.
+    """Batches of the training split, shifted sequences included, by step.
 
-    A point is drawn uniformly over all codes of the split; the segment is the one around it, as far as the sequence
-    goes.
+    A point is drawn uniformly over all codes of the split; the segment is the one around it, within the sequence.
 
     Parameters
     ----------
@@ -46,9 +45,9 @@ class CodeSegments(Dataset[CodeBatch]):
     steps : int
         Number of steps.
     batch : int
-        Segments a step and worker.
+        Segments per step and worker.
     segment : int
-        Frames of a segment.
+        Frames per segment.
     seed : int
         Seed of all draws.
     rank : int
@@ -57,7 +56,7 @@ class CodeSegments(Dataset[CodeBatch]):
     Raises
     ------
     CorpusError
-        There is nothing to train on.
+        There is no training data.
     """
 
     def __init__(

@@ -38,15 +38,7 @@ from vqspeech.training.state import RunningAverage, State, resume
 
 
 class PriorObjective(nn.Module):
-    """A prior under its loss, nats a code.
-
-    Parameters
-    ----------
-    model : Prior
-        What is trained.
-    nobody : float
-        Share of the segments whose speaker is withheld.
-    """
+    """A prior under its loss, nats per code; `nobody` is the speaker dropout, the share of unconditional segments."""
 
     def __init__(self, model: Prior, nobody: float) -> None:
         super().__init__()
@@ -65,9 +57,9 @@ class PriorObjective(nn.Module):
 
 
 def train_prior(config: PriorTrainConfig) -> Path | None:
-    """Train a prior, or go on training it, and write its file: the weights that were best on the validation split.
+    """Train a prior, or resume its training, and write its file: the weights that were best on the validation split.
 
-    Writes into ``config.run.dir``: ``codes/`` unless they are kept elsewhere, ``config.json``, ``state.pt``,
+    Writes into ``config.run.dir``: ``codes/`` unless ``data.codes`` names a folder, ``config.json``, ``state.pt``,
     ``prior.safetensors``, ``metrics.json`` when training is complete, and TensorBoard events.
 
     Parameters
@@ -83,7 +75,7 @@ def train_prior(config: PriorTrainConfig) -> Path | None:
     Raises
     ------
     VqspeechError
-        Settings, model, store, codes or state are not usable, or the loss has stopped being finite.
+        Settings, model, store, codes or state cannot be used, or the loss is no longer finite.
     """
     folder, run = Path(config.run.dir), config.run
     state_file, prior_file = folder / "state.pt", folder / "prior.safetensors"
@@ -131,15 +123,15 @@ def train_prior(config: PriorTrainConfig) -> Path | None:
         )
 
     def validate(writer: SummaryWriter | None) -> None:
-        # the prior is small: the first worker judges it alone
+        # the prior is small: the first worker scores it alone
         if fabric.is_global_zero:
             _validate(config, state, store, prior_file, simpler)
         if writer is None:
             return
         writer.add_scalar("valid/bits_per_code", state.curve[-1]["bits_per_code"], state.step)
         if run.listen_s:
-            heard = _listen(_averaged(state), model, run.listen_s, run.seed)
-            writer.add_audio("valid/drawn", heard[None], state.step, model.sample_rate)
+            drawn = _listen(_averaged(state), model, run.listen_s, run.seed)
+            writer.add_audio("valid/drawn", drawn[None], state.step, model.sample_rate)
 
     of, clock = config.optimizer, Clock(run.deadline_s)
     with Run(fabric, run, state, "codes", of.clip, lambda: None, clock) as steps:
@@ -182,13 +174,13 @@ def _resume(state: State, state_file: Path, store: CodeStore, fabric: Fabric) ->
         return False
     if not torch.equal(state.objective.model.unigram, expected):
         raise ModelFileError(
-            f"{state_file}: learned from other codes than those in {store.path}; use another run.dir"
+            f"{state_file}: trained on other codes than those in {store.path}; use another run.dir"
         )
     return True
 
 
 def _averaged(state: State) -> Prior:
-    """Return the prior with averaged weights: what is judged and exported."""
+    """Return the prior with averaged weights, for evaluation and export."""
     prior: Prior = state.average.module  # type: ignore[assignment]
     return prior
 
@@ -200,7 +192,7 @@ def _validate(
     prior_file: Path,
     simpler: Sequence[NGrams],
 ) -> None:
-    """Judge the averaged weights, and write them when none before them was better."""
+    """Score the averaged weights, and write them when they are the best so far."""
     places = chosen(store, "valid", config.run.validate_s)
     bits = bits_per_code(_averaged(state), store, places)
     best = min((entry["bits_per_code"] for entry in state.curve), default=math.inf)
@@ -225,14 +217,14 @@ def _export(config: PriorTrainConfig, state: State, prior_file: Path) -> None:
 
 
 def _listen(prior: Prior, model: Autoencoder, seconds: float, seed: int) -> Tensor:
-    """Draw so much in the voice of the model's first speaker."""
+    """Draw and decode some seconds in the voice of the model's first speaker."""
     speaker = model.speakers[0]
     codes = prior.sample(math.ceil(seconds * model.frame_rate_hz), speaker, seed=seed)
     return model.decode(codes, speaker, seed=seed)
 
 
 def _finish(state: State, store: CodeStore, prior_file: Path, simpler: Sequence[NGrams]) -> None:
-    """Score the best weights on the test split, once, and write what is left to write."""
+    """Score the best weights on the test split, once, and write the final files."""
     prior, header = load_prior(prior_file), read_prior_header(prior_file)
     split = "test" if len(store.indices("test")) else "valid"
     scores = held_out_codes(prior, store, split, simpler)
@@ -247,6 +239,6 @@ def describe(scores: HeldOutCodes) -> str:
     """One line of figures, each with its baseline."""
     return (
         f"{scores.split}: {scores.prior:.3f} bits/code ({scores.prior * scores.codes_a_second:.0f} bits/s;"
-        f" nobody told {scores.nobody:.3f}, trigram {scores.trigram:.3f}, bigram {scores.bigram:.3f},"
+        f" unconditional {scores.nobody:.3f}, trigram {scores.trigram:.3f}, bigram {scores.bigram:.3f},"
         f" unigram {scores.unigram:.3f}, uniform {scores.uniform:g})"
     )
