@@ -16,7 +16,7 @@ from vqspeech.models.config import ModelConfig
 SMALL = (
     "model.dim=8 model.encoder.strides=[4,4] model.encoder.channels=[8,16] model.encoder.dilations=[1]"
     " model.bottleneck.codebook_size=16 data.segment=640 data.crop=320 spectral.segment=640 spectral.batch=2"
-    " wavenet= spectral.channels=8 model.decoder.dilations=[1,2] model.decoder.residual_channels=8"
+    " init_wavenet= spectral.channels=8 model.decoder.dilations=[1,2] model.decoder.residual_channels=8"
     " model.decoder.gate_channels=8 model.decoder.skip_channels=8 model.decoder.condition_channels=8"
 )
 

@@ -53,7 +53,7 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
         "model": asdict(tiny_config),
         "init": "",
         "learn": "all",
-        "wavenet": "",
+        "init_wavenet": "",
         "jitter": 0.3,
         "resume": "auto",
         "data": {
@@ -62,7 +62,7 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
             "segment": 640,
             "crop": 320,
             "scored_every": 1,
-            "history_noise": 2.0,
+            "input_noise": 2.0,
             "balance": 0.0,
             "workers": 0,
             "resident": "auto",

@@ -130,7 +130,7 @@ def test_losses_and_gradients_of_generated_code_are_those_of_the_eager_step(
 ) -> None:
     """The same with code that Inductor generates, for a decoder on fixed codes."""
     # generated code draws other random numbers
-    objective.history_noise, objective.scored_every = 0.0, 1
+    objective.input_noise, objective.scored_every = 0.0, 1
     monkeypatch.setattr("vqspeech.training.objective.degraded", lambda contour, _: contour)
     _compare(objective, STEPS[2:], torch.float32)
 

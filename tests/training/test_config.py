@@ -64,6 +64,18 @@ def test_all_mistakes_are_named_at_once(settings: Settings) -> None:
     ]
 
 
+def test_former_names_are_refused_with_the_new_one(settings: Settings) -> None:
+    """A key of before is not taken in silence, and the line says what it is called now."""
+    settings["wavenet"] = "vctk"
+    settings["data"]["history_noise"] = 4.0
+    with pytest.raises(ConfigurationError) as error:
+        from_mapping(settings)
+    assert sorted(str(error.value).split("; ")) == [
+        "data.history_noise: now data.input_noise",
+        "wavenet: now init_wavenet",
+    ]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "complaint"),
     [

@@ -43,7 +43,7 @@ def on_gpu(settings: Settings) -> Settings:
 
 def test_the_compiled_bf16_step_is_the_eager_float32_one_to_bf16_noise(on_gpu: Settings) -> None:
     """Loss and gradient of warm start and joint training."""
-    on_gpu["data"] |= {"history_noise": 0.0, "scored_every": 1}
+    on_gpu["data"] |= {"input_noise": 0.0, "scored_every": 1}
     on_gpu["jitter"] = 0.0
     on_gpu["model"]["decoder"] = {**on_gpu["model"]["decoder"], "pitch": False}
     config, device = from_mapping(on_gpu), torch.device("cuda")

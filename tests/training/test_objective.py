@@ -259,7 +259,7 @@ def test_some_of_the_samples_stand_for_all(make: Make) -> None:
 def test_noise_on_the_past_is_in_half_of_the_crops_and_not_in_what_is_predicted(make: Make) -> None:
     """Half of the rows are as recorded, the others differ by a few levels; nothing leaves the range of levels."""
     objective = make()
-    objective.history_noise = 4.0
+    objective.input_noise = 4.0
     torch.manual_seed(0)
     past = torch.randint(256, (400, 500))
     noisy = objective._with_noise(past)
@@ -275,7 +275,7 @@ def test_noise_on_the_past_is_in_half_of_the_crops_and_not_in_what_is_predicted(
     assert noisy.min() == 0
     assert noisy.max() == 255
     batch = _batch([SAMPLES] * 4)
-    objective.history_noise = 1e-3
+    objective.input_noise = 1e-3
     assert float(objective(batch, SAMPLES).nll) == float(make()(batch, SAMPLES).nll)
 
 
@@ -354,7 +354,7 @@ def test_draws_that_are_alike_cost_what_one_does(make: Make, scored_every: int) 
     torch.manual_seed(0)
     z, ratio = torch.randn(1, 2, 8, FRAMES), torch.rand(1, 2, FRAMES)
     objective = make(jitter=0.5, scored_every=scored_every)
-    objective.history_noise = 40.0
+    objective.input_noise = 40.0
     objective.model.bottleneck = Drawn(Draws(z.expand(3, -1, -1, -1), ratio.expand(3, -1, -1)))
     with torch.no_grad():
         losses = objective(_batch([SAMPLES, SAMPLES]), SAMPLES)

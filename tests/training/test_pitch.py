@@ -146,12 +146,12 @@ def test_a_wavenet_is_lent_to_one_with_pitch_and_not_from_it(
     known: Path, settings: Settings, tiny_config: ModelConfig, tmp_path: Path
 ) -> None:
     """Without taps to lend they start at zero; with taps that have no place it is an error."""
-    settings["wavenet"] = str(known)
+    settings["init_wavenet"] = str(known)
     model = start(from_mapping(_voiced(settings)), ["ann"], CPU).objective.model
     assert not model.decoder.wavenet.taps.any()
     voiced = tmp_path / "voiced.safetensors"
     save_model(with_pitch(Autoencoder(tiny_config, ["ann"])), voiced)
-    settings["wavenet"] = str(voiced)
+    settings["init_wavenet"] = str(voiced)
     settings["model"]["decoder"] = {**settings["model"]["decoder"], "pitch": False}
     with pytest.raises(ConfigurationError, match=r"model\.decoder\.pitch=true"):
         start(from_mapping(settings), ["ann"], CPU)

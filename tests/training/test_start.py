@@ -43,7 +43,7 @@ def test_every_target_has_its_heads(settings: dict[str, Any], target: str) -> No
 
 def test_a_wavenet_is_lent(known: Path, settings: dict[str, Any]) -> None:
     """All of it but the projection of the condition, which starts at zero; encoder and conditioner are new."""
-    settings["wavenet"] = str(known)
+    settings["init_wavenet"] = str(known)
     settings["model"]["decoder"] = {**settings["model"]["decoder"], "condition_channels": 24}
     model = start(from_mapping(settings), ["ann"], torch.device("cpu")).objective.model
     new, old = model.state_dict(), load_model(known).state_dict()
@@ -67,7 +67,7 @@ def test_a_wavenet_of_another_shape_is_refused(
     known: Path, settings: dict[str, Any], change: dict[str, Any], line: str
 ) -> None:
     """The line names the model and what differs."""
-    settings["wavenet"] = str(known)
+    settings["init_wavenet"] = str(known)
     settings["model"]["decoder"] = {**settings["model"]["decoder"], **change}
     with pytest.raises(ConfigurationError, match=rf"wavenet: .*{line}"):
         start(from_mapping(settings), ["ann"], torch.device("cpu"))

@@ -30,6 +30,9 @@ LEARN = ("all", "decoder", "speakers")
 PRECISIONS = ("32-true", "bf16-mixed")
 """Arithmetics of training: float32, or bfloat16 where that is safe."""
 
+RENAMED = {"history_noise": "input_noise", "wavenet": "init_wavenet"}
+"""Former names of settings."""
+
 RESIDENT = ("auto", "yes", "no")
 """Where training data may lie."""
 
@@ -50,7 +53,7 @@ class DataConfig:
     scored_every : int
         The likelihood is taken of one in so many of these: neighbours are redundant, and a step takes two thirds of the
         time.
-    history_noise : float
+    input_noise : float
         Largest standard deviation, in levels, of noise on the teacher-forced inputs, in half of the crops. In sampling
         the inputs are the WaveNet's own samples; noise makes it robust to their errors.
     balance : float
@@ -69,7 +72,7 @@ class DataConfig:
     segment: int
     crop: int
     scored_every: int
-    history_noise: float
+    input_noise: float
     balance: float
     workers: int
     resident: str
@@ -224,7 +227,7 @@ class TrainConfig:
     learn : str
         ``all``; ``decoder``, with fixed codes: those of `init`, or without it those of the end of the warm start; or
         ``speakers``, only the vectors of the store's speakers.
-    wavenet : str
+    init_wavenet : str
         Model that a new WaveNet is initialised from, a shipped name or a file; empty for random weights.
     jitter : float
         Probability that a latent is replaced by a neighbour while codes learn.
@@ -237,7 +240,7 @@ class TrainConfig:
     model: ModelConfig
     init: str
     learn: str
-    wavenet: str
+    init_wavenet: str
     jitter: float
     resume: str
     data: DataConfig
@@ -277,7 +280,12 @@ def fill(cls: type, given: Any, where: str, wrong: list[str]) -> Any:
     names = [field.name for field in fields(cls)]
     prefix = f"{where}." if where else ""
     before = len(wrong)
-    wrong += [f"{prefix}{name}: no such setting" for name in given if name not in names]
+    for name in given:
+        if name not in names:
+            now = (
+                f"now {prefix}{RENAMED[name]}" if RENAMED.get(name) in names else "no such setting"
+            )
+            wrong.append(f"{prefix}{name}: {now}")
     values = {}
     for name in names:
         kind = hints[name]
@@ -347,8 +355,8 @@ def _out_of_range(config: TrainConfig) -> list[str]:
         wrong.append(f"data.batch: {config.data.batch!r} is neither a number nor auto")
     if config.data.resident not in RESIDENT:
         wrong.append(f"data.resident: {config.data.resident!r} is not one of {', '.join(RESIDENT)}")
-    if config.init and config.wavenet:
-        wrong.append("wavenet: the model of init has one; give one of the two")
+    if config.init and config.init_wavenet:
+        wrong.append("init_wavenet: the model of init has one; give one of the two")
     if config.spectral.target not in TARGETS:
         wrong.append(
             f"spectral.target: {config.spectral.target!r} is not one of {', '.join(TARGETS)}"

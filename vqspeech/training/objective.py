@@ -64,7 +64,7 @@ class Objective(nn.Module):
         Head that codes learn from instead; the loss of `head` then stops at the conditioner.
     scored_every : int
         The likelihood is taken of one sample in so many.
-    history_noise : float
+    input_noise : float
         Largest standard deviation, in levels, of the noise on the teacher-forced inputs in half of the crops; each such
         crop draws its own. The targets stay clean.
     perturbation : Perturbation, optional
@@ -79,12 +79,12 @@ class Objective(nn.Module):
         head: SpectralHead | None = None,
         cepstral: CepstralHead | None = None,
         scored_every: int = 1,
-        history_noise: float = 0.0,
+        input_noise: float = 0.0,
         perturbation: Perturbation | None = None,
     ) -> None:
         super().__init__()
         self.scored_every = scored_every
-        self.history_noise = history_noise
+        self.input_noise = input_noise
         self.perturbation = perturbation
         self.model = model
         self.jitter_probability = jitter_probability
@@ -264,13 +264,13 @@ class Objective(nn.Module):
 
     def _with_noise(self, previous: Tensor) -> Tensor:
         """Teacher-forced inputs with noise in half of the rows, as an approximation of sampled ones."""
-        if not self.history_noise:
+        if not self.input_noise:
             return previous
         rows = (len(previous), 1)
         draw = torch.rand(rows, device=previous.device) * 2 - 1
         noise = (
             draw.clamp(min=0)
-            * self.history_noise
+            * self.input_noise
             * torch.randn(previous.shape, device=previous.device)
         )
         return (previous + noise.round().long()).clamp(0, self.model.config.levels - 1)

@@ -57,8 +57,8 @@ def start(
     model = _known(config, store_speakers) if known else Autoencoder(config.model, store_speakers)
     if model.decoder.pitch is not None:
         set_voices(model, voices or {})
-    if config.wavenet:
-        initialise_wavenet(config.wavenet, model)
+    if config.init_wavenet:
+        initialise_wavenet(config.init_wavenet, model)
     if config.learn == "speakers":
         model.requires_grad_(False)
         model.decoder.conditioner.speaker.requires_grad_(True)
@@ -69,7 +69,7 @@ def start(
         config.spectral.weight,
         *_heads(config, model),
         config.data.scored_every,
-        config.data.history_noise,
+        config.data.input_noise,
         Perturbation(model.sample_rate, **vars(perturb)) if perturb.share else None,
     ).to(device)
     taps = model.decoder.wavenet.taps
@@ -136,7 +136,7 @@ def initialise_wavenet(name: str, model: Autoencoder) -> None:
     other = load_model(name)
     if other.sample_rate != model.sample_rate:
         raise ConfigurationError(
-            f"wavenet: {name} works at {other.sample_rate} Hz, the model at {model.sample_rate} Hz"
+            f"init_wavenet: {name} works at {other.sample_rate} Hz, the model at {model.sample_rate} Hz"
         )
     weights, own = other.decoder.wavenet.state_dict(), model.decoder.wavenet.state_dict()
     weights["condition.weight"] = torch.zeros_like(own["condition.weight"])
@@ -144,13 +144,13 @@ def initialise_wavenet(name: str, model: Autoencoder) -> None:
         weights.setdefault("taps", torch.zeros_like(own["taps"]))
     elif "taps" in weights:
         raise ConfigurationError(
-            f"wavenet: {name} takes pitch, and the model does not; give model.decoder.pitch=true"
+            f"init_wavenet: {name} takes pitch, and the model does not; give model.decoder.pitch=true"
         )
     for key, tensor in own.items():
         found = tuple(weights[key].shape) if key in weights else None
         if found != tuple(tensor.shape):
             raise ConfigurationError(
-                f"wavenet: {name} has {key} of shape {found}, the model's is {tuple(tensor.shape)}"
+                f"init_wavenet: {name} has {key} of shape {found}, the model's is {tuple(tensor.shape)}"
             )
     if other.decoder.wavenet.dilations != model.decoder.wavenet.dilations:
         raise ConfigurationError(f"wavenet: the dilations of {name} are not those of the model")
