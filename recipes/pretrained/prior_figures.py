@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scores import prior_tables
 
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, VqspeechError
@@ -29,6 +28,7 @@ from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model, load_prior
 from vqspeech.models.prior import Prior, check_fits
 from vqspeech.nn.codebook import k_means, nearest
+from vqspeech.report.card import prior_tables
 from vqspeech.training.data.codestore import CodeSequence, CodeStore
 from vqspeech.training.prior.scores import count_training, held_out_codes
 
