@@ -158,7 +158,7 @@ def test_an_evaluation_is_laid_out(file: Path) -> None:
     text = card(file)
     assert "#### Conversion: ann to bea\n" in text
     found = rows(text)
-    at = found.index(["", "recordings", "nearest is target", "word error"])
+    at = found.index(["", "recordings", "nearest is target", "word error rate"])
     assert found[at + 2 : at + 4] == [
         ["source untouched", "5", "-", "5.0 % [1, 10]"],
         ["made by the model", "5", "80.0 %", "40.0 % [30, 50]"],

@@ -76,9 +76,9 @@ def test_names_and_transcripts_are_text_not_markup() -> None:
 def test_columns_are_of_those_who_judged() -> None:
     """A judge that is left out has no column; a row that has no recordings is left out too."""
     (table,) = tables(evaluation((judged("x", 0),), {"words": ""}))
-    assert table.columns == ("number", "word error")
+    assert table.columns == ("number", "word error rate")
     assert list(table.rows) == ["source untouched", "µ-law round trip of the source", "converted"]
-    assert table.rows["converted"]["word error"].text == "0.0 %"
+    assert table.rows["converted"]["word error rate"].text == "0.0 %"
     (table,) = tables(evaluation((judged("x", 0),), {"speakers": "", "quality": ""}))
     assert table.columns[:4] == ("number", "to target", "to source", "nearest is target")
     assert table.rows["converted"]["nearest is target"].beside == "chance 100.0 %"

@@ -260,7 +260,7 @@ def _rate(study: SystemStudy) -> dict[str, Cell]:
     bounds = {model: of["bound_bits_per_sample"] for model, of in found.items()}
     prior = bounds.pop("prior")
     beside = ", ".join(f"{model} {fixed(of, 4)}" for model, of in bounds.items() if not missing(of))
-    return cells | {"bound, bits a sample": Cell.number(prior, 4, beside)}
+    return cells | {"negative ELBO, bits a sample": Cell.number(prior, 4, beside)}
 
 
 _TABLES: tuple[tuple[str, str, Callable[[SystemStudy], dict[str, Cell]]], ...] = (
@@ -308,11 +308,11 @@ _TABLES: tuple[tuple[str, str, Callable[[SystemStudy], dict[str, Cell]]], ...] =
         _codes,
     ),
     (
-        "What codes cost",
+        "Rate of the codes",
         "Bits a second under models of codes that know more and more: nothing; how often each code comes, counted on "
-        "the train split; what follows what, counted there too; a learned prior, where the model has one. Bound: bits "
-        "a sample of recording and codes together, under the prior beside the others; the decoder's share is what the "
-        "model's file says of held-out recordings.",
+        "the train split; what follows what, counted there too; a learned prior, where the model has one. Negative "
+        "ELBO: bits a sample of recording and codes together, under the prior beside the others; the decoder's "
+        "share is what the model's file says of held-out recordings.",
         _rate,
     ),
 )

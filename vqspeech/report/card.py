@@ -34,7 +34,7 @@ _COLUMNS = {
     "to_target": "to target",
     "to_source": "to source",
     "nearest_is_target": "nearest is target",
-    "word_error": "word error",
+    "word_error": "word error rate",
     "semitones": "F0 from target, semitones",
     "strength": "voicing",
     "overall": "DNSMOS",

@@ -57,7 +57,7 @@ _NOTES = {
 _READING = {
     SPEAKERS: "To target, to source: cosine of d-vectors to the speaker's centroid. Nearest: how often the target "
     "has the nearest centroid of all speakers.",
-    WORDS: "Word error: edits over words of the texts, case, punctuation, contractions and numerals made alike; "
+    WORDS: "Word error rate: edits over words of the texts, case, punctuation, contractions and numerals made alike; "
     "above 100 % more is heard than was said.",
     PITCH: "F0: median over recordings. From target: median distance to the target's median, in semitones. "
     "Unvoiced: share of the audible frames. Spread from target: distance of the deviation of F0 to the target's, in "
@@ -153,7 +153,7 @@ def tables(found: Evaluation) -> list[Table]:
 
 def to_markdown(found: Evaluation) -> str:
     """Write an evaluation as Markdown: what was measured, all tables, remarks."""
-    lines = ["# How the model speaks", "", _describe(found), ""]
+    lines = ["# Evaluation of the model", "", _describe(found), ""]
     for table in tables(found):
         lines += markdown_table(table)
     lines += [f"- {remark}" for remark in found.remarks]
@@ -332,7 +332,7 @@ def _row_name(row: str, kind: str) -> str:
 
 def _in_words(of: Figures) -> str:
     """Name what was measured of one recording."""
-    found = [f"word error {percent(of.edits / of.words)}"] if of.words else []
+    found = [f"word error rate {percent(of.edits / of.words)}"] if of.words else []
     if of.nearest:
         found.append(f"nearest {of.nearest}")
     for value, text in (
@@ -362,17 +362,17 @@ def _rate(found: Evaluation) -> Table:
     if missing(of.prior):
         del figures["prior"]
     return Table(
-        "What codes cost, and the bound",
+        "Rate of the codes, and negative ELBO",
         f"Of {counted(of.codes, 'code')} under models that know more and more: nothing; how often each code comes, "
         "counted on the train split; what follows what, counted there too; and, where the model has one, a learned "
-        "prior, which knows all codes before. The bound is on the likelihood of recording and codes together: bits a "
-        "sample of the decoder and of the codes.",
+        "prior, conditioned on all codes before. Negative ELBO: what recording and codes take together, bits a sample "
+        "of the decoder and of the codes.",
         {
             CODE_MODELS[model]: {
                 "bits a code": Cell.number(row["bits_per_code"], 3),
                 "bit/s": Cell.number(row["bits_per_second"], 1),
                 "bits a sample, codes": Cell.number(row["bits_per_sample"], 4),
-                "bits a sample, bound": Cell.number(row["bound_bits_per_sample"], 4),
+                "bits a sample, negative ELBO": Cell.number(row["bound_bits_per_sample"], 4),
             }
             for model, row in figures.items()
         },
@@ -429,7 +429,7 @@ def _cells(found: Evaluation, group: Group, row: str) -> dict[str, Cell]:
         cells["nearest is target"] = nearest
     if WORDS in found.measured:
         words = f"of {counted(of.words, 'word')}" if of.words else ""
-        cells["word error"] = Cell.share(of.word_error, words, of.word_error_interval)
+        cells["word error rate"] = Cell.share(of.word_error, words, of.word_error_interval)
     if PITCH in found.measured:
         silent = of.recordings - of.pitched
         beside = f"none in {silent} of {of.recordings}" if silent else ""

@@ -1,7 +1,7 @@
 """An excerpt over one time axis: wave, spectrogram, phones and the codes of each system; ``picture.svg`` draws it.
 
-Boxes have the colour of their phone; a code has that of the phone it stands for, so codes that know
-phones repeat the colours of the row of phones. Colours of text and lines come from the page.
+Boxes have the colour of their phone; a code has that of the phone it stands for, so codes with
+phonetic content repeat the colours of the row of phones. Colours of text and lines come from the page.
 """
 
 import io

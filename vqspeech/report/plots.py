@@ -241,8 +241,8 @@ PLOTS = {
     "phones": Plot(
         _heat_map,
         "P(phone | code)",
-        "A column is a code, ordered by the phone it stands for. Codes that know phones make a "
-        "diagonal; codes that do not make stripes, as the shuffled ones on the right.",
+        "A column is a code, ordered by the phone it stands for. Codes with phonetic content make a "
+        "diagonal; codes without it make stripes, as the shuffled ones on the right.",
     ),
     "confusion": Plot(
         _confusion,
