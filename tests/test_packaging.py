@@ -100,7 +100,7 @@ def test_the_wheel_holds_code_configurations_and_models(built: Built) -> None:
     conf = ROOT / "conf"
     settings = {f"vqspeech/conf/{path.relative_to(conf)}" for path in conf.rglob("*.yaml")}
     assert settings
-    page = {str(path.relative_to(ROOT)) for path in (ROOT / "vqspeech/report/page").iterdir()}
+    page = {str(path.relative_to(ROOT)) for path in (ROOT / "vqspeech/report/templates").iterdir()}
     assert page
     shipped = {
         str(path.relative_to(ROOT))

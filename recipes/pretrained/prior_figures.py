@@ -10,14 +10,13 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scores import prior_tables
 
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, VqspeechError
@@ -29,6 +28,7 @@ from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model, load_prior
 from vqspeech.models.prior import Prior, check_fits
 from vqspeech.nn.codebook import k_means, nearest
+from vqspeech.report.card import prior_tables
 from vqspeech.training.data.codestore import CodeSequence, CodeStore
 from vqspeech.training.prior.scores import count_training, held_out_codes
 
@@ -44,18 +44,11 @@ Codes = list[NDArray[np.int64]]
 Draw = Callable[[int, CodeSequence], NDArray[np.int64]]
 
 
-@dataclass(frozen=True)
-class Likeness:
-    """How like held-out speech a set of sequences is.
+class Likeness(NamedTuple):
+    """How like held-out speech sequences are: divergences from the test split, bits, and bits a code of a judge.
 
-    Attributes
-    ----------
-    unigrams, bigrams, coarse_trigrams, spaced_trigrams : float
-        Jensen-Shannon divergence from the test split, bits; the trigrams are of `CLASSES` classes of codes, in a row or
-        `APART` frames apart.
-    judged : float
-        Bits a code that a trigram model takes, which was counted on training utterances that no row shows. What takes
-        fewer than held-out speech is too sure of itself, what takes more is too wild.
+    The judge is a trigram model of training utterances that no row shows. What takes fewer bits than held-out speech is
+    too sure of itself, what takes more too wild. Trigrams are of `CLASSES` classes, in a row or `APART` frames apart.
     """
 
     unigrams: float
@@ -65,22 +58,11 @@ class Likeness:
     judged: float
 
 
-@dataclass(frozen=True)
-class Heard:
+class Heard(NamedTuple):
     """What Whisper makes of recordings, on average.
 
-    Attributes
-    ----------
-    recordings : int
-        How many.
-    confidence : float
-        Mean log-probability, nats, of the tokens it writes down.
-    error : float
-        Standard error of that.
-    no_speech : float
-        Probability that nobody speaks.
-    words_a_second : float
-        Words it writes down.
+    Mean log-probability of the tokens it writes down, nats, with its standard error; probability that nobody speaks;
+    words a second.
     """
 
     recordings: int
@@ -279,12 +261,12 @@ def main() -> int:
         held_out = held_out_codes(prior, store, "test", simpler)
         figures: dict[str, Any] = {"held_out": asdict(held_out)}
         of_codes = likeness(model, store, draws)
-        figures["likeness"] = {name: asdict(row) for name, row in of_codes.items()}
+        figures["likeness"] = {name: row._asdict() for name, row in of_codes.items()}
         if ear is not None:
             of_sound = hearing(
                 model, PackedStore(args.store), store, draws, ear, args.count, args.seconds
             )
-            figures["heard"] = {name: asdict(row) for name, row in of_sound.items()}
+            figures["heard"] = {name: row._asdict() for name, row in of_sound.items()}
     except VqspeechError as error:
         print(f"prior_figures: {error}", file=sys.stderr)
         return 1

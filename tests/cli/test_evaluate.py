@@ -47,7 +47,7 @@ def test_prints_tables_and_writes_all_files(run, store: Path, tmp_path: Path) ->
     assert "| unigram |" in text
     for title in (
         "Likelihood and codes",
-        "What codes cost",
+        "Rate of the codes",
         "Reconstructions",
         "Parallel conversions",
         "Conversions",
@@ -129,7 +129,7 @@ def test_codes_are_left_out_when_not_wanted(run, store: Path, tmp_path: Path) ->
     """Without codes nothing is encoded to be counted, and no table says what they cost."""
     outcome = run("evaluate", "--corpus", store, *QUICK, "--out", "out", "--without", "codes")
     assert outcome.status == 0, outcome.err
-    assert "What codes cost" not in outcome.out
+    assert "Rate of the codes" not in outcome.out
     assert json.loads((tmp_path / "out/evaluation.json").read_text())["codes"] is None
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import prior_figures
 import pytest
 import ship
-from scores import prior_tables
 
 from vqspeech import audio
 from vqspeech.corpus.folder import list_folder
@@ -23,6 +22,7 @@ from vqspeech.models import pretrained
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import read_prior_header, save_prior
 from vqspeech.models.prior import Prior, PriorConfig
+from vqspeech.report.card import prior_tables
 from vqspeech.training.data.codestore import CodeStore, extract_codes
 from vqspeech.training.prior.scores import count_training
 

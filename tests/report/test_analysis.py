@@ -1,19 +1,29 @@
+"""A study as a page, tables, CSV and JSON: all of it is there, beside its baselines, and the page asks for nothing."""
+
 import base64
+import csv
 import io
+import json
+import math
 import re
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from studied import studied
+from studied import reading_system, studied
 
 from vqspeech.analysis.examples import make_examples
-from vqspeech.analysis.study import complaints
-from vqspeech.report.analysis import to_html, to_png
-from vqspeech.report.analysis_tables import tables
-from vqspeech.report.plots import PLOTS
+from vqspeech.analysis.study import Material, SystemStudy, complaints, study_system
+from vqspeech.analysis.systems import RANDOM
+from vqspeech.corpus.store import PackedStore
+from vqspeech.metrics.phoneme_scores import PhoneScores
+from vqspeech.report.analysis import tables, to_csv, to_html, to_json, to_markdown
+from vqspeech.report.plots import PLOTS, pictures
+
+Studied = tuple[PackedStore, Material, SystemStudy]
 
 
 class Page(HTMLParser):
@@ -44,12 +54,25 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def html(tmp_path_factory: pytest.TempPathFactory) -> str:
+def perfect(tmp_path_factory: pytest.TempPathFactory) -> Studied:
+    """Codes that are the phones; no pitch, one speaker."""
+    return studied(tmp_path_factory.mktemp("r") / "s", lambda phones: phones)
+
+
+@pytest.fixture(scope="module")
+def html(perfect: Studied) -> str:
     """A page of perfect codes, with all pictures and one utterance, whose system has an odd name."""
-    store, material, study = studied(tmp_path_factory.mktemp("r") / "s", lambda phones: phones)
-    images = {key: to_png(plot.draw(study)) for key, plot in PLOTS.items()}
+    store, material, study = perfect
     examples = make_examples({}, [study.system], store, [material.scored[0]])
-    return to_html(material, [study], {"<b>&": images}, examples)
+    return to_html(material, [study], {"<b>&": pictures(study)}, examples)
+
+
+@pytest.fixture(scope="module")
+def studies(perfect: Studied) -> list[SystemStudy]:
+    """Two systems on one corpus, the second with a bar in its name."""
+    store, material, study = perfect
+    other = study_system(reading_system("a|b", RANDOM), store, material, pitch={})
+    return [study, other]
 
 
 def test_the_page_asks_for_nothing(html: str) -> None:
@@ -123,10 +146,113 @@ def test_scrambled_codes_raise_an_alarm(tmp_path: Path) -> None:
     assert page.count("no better than shuffled codes") == len(complaints(study)) == 2
 
 
-def test_without_pictures_and_utterances_the_page_is_whole(tmp_path: Path) -> None:
+def test_without_pictures_and_utterances_the_page_is_whole(perfect: Studied) -> None:
     """Sections without content are left out, with their links."""
-    _, material, study = studied(tmp_path / "s", lambda phones: phones)
+    _, material, study = perfect
     page = to_html(material, [study], {}, [])
     assert [a["href"] for a in Page(page).of("a")] == ["#systems", "#scores"]
     assert 'role="alert"' not in page
     assert len(tables([study])) == page.count('class="sortable"')
+
+
+def test_json_has_a_key_for_each_system_and_every_score(studies: list[SystemStudy]) -> None:
+    """Names are the keys; both policies hold every field of the scores; values survive."""
+    read = json.loads(to_json(studies))
+    assert list(read) == ["reading", "a|b"]
+    names = {field.name for field in fields(PhoneScores)}
+    for policy in ("with_silence", "without_silence"):
+        assert set(read["reading"][policy]) == names
+        assert read["reading"][policy]["map_accuracy"] == 1
+    assert read["a|b"]["kind"] == RANDOM
+    assert read["reading"]["abx"]["within_codes"]["error"] == 0
+    assert read["reading"]["boundaries"]["codes"]["f1"] == 1
+    assert read["reading"]["mapping"][:4] == ["aa", "s", "iy", "sil"]
+    assert read["reading"]["complaints"] == []
+
+
+def test_json_has_null_where_there_is_no_value(studies: list[SystemStudy]) -> None:
+    """One speaker alone has no probe; JSON has no word for nan but null."""
+    text = to_json(studies)
+    read = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    assert read["reading"]["speaker_probe"]["accuracy"] is None
+    assert read["reading"]["abx"]["across_codes"]["interval"] == [None, None]
+
+
+def test_csv_has_a_row_for_each_system_and_policy(studies: list[SystemStudy]) -> None:
+    """Each row has every column; an interval is two; what has no value is empty."""
+    rows = list(csv.DictReader(io.StringIO(to_csv(studies))))
+    assert [(row["system"], row["silence"]) for row in rows] == [
+        ("reading", "with"),
+        ("reading", "without"),
+        ("a|b", "with"),
+        ("a|b", "without"),
+    ]
+    assert not any(None in row or None in row.values() for row in rows)
+    assert float(rows[0]["map_accuracy_interval_low"]) == 1
+    assert float(rows[0]["chance"]) < 0.5
+    assert rows[0]["speaker_probe_accuracy"] == ""
+    assert float(rows[0]["abx_within_codes_error"]) == 0
+
+
+def test_tables_have_a_cell_for_each_column_and_a_row_for_each_system(
+    studies: list[SystemStudy],
+) -> None:
+    """No table has a hole, and every one has both systems."""
+    for table in tables(studies):
+        assert list(table.rows) == ["reading", "a|b"]
+        assert {tuple(cells) for cells in table.rows.values()} == {table.columns}
+
+
+def test_every_score_stands_beside_its_baseline(studies: list[SystemStudy]) -> None:
+    """Whatever has a value and is a score, not a count, has something beside it."""
+    for table in tables(studies):
+        for column, cell in table.rows["reading"].items():
+            if column != "codes/s" and not math.isnan(cell.value):
+                assert cell.beside, (table.title, column)
+
+
+def test_markdown_is_well_formed_and_says_what_was_measured(
+    perfect: Studied, studies: list[SystemStudy]
+) -> None:
+    """Rows of a table have as many cells as its head; corpus, minutes and phones are told; no nan."""
+    text = to_markdown(perfect[1], studies)
+    assert "12 utterances of the train split" in text
+    assert "8 utterances of the test split" in text
+    assert "nan" not in text
+    block: list[str] = []
+    blocks = []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("|"):
+            block.append(line.replace("\\|", ""))
+        elif block:
+            blocks.append(block)
+            block = []
+    assert len(blocks) == len(tables(studies))
+    for lines in blocks:
+        assert len(lines) == 4
+        assert len({line.count("|") for line in lines}) == 1
+
+
+def test_complaints_are_in_the_markdown_and_the_json(tmp_path: Path) -> None:
+    """What cannot be meant is said wherever the numbers are."""
+    _, material, study = studied(tmp_path / "s", np.zeros_like)
+    (first, *_) = complaints(study)
+    assert first in to_markdown(material, [study])
+    assert first in json.loads(to_json([study]))["reading"]["complaints"]
+
+
+def test_codes_cost_what_the_prior_says_beside_baselines(studies: list[SystemStudy]) -> None:
+    """A prior of one bit a code, on a decoder of two bits a sample: by hand, beside those that know less."""
+    study = studies[0]
+    rate, hop = study.system.sample_rate, study.system.hop
+    study = replace(study, system=replace(study.system, sample_bits=2.0))
+    known = replace(study, cost=replace(study.cost, prior=1.0))
+    cells = list(tables([known])[-1].rows["reading"].values())
+    assert [cell.beside for cell in cells[:4:3]] == ["3.00 a code", "1.00 a code"]
+    assert [cells[0].value, cells[3].value] == [3 * rate / hop, rate / hop]
+    assert cells[4].value == 2 + 1 / hop
+    assert cells[4].beside.startswith(f"uniform {2 + 3 / hop:.4f}, unigram ")
+    assert [cell.text for cell in tables([study])[-1].rows["reading"].values()][3:] == ["-", "-"]
+    read = json.loads(to_json([known]))["reading"]["code_cost"]
+    assert read["prior"]["bound_bits_per_sample"] == 2 + 1 / hop
+    assert read["uniform"]["bits_per_code"] == 3

@@ -1,30 +1,27 @@
-import base64
-import io
-import re
 from math import nan
 
-import numpy as np
-import soundfile
+import pytest
+from jinja2 import UndefinedError
 
 from vqspeech.metrics.bootstrap import Interval95
 from vqspeech.report.document import (
+    TEMPLATES,
     Cell,
     Table,
-    html_page,
-    html_table,
+    fixed,
     markdown_table,
     percent,
     percent_range,
     plain,
-    player,
 )
 
-TABLE = Table("T <1>", "note", ("a",), {"x|y": (Cell(1.0, "1", "chance 2"),)}, head="row")
+TABLE = Table("T <1>", "note", {"x|y": {"<a>": Cell(1.0, "1", "chance <2>")}}, head="row")
 
 
 def test_numbers_for_people() -> None:
     """Shares are percent with one digit; what was not measured is a dash, or nothing behind a dash."""
-    assert (percent(0.1234), percent(nan)) == ("12.3 %", "-")
+    assert (percent(0.1234), percent(nan), percent(None)) == ("12.3 %", "-", "-")
+    assert (fixed(1.26, 1), fixed(nan, 1), fixed(None, 1)) == ("1.3", "-", "-")
     assert percent_range(Interval95(0.1, 0.2)) == " [10.0 to 20.0]"
     assert percent_range(Interval95(nan, nan)) == ""
 
@@ -37,28 +34,19 @@ def test_values_for_programs() -> None:
 def test_a_table_is_the_same_in_both_forms() -> None:
     """Title, head, value and baseline are there, and no name breaks the markup."""
     assert markdown_table(TABLE) == [
-        *("## T <1>", "", "note", "", "| row | a |", "| --- | ---: |"),
-        *("| x\\|y | 1 (chance 2) |", ""),
+        *("## T <1>", "", "note", "", "| row | <a> |", "| --- | ---: |"),
+        *("| x\\|y | 1 (chance <2>) |", ""),
     ]
-    html = html_table(TABLE, ["x|y"])
-    assert "T &lt;1&gt;" in html
-    assert '<tr class="baseline"><th scope="row">x|y</th><td data-value="1.0">1<small>' in html
+    show = TEMPLATES.get_template("parts.html").module.table
+    html = show(TABLE, ["x|y"])
+    assert "<h3>T &lt;1&gt;</h3>" in html
+    assert '<th scope="col">&lt;a&gt;</th>' in html
+    cell = '<td data-value="1.0">1<small>chance &lt;2&gt;</small></td>'
+    assert f'<tr class="baseline"><th scope="row">x|y</th>{cell}' in html
+    assert '<tr class="baseline">' not in show(TABLE, [])
 
 
-def test_sections_without_content_are_left_out() -> None:
-    """Neither they nor links to them are on the page."""
-    page = html_page("T", "", {"a": ("A", "<p>1</p>"), "b": ("B", "")}, "end.")
-    assert re.findall(r'href="([^"]+)"', page) == ["#a"]
-    assert 'role="alert"' not in page
-
-
-def test_a_player_holds_its_sound() -> None:
-    """The address of the sound is the sound."""
-    wav = np.linspace(-0.5, 0.5, 100, dtype=np.float32)
-    markup = player("<a>", wav, 16000, "<p>below</p>")
-    content = base64.b64decode(markup.split("base64,")[1].split('"')[0])
-    found, rate = soundfile.read(io.BytesIO(content), dtype="float32")
-    assert rate == 16000
-    np.testing.assert_allclose(found, wav, atol=1 / 32768)
-    assert "&lt;a&gt;" in markup
-    assert markup.endswith("<p>below</p></figure>")
+def test_a_value_that_nobody_gave_is_an_error_not_a_gap() -> None:
+    """A page is whole or there is none."""
+    with pytest.raises(UndefinedError, match="lead"):
+        TEMPLATES.get_template("evaluation.html").render(tables=[], examples=[])

@@ -8,8 +8,15 @@ from vqspeech.evaluation.judging import ROWS, TOGETHER, Group, Judged
 from vqspeech.evaluation.study import Evaluation
 from vqspeech.evaluation.trials import CONVERSION, Plan, Trial
 from vqspeech.metrics.rate import CodeCost, code_cost
-from vqspeech.report.evaluation import EXCERPT_S, Example, choose_examples, to_html
-from vqspeech.report.evaluation_tables import tables, to_json, to_markdown
+from vqspeech.report.evaluation import (
+    EXCERPT_S,
+    Example,
+    choose_examples,
+    tables,
+    to_html,
+    to_json,
+    to_markdown,
+)
 from vqspeech.training.validate import HeldOut
 
 RATE = 8000
@@ -69,12 +76,12 @@ def test_names_and_transcripts_are_text_not_markup() -> None:
 def test_columns_are_of_those_who_judged() -> None:
     """A judge that is left out has no column; a row that has no recordings is left out too."""
     (table,) = tables(evaluation((judged("x", 0),), {"words": ""}))
-    assert table.columns == ("number", "word error")
+    assert table.columns == ("number", "word error rate")
     assert list(table.rows) == ["source untouched", "µ-law round trip of the source", "converted"]
-    assert table.rows["converted"][1].text == "0.0 %"
+    assert table.rows["converted"]["word error rate"].text == "0.0 %"
     (table,) = tables(evaluation((judged("x", 0),), {"speakers": "", "quality": ""}))
     assert table.columns[:4] == ("number", "to target", "to source", "nearest is target")
-    assert table.rows["converted"][3].beside == "chance 100.0 %"
+    assert table.rows["converted"]["nearest is target"].beside == "chance 100.0 %"
 
 
 def test_speed_speakers_and_judges_are_told() -> None:
@@ -93,12 +100,15 @@ def test_the_bound_stands_beside_what_knows_less() -> None:
     cost = code_cost([], [np.array([0, 1])], 2, hop=4, sample_rate=RATE)
     (table, _) = tables(evaluation((judged("x", 0),), {}, cost))
     assert list(table.rows) == ["uniform", "unigram", "bigram"]
-    assert [cell.text for cell in table.rows["uniform"]] == ["1.000", "2000.0", "0.2500", "-"]
+    assert [cell.text for cell in table.rows["uniform"].values()] == [
+        "1.000",
+        "2000.0",
+        "0.2500",
+        "-",
+    ]
     found = evaluation((judged("x", 0),), {}, replace(cost, prior=0.5))
     likelihood = HeldOut("test", 1, 1.0, 1.0, 1.5, 2.0, 7.0, 8.0, 1.0, 2, 2.0, 2)
     found = replace(found, likelihood=likelihood)
-    table = tables(found)[1]
-    assert [cell.text for cell in table.rows["learned prior"]] == [
-        *("0.500", "1000.0", "0.1250", "1.6250")
-    ]
+    prior = tables(found)[1].rows["learned prior"].values()
+    assert [cell.text for cell in prior] == ["0.500", "1000.0", "0.1250", "1.6250"]
     assert json.loads(to_json(found))["codes"]["prior"]["bound_bits_per_sample"] == 1.625

@@ -121,8 +121,7 @@ def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> N
     from vqspeech.jobs.progress import Progress
     from vqspeech.models.checkpoint import load_model
     from vqspeech.report import analysis as report
-    from vqspeech.report import analysis_tables as tables
-    from vqspeech.report.plots import PLOTS
+    from vqspeech.report.plots import pictures
 
     device = find_device(args)
     models = {name: load_model(file).to(device) for name, file in files.items()}
@@ -162,14 +161,12 @@ def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> N
         figures: dict[str, dict[str, bytes]] = {}
         for study in studies:
             if study.system.kind == MODEL:
-                figures[study.system.name] = {
-                    key: report.to_png(plot.draw(study)) for key, plot in PLOTS.items()
-                }
+                figures[study.system.name] = pictures(study)
                 bar.update(1, f"{study.system.name}: pictures")
         contents = {
-            "scores.json": tables.to_json(studies).encode(),
-            "scores.csv": tables.to_csv(studies).encode(),
-            "scores.md": tables.to_markdown(material, studies).encode(),
+            "scores.json": report.to_json(studies).encode(),
+            "scores.csv": report.to_csv(studies).encode(),
+            "scores.md": report.to_markdown(material, studies).encode(),
         }
         for name, images in figures.items():
             contents |= {f"plots/{_slug(name)}-{key}.png": png for key, png in images.items()}

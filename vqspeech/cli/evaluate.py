@@ -223,12 +223,10 @@ def _contents(
     args: argparse.Namespace, found: "Evaluation", spoken: "Spoken", store: "PackedStore"
 ) -> dict[str, bytes]:
     """Return the files by name; the page, which is large, only where it is wanted."""
-    from vqspeech.report import evaluation_tables as tables
+    from vqspeech.report import evaluation as report
 
-    contents = {"evaluation.md": tables.to_markdown(found).encode()}
+    contents = {"evaluation.md": report.to_markdown(found).encode()}
     if args.out is not None:
-        from vqspeech.report import evaluation as report
-
         examples: list[Example] = [
             report.Example(of, _wavs(of, spoken.wavs[place], store))
             for place, of in enumerate(found.trials)
@@ -236,7 +234,7 @@ def _contents(
         ]
         contents["evaluation.html"] = report.to_html(found, examples).encode()
         # Written last: where it is, all is there.
-        contents["evaluation.json"] = tables.to_json(found).encode()
+        contents["evaluation.json"] = report.to_json(found).encode()
     return contents
 
 

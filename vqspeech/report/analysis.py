@@ -1,28 +1,83 @@
-"""A study as one HTML file that needs nothing else: styles, pictures and sound are inside it."""
+"""A study for people and for programs: Markdown, a page, CSV and JSON from one source.
 
+Every score stands beside its baseline in the same cell, and systems stand beside one another in
+rows. nan is an empty cell in CSV, null in JSON and a dash for people.
+"""
+
+import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 from vqspeech.analysis.examples import Example
 from vqspeech.analysis.study import Material, SystemStudy, complaints
 from vqspeech.analysis.systems import MFCC, MODEL, RANDOM
-from vqspeech.report.analysis_tables import describe, remarks, tables
-from vqspeech.report.document import data_url, html_page, html_table, picker, player
-from vqspeech.report.picture import draw, tiers
+from vqspeech.labels.phones import PHONES
+from vqspeech.metrics.bootstrap import Interval95
+from vqspeech.metrics.rate import MODELS
+from vqspeech.report.document import (
+    TEMPLATES,
+    Cell,
+    Table,
+    counted,
+    fixed,
+    json_text,
+    markdown_table,
+    missing,
+    percent,
+)
+from vqspeech.report.picture import picture
 from vqspeech.report.plots import PLOTS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-TITLE = "What the codes know"
 
 _KINDS = {
     MODEL: "a trained model",
     RANDOM: "baseline: the same architecture before training, its codebook on k-means of its output",
     MFCC: "baseline: nearest of k-means centres of normalised MFCC with differences",
 }
+
+
+def tables(studies: Sequence[SystemStudy]) -> list[Table]:
+    """Lay out what was found of several systems.
+
+    Parameters
+    ----------
+    studies : sequence of SystemStudy
+        At least one, with different names.
+
+    Returns
+    -------
+    list of Table
+        Phones without and with silence, ABX, boundaries, speakers and pitch, the codes, and their rate.
+    """
+    return [
+        Table(title, note, {study.system.name: cells(study) for study in studies})
+        for title, note, cells in _TABLES
+    ]
+
+
+def to_markdown(material: Material, studies: Sequence[SystemStudy]) -> str:
+    """Write a study as Markdown.
+
+    Parameters
+    ----------
+    material : Material
+        What was measured on.
+    studies : sequence of SystemStudy
+        What was found.
+
+    Returns
+    -------
+    str
+        Lines, the last one ended.
+    """
+    lines = ["# Codes against phones", "", _describe(material), ""]
+    lines += [f"> **{text}**\n" for study in studies for text in complaints(study)]
+    for table in tables(studies):
+        lines += markdown_table(table)
+    lines += [f"- {remark}" for remark in _remarks(studies)]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def to_html(
@@ -49,98 +104,265 @@ def to_html(
     str
         HTML that makes no request.
     """
-    baselines = [study.system.name for study in studies if study.system.kind != MODEL]
-    sections = {
-        "systems": ("What was compared", _systems(studies)),
-        "scores": ("Scores", "".join(html_table(table, baselines) for table in tables(studies))),
-        "pictures": ("Pictures", "".join(_pictures(figures))),
-        "examples": ("Utterances", _examples(examples, studies)),
+    return TEMPLATES.get_template("analysis.html").render(
+        lead=_describe(material),
+        remarks=_remarks(studies),
+        complaints=[text for study in studies for text in complaints(study)],
+        systems=[(study.system, _KINDS[study.system.kind]) for study in studies],
+        baselines=[study.system.name for study in studies if study.system.kind != MODEL],
+        tables=tables(studies),
+        figures=figures,
+        plots=PLOTS,
+        names=[f"{example.utterance} ({example.speaker})" for example in examples],
+        examples=[(example, picture(example, studies)) for example in examples],
+    )
+
+
+def to_json(studies: Sequence[SystemStudy]) -> str:
+    """Write a study as JSON.
+
+    Parameters
+    ----------
+    studies : sequence of SystemStudy
+        What was found.
+
+    Returns
+    -------
+    str
+        One object; its keys are the names of the systems, models first. Of each, ``with_silence``
+        and ``without_silence`` hold the fields of `PhoneScores`, ``abx`` those of `AbxScore`;
+        ``mapping`` names a phone per code, ``complaints`` says what cannot be meant. nan is null.
+    """
+    return json_text({study.system.name: _fields(study) for study in studies}, indent=2)
+
+
+def to_csv(studies: Sequence[SystemStudy]) -> str:
+    """Write a study as comma-separated values.
+
+    Parameters
+    ----------
+    studies : sequence of SystemStudy
+        What was found.
+
+    Returns
+    -------
+    str
+        A head, and a row for each system under each policy for silence. An interval is two columns,
+        ``..._low`` and ``..._high``; what does not depend on silence is repeated.
+    """
+    rows = [
+        {"system": study.system.name, "kind": study.system.kind, "silence": silence}
+        | _flat(_facts(study))
+        | _flat(asdict(study.policies[f"{silence}_silence"]))
+        | _flat(_apart(study))
+        for study in studies
+        for silence in ("with", "without")
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _describe(material: Material) -> str:
+    """Say in words what was measured on."""
+    return (
+        f"Corpus: {material.corpus}, {material.sample_rate} Hz. Codes were mapped to phones on "
+        f"{counted(len(material.fitted), 'utterance')} of the train split "
+        f"({material.fitted_minutes:.1f} min, {counted(len(material.fitted_speakers), 'speaker')}) "
+        f"and scored on {counted(len(material.scored), 'utterance')} of the test split "
+        f"({material.scored_minutes:.1f} min, {counted(len(material.scored_speakers), 'speaker')}). "
+        "Phones: 39 ARPAbet phones without stress, and silence; a frame has the phone at its "
+        "centre. Ranges are 95 % bootstrap intervals over utterances."
+    )
+
+
+def _remarks(studies: Sequence[SystemStudy]) -> list[str]:
+    """Say what was left out of the scores, once for all systems."""
+    found = []
+    first = studies[0].phonemes
+    if first.unmapped:
+        names = ", ".join(list(first.unmapped)[:10])
+        more = ", ..." if len(first.unmapped) > 10 else ""
+        found.append(
+            f"Frames left out, for labels outside the phone set: {sum(first.unmapped.values())} "
+            f"({names}{more})."
+        )
+    if first.skipped:
+        found.append(f"Label files not read: {len(first.skipped)}; first: {first.skipped[0]}")
+    return found
+
+
+def _phones(study: SystemStudy, policy: str) -> dict[str, Cell]:
+    of = study.policies[policy]
+    shuffled = Cell.share(of.shuffled, "", of.shuffled_interval).text
+    chance = f"chance {percent(of.chance)}, shuffled {shuffled}"
+    cells = {"map accuracy": Cell.share(of.map_accuracy, chance, of.map_accuracy_interval)}
+    for score in ("pnmi", "v_measure", "phone_purity", "cluster_purity"):
+        name = {"pnmi": "PNMI", "v_measure": "V-measure"}.get(score, score.replace("_", " "))
+        beside = f"shuffled {percent(getattr(of, f'{score}_shuffled'))}"
+        cells[name] = Cell.share(getattr(of, score), beside)
+    return cells
+
+
+def _abx(study: SystemStudy) -> dict[str, Cell]:
+    cells = {}
+    for key in ("within_codes", "across_codes", "within_vectors", "across_vectors"):
+        where, of = key.split("_")
+        error = study.abx[key].error
+        beside = "" if missing(error) else "chance 50 %"
+        cells[f"{of}, {where} speakers"] = Cell.share(error, beside, study.abx[key].interval)
+    return cells
+
+
+def _boundaries(study: SystemStudy) -> dict[str, Cell]:
+    codes, even = study.boundaries.codes, study.boundaries.even
+    cells = {}
+    for score in ("f1", "r_value", "precision", "recall"):
+        name = {"f1": "F1", "r_value": "R-value"}.get(score, score)
+        interval = study.boundaries.f1_interval if score == "f1" else None
+        beside = f"evenly spaced {percent(getattr(even, score))}"
+        cells[name] = Cell.share(getattr(codes, score), beside, interval)
+    return cells | {"too many": Cell.share(codes.over_segmentation, "0 % is as many")}
+
+
+def _besides(study: SystemStudy) -> dict[str, Cell]:
+    who, leak, pitch = study.speaker, study.leakage, study.pitch
+    chance = f"chance {percent(who.chance)}, shuffled {percent(who.shuffled)}"
+    mean = f"mean 0 %, shuffled {percent(pitch.shuffled)}"
+    return {
+        "speaker probe": Cell.share(who.accuracy, chance, who.interval),
+        "leakage": Cell.share(leak.share, f"shuffled {percent(leak.shuffled)}"),
+        "pitch R²": Cell.share(pitch.r2, mean, pitch.interval),
     }
-    alarms = [f"<p>{escape(text)}</p>" for study in studies for text in complaints(study)]
-    notes = "".join(f'<p class="note">{escape(remark)}</p>' for remark in remarks(studies))
-    return html_page(
-        TITLE,
-        escape(describe(material)) + notes,
-        sections,
-        "The same numbers are in scores.json and scores.csv.",
-        "".join(alarms),
-    )
 
 
-def to_png(figure: "Figure") -> bytes:
-    """Save a figure as a PNG file."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()
+def _codes(study: SystemStudy) -> dict[str, Cell]:
+    of, system = study.phonemes.with_silence, study.system
+    size, most = f"of {system.codebook_size}", f"at most {of.bit_rate_fixed:.0f}"
+    return {
+        "codes/s": Cell(system.frame_rate_hz, f"{system.frame_rate_hz:g}"),
+        "used codes": Cell(of.used_codes, str(of.used_codes), size),
+        "perplexity": Cell.number(of.perplexity, 1, size),
+        "bit/s": Cell.number(of.bit_rate, 1, most),
+        "bit/s, runs once": Cell.number(of.bit_rate_collapsed, 1, most),
+    }
 
 
-def _systems(studies: Sequence[SystemStudy]) -> str:
-    rows = []
-    for study in studies:
-        system = study.system
-        facts = {
-            "": _KINDS[system.kind],
-            "sample rate": f"{system.sample_rate} Hz",
-            "codes": f"{system.frame_rate_hz:g} a second (one for {system.hop} samples), "
-            f"{system.codebook_size} different ones",
-            **{key: str(value) for key, value in system.facts.items()},
-        }
-        text = "<br>".join(
-            f"{escape(key)}{': ' if key else ''}{escape(value)}" for key, value in facts.items()
-        )
-        rows.append(
-            f'<tr{_baseline(study)}><th scope="row">{escape(system.name)}</th><td class="text">{text}</td></tr>'
-        )
-    return (
-        '<div class="box" role="region" aria-label="Systems" tabindex="0"><table><thead><tr>'
-        '<th scope="col">system</th><th scope="col" style="text-align:left">what it is</th>'
-        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+def _rate(study: SystemStudy) -> dict[str, Cell]:
+    found = study.cost.figures(study.system.sample_bits)
+    cells = {}
+    for model in MODELS:
+        bits = found[model]["bits_per_code"]
+        beside = "" if missing(bits) else f"{bits:.2f} a code"
+        cells[f"bit/s, {model}"] = Cell.number(found[model]["bits_per_second"], 1, beside)
+    bounds = {model: of["bound_bits_per_sample"] for model, of in found.items()}
+    prior = bounds.pop("prior")
+    beside = ", ".join(f"{model} {fixed(of, 4)}" for model, of in bounds.items() if not missing(of))
+    return cells | {"negative ELBO, bits a sample": Cell.number(prior, 4, beside)}
 
 
-def _baseline(study: SystemStudy) -> str:
-    return "" if study.system.kind == MODEL else ' class="baseline"'
+_TABLES: tuple[tuple[str, str, Callable[[SystemStudy], dict[str, Cell]]], ...] = (
+    (
+        "Phones, without silence",
+        "Map accuracy: each code stands for its likeliest phone on the train split, scored on the "
+        "test split. Chance: always the most frequent phone. Shuffled: codes shuffled in time "
+        "within each utterance, everything fitted anew. Purities and information grow with the "
+        "codebook, so compare them with the control first.",
+        partial(_phones, policy="without_silence"),
+    ),
+    (
+        "Phones, with silence",
+        "The same over all frames, with silence as one more phone.",
+        partial(_phones, policy="with_silence"),
+    ),
+    (
+        "ABX error between phones",
+        "How often a phone is nearer to another phone than to its own kind, within a speaker or "
+        "across speakers: less is better, 50 % is chance. Codes differ by 0 or 1; vectors are what "
+        "codes were chosen for, compared by angle.",
+        _abx,
+    ),
+    (
+        "Boundaries of codes and phones",
+        "A change of code within 20 ms of a boundary between phones is a hit. Evenly spaced: as "
+        "many boundaries without looking. Too many boundaries hit everything; the R-value punishes "
+        "them, 100 % is perfect and far too many are below 0.",
+        _boundaries,
+    ),
+    (
+        "Speakers and pitch",
+        "What codes say besides phones. Speaker probe: a linear classifier names the speaker of a "
+        "test utterance from how often it has each code. Leakage: the share of the speaker's "
+        "entropy that a single code takes away. Pitch: R² of log F0 from the code of the frame, 0 "
+        "for always the mean. Shuffled: speakers dealt out anew over the utterances, and for pitch "
+        "codes shuffled in time. Codes that leave the speaker to the decoder are near the baselines.",
+        _besides,
+    ),
+    (
+        "Codes and bits",
+        "On the scored frames, with silence. Perplexity is the number of codes that, used evenly, "
+        "would say as much. Bit rates: at the entropy of the codes, and with runs of equal codes "
+        "sent once; at most log2 K bits a code.",
+        _codes,
+    ),
+    (
+        "Rate of the codes",
+        "Bits a second under models of codes that know more and more: nothing; how often each code comes, counted on "
+        "the train split; what follows what, counted there too; a learned prior, where the model has one. Negative "
+        "ELBO: bits a sample of recording and codes together, under the prior beside the others; the decoder's "
+        "share is what the model's file says of held-out recordings.",
+        _rate,
+    ),
+)
 
 
-def _pictures(figures: Mapping[str, Mapping[str, bytes]]) -> Iterator[str]:
-    for name, images in figures.items():
-        for key, image in images.items():
-            title, reading = f"{PLOTS[key].title}: {name}", PLOTS[key].reading
-            yield (
-                f"<h3>{escape(title)}</h3><figure>"
-                f'<div class="box" role="region" aria-label="{escape(title)}" tabindex="0">'
-                f'<img src="{data_url("image/png", image)}" alt="{escape(title)}. {escape(reading)}">'
-                f"</div><figcaption>{escape(reading)}</figcaption></figure>"
-            )
+def _fields(study: SystemStudy) -> dict[str, Any]:
+    phonemes = study.phonemes
+    return {
+        "kind": study.system.kind,
+        **_facts(study),
+        "fitted_utterances": phonemes.fitted_utterances,
+        "scored_utterances": phonemes.scored_utterances,
+        "with_silence": asdict(phonemes.with_silence),
+        "without_silence": asdict(phonemes.without_silence),
+        **_apart(study),
+        "complaints": complaints(study),
+        "phone_set": list(PHONES),
+        "mapping": [PHONES[phone] for phone in phonemes.mapping],
+        "unmapped": phonemes.unmapped,
+        "skipped": phonemes.skipped,
+    }
 
 
-def _examples(examples: Sequence[Example], studies: Sequence[SystemStudy]) -> str:
-    if not examples:
-        return ""
-    options = [f"{example.utterance} ({example.speaker})" for example in examples]
-    return (
-        '<p class="note">A box has the colour of its phone, and a code that of the phone it stands for: '
-        "codes that know phones repeat the colours of the row of phones. Scroll sideways for more; "
-        "a box tells its phone when pointed at.</p>"
-        + picker(options)
-        + "".join(_example(i, example, studies) for i, example in enumerate(examples))
-    )
+def _facts(study: SystemStudy) -> dict[str, Any]:
+    keys = ("sample_rate", "hop", "frame_rate_hz", "codebook_size")
+    return {key: getattr(study.system, key) for key in keys}
 
 
-def _example(number: int, example: Example, studies: Sequence[SystemStudy]) -> str:
-    names = "".join(
-        f'<span style="top:{top + 6}px">{escape(name)}</span>'
-        for name, top, _ in tiers(example, studies)
-    )
-    title = f"{example.utterance}, {example.speaker}"
-    text = f"<p>“{escape(example.text)}”</p>" if example.text else ""
-    players = [player(sound.title, sound.wav, example.sample_rate) for sound in example.sounds]
-    return (
-        f'<article class="utterance" id="utterance-{number}"><h3>{escape(title)}, '
-        f"{example.duration_s:.1f} s</h3>{text}"
-        f'<div class="tiers"><div class="names" aria-hidden="true">{names}</div>'
-        f'<div class="scroll" role="region" aria-label="Codes of {escape(title)}" tabindex="0">'
-        f"{draw(example, studies)}</div></div>"
-        f'<div class="players">{"".join(players)}</div>'
-        "</article>"
-    )
+def _apart(study: SystemStudy) -> dict[str, Any]:
+    """Return what does not depend on the policy for silence."""
+    leakage, bits = study.leakage, study.system.sample_bits
+    return {
+        "abx": {key: asdict(score) for key, score in study.abx.items()},
+        "boundaries": asdict(study.boundaries),
+        "code_cost": {"decoder_bits_per_sample": bits, **study.cost.figures(bits)},
+        "speaker_probe": asdict(study.speaker),
+        "speaker_leakage": {
+            key: getattr(leakage, key) for key in ("information_bits", "share", "shuffled")
+        },
+        "pitch_probe": asdict(study.pitch),
+    }
+
+
+def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in fields.items():
+        if isinstance(value, Interval95):
+            value = value._asdict()
+        if isinstance(value, Mapping):
+            found |= _flat({f"{key}_{inner}": of for inner, of in value.items()})
+        else:
+            found[key] = "" if missing(value) else value
+    return found

@@ -1,23 +1,80 @@
-"""An evaluation as one HTML file to read and to listen to; it needs nothing else and makes no request."""
+"""An evaluation for people and for programs: Markdown, a page to read and to listen to, and JSON from one source."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
-from math import isnan
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import log, log2, nan
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.evaluation.figures import Figures
-from vqspeech.evaluation.judging import Judged
+from vqspeech.evaluation.judges import DISTORTION, JUDGES, PITCH, QUALITY, SPEAKERS, WORDS
+from vqspeech.evaluation.judging import ROWS, TOGETHER, Group, Judged
 from vqspeech.evaluation.study import Evaluation
-from vqspeech.report.document import html_page, html_table, percent, picker, player
-from vqspeech.report.evaluation_tables import CODE_MODELS, ROW_NAMES, describe, row_name, tables
-
-TITLE = "How the model speaks"
+from vqspeech.evaluation.trials import CONVERSION, LEAST_CENTROID_S, PARALLEL, RECONSTRUCTION
+from vqspeech.metrics.contour_rate import SYMBOLS, SYMBOLS_PER_S
+from vqspeech.report.document import (
+    NOTHING,
+    TEMPLATES,
+    Cell,
+    Table,
+    counted,
+    json_text,
+    markdown_table,
+    missing,
+    percent,
+)
+from vqspeech.training.validate import HeldOut
 
 EXCERPT_S = 6.0
 """How much of a recording is on the page: whole ones of long utterances would make it too large to open."""
+
+CODE_MODELS = {
+    "uniform": "uniform",
+    "unigram": "unigram",
+    "bigram": "bigram",
+    "prior": "learned prior",
+}
+
+CONTOUR_MODELS = ("uniform", "unigram", "bigram")
+"""Models of the symbols of a contour."""
+
+_ROW_NAMES = {
+    "source": "source untouched",
+    "real": "real target",
+    "mulaw": "µ-law round trip of the source",
+    "made": "converted",
+}
+_NOTES = {
+    RECONSTRUCTION: "Codes of an utterance decoded with its own speaker. Real target: another recording of "
+    "that speaker. Distortion is to the source.",
+    PARALLEL: "Codes of an utterance decoded with another speaker who read the same sentence. Real target: "
+    "that reading, which distortion is to.",
+    CONVERSION: "Codes of anyone's utterance, speakers that the model does not know among them, decoded with the "
+    "target. Real target: another sentence by the target.",
+}
+_READING = {
+    SPEAKERS: "To target, to source: cosine of d-vectors to the speaker's centroid. Nearest: how often the target "
+    "has the nearest centroid of all speakers.",
+    WORDS: "Word error rate: edits over words of the texts, case, punctuation, contractions and numerals made alike; "
+    "above 100 % more is heard than was said.",
+    PITCH: "F0: median over recordings. From target: median distance to the target's median, in semitones. "
+    "Unvoiced: share of the audible frames. Spread from target: distance of the deviation of F0 to the target's, in "
+    "semitones. Voicing: mean over audible frames of the autocorrelation one period on, 0 where there is none. Jitter: "
+    "mean difference of consecutive periods over the mean period. F0 with source: correlation of the logarithms.",
+    QUALITY: "DNSMOS: 1 (bad) to 5.",
+    DISTORTION: "Mel-cepstral distortion: 24 cepstra of log mel spectra without c0, after warping, frames within "
+    "40 dB of the loudest.",
+}
+
+
+class _Recording(NamedTuple):
+    """One player of an example, with its figures below."""
+
+    name: str
+    wav: NDArray[np.float32]
+    figures: Figures
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +91,19 @@ class Example:
 
     judged: Judged
     wavs: dict[str, NDArray[np.float32]]
+
+    @property
+    def title(self) -> str:
+        """What was made, of whom and of which utterance."""
+        of = self.judged.trial
+        who = of.source if of.source == of.target else f"{of.source} → {of.target}"
+        return f"{of.kind}: {who}, {self.judged.utterance}"
+
+    def recordings(self) -> Iterator[_Recording]:
+        """Name the recordings for people."""
+        for row, wav in self.wavs.items():
+            name = _row_name(row, self.judged.trial.kind)
+            yield _Recording(name, wav, self.judged.figures[row])
 
 
 def choose_examples(trials: Sequence[Judged], count: int) -> list[int]:
@@ -59,6 +129,37 @@ def choose_examples(trials: Sequence[Judged], count: int) -> list[int]:
     return [place for own in taken.values() for place in own]
 
 
+def tables(found: Evaluation) -> list[Table]:
+    """Lay out what was found.
+
+    Parameters
+    ----------
+    found : Evaluation
+        What was found.
+
+    Returns
+    -------
+    list of Table
+        Likelihood, codes, each group of reconstructions and conversions, phones; what was not measured has none.
+    """
+    laid = [likelihood_table(found.likelihood)] if found.likelihood is not None else []
+    if found.codes is not None:
+        laid.append(_rate(found))
+    if found.contour is not None:
+        laid.append(_contour_rate(found))
+    laid += [_group(found, group) for group in found.groups]
+    return [*laid, _phones(found)] if found.phones else laid
+
+
+def to_markdown(found: Evaluation) -> str:
+    """Write an evaluation as Markdown: what was measured, all tables, remarks."""
+    lines = ["# Evaluation of the model", "", _describe(found), ""]
+    for table in tables(found):
+        lines += markdown_table(table)
+    lines += [f"- {remark}" for remark in found.remarks]
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def to_html(found: Evaluation, examples: Sequence[Example]) -> str:
     """Write an evaluation as a page.
 
@@ -74,64 +175,164 @@ def to_html(found: Evaluation, examples: Sequence[Example]) -> str:
     str
         HTML that makes no request.
     """
-    baselines = [name for row, name in ROW_NAMES.items() if row != "made"]
-    baselines += [name for model, name in CODE_MODELS.items() if model != "prior"]
-    remarks = "".join(f'<p class="note">{escape(remark)}</p>' for remark in found.remarks)
-    return html_page(
-        TITLE,
-        escape(describe(found)) + remarks,
-        {
-            "scores": ("Scores", "".join(html_table(table, baselines) for table in tables(found))),
-            "listen": ("To listen to", _examples(examples, found.sample_rate)),
+    return TEMPLATES.get_template("evaluation.html").render(
+        lead=_describe(found),
+        remarks=found.remarks,
+        tables=tables(found),
+        baselines={*_ROW_NAMES.values(), *CODE_MODELS.values()}
+        - {_ROW_NAMES["made"], CODE_MODELS["prior"]},
+        examples=examples,
+        in_words=_in_words,
+        sample_rate=found.sample_rate,
+        excerpt_s=EXCERPT_S,
+    )
+
+
+def to_json(found: Evaluation) -> str:
+    """Write an evaluation as JSON.
+
+    Parameters
+    ----------
+    found : Evaluation
+        What was found.
+
+    Returns
+    -------
+    str
+        One object. ``groups`` holds the fields of `Summary` by row, ``utterances`` the fields of
+        `Figures` by row with text and speakers; rows are ``source``, ``real``, ``mulaw`` and
+        ``made``. nan is null.
+    """
+    plan, bits = found.plan, _decoder_bits(found)
+    content = {
+        "model": found.model,
+        "corpus": found.corpus,
+        "sample_rate": found.sample_rate,
+        "split": plan.split,
+        "sampling": found.sampling,
+        "judges": found.measured,
+        "centroids": {"speakers": sorted(plan.references), "left_out": plan.short},
+        "likelihood": found.likelihood and asdict(found.likelihood),
+        "codes": found.codes
+        and {
+            "codes": found.codes.codes,
+            "hop": found.codes.hop,
+            "decoder_bits_per_sample": bits,
+            **found.codes.figures(bits),
         },
-        "The same numbers, and those of every utterance, are in evaluation.json.",
+        "contour": found.contour
+        and {
+            "symbols": found.contour.symbols,
+            **{
+                model: {
+                    "bits_per_symbol": getattr(found.contour, model),
+                    "bits_per_second": found.contour.bits_per_second(model),
+                }
+                for model in CONTOUR_MODELS
+            },
+        },
+        "groups": [
+            {"kind": of.kind, "group": of.name, "rows": _fields(of.rows)} for of in found.groups
+        ],
+        "phones": {
+            name: {
+                "codebook_size": study.codebook_size,
+                "frame_rate_hz": study.frame_rate_hz,
+                "with_silence": asdict(study.with_silence),
+                "without_silence": asdict(study.without_silence),
+            }
+            for name, study in found.phones.items()
+        },
+        "speed": {"sound_s": found.sound_s, "took_s": found.took_s},
+        "utterances": [
+            {
+                "kind": of.trial.kind,
+                "group": of.trial.group,
+                "utterance": of.utterance,
+                "source": of.trial.source,
+                "target": of.trial.target,
+                "text": of.text,
+                "real_text": of.real_text,
+                "rows": _fields(of.figures),
+            }
+            for of in found.trials
+        ],
+        "remarks": found.remarks,
+    }
+    return json_text(content, indent=1)
+
+
+def likelihood_table(of: HeldOut) -> Table:
+    """Lay out the likelihood of a held-out split and the use of the codebook, each beside what knows less."""
+    rows = {}
+    for name, bits in {
+        "model": of.bits_per_sample,
+        "codes shuffled in time": of.shuffled_bits,
+        "unigram of the levels": of.unigram_bits,
+        "uniform": of.uniform_bits,
+    }.items():
+        lost = (bits - of.bits_per_sample) * log(2)
+        used = perplexity = NOTHING
+        if name == "model" and of.used_codes is not None and of.perplexity is not None:
+            used = Cell(of.used_codes, str(of.used_codes), f"of {of.codebook_size}")
+            perplexity = Cell.number(of.perplexity, 1, f"at most {of.codebook_size}")
+        rows[name] = {
+            "nats a sample": Cell.number(bits * log(2), 3),
+            "bits a sample": Cell.number(bits, 3),
+            "nats above the model": Cell(lost, "-" if name == "model" else f"{lost:+.3f}"),
+            "codes used": used,
+            "perplexity": perplexity,
+        }
+    return Table(
+        "Likelihood and codes",
+        f"Minus the log-likelihood of a sample given codes, speaker and the samples before it, on "
+        f"{counted(of.utterances, 'utterance')} ({of.seconds:.0f} s) of known speakers. What is lost when the codes "
+        f"are shuffled in time is what the decoder takes from them. Perplexity: as many codes, used evenly, would "
+        f"say as much.",
+        rows,
+        head="predicted by",
     )
 
 
-def _examples(examples: Sequence[Example], sample_rate: int) -> str:
-    if not examples:
-        return ""
-    note = (
-        f'<p class="note">The first {EXCERPT_S:g} s of each recording at most. Below: what a recogniser heard in '
-        "all of it, and its figures.</p>"
+def _describe(found: Evaluation) -> str:
+    """Say in words what was measured, on what and how."""
+    model, plan = found.model, found.plan
+    drawn = ", ".join(f"{key} {value}" for key, value in found.sampling.items())
+    codes = (
+        f"{model['frame_rate_hz']:g} codes/s, {model['codebook_size']} different codes"
+        if model["codebook_size"]
+        else f"{model['frame_rate_hz']:g} latents/s without codes"
     )
-    return (
-        note
-        + picker([_title(of.judged) for of in examples])
-        + "".join(_example(number, of, sample_rate) for number, of in enumerate(examples))
+    text = (
+        f"Model {model['name']}: {model['parameters']:,} parameters, {codes}, "
+        f"{counted(len(model['speakers']), 'speaker')}. "  # type: ignore[arg-type]
+        f"Corpus: {found.corpus}, {found.sample_rate} Hz, {plan.split} split. Sampling: {drawn}. "
     )
+    if found.took_s:
+        text += (
+            f"{found.sound_s:.0f} s of sound were made in {found.took_s:.0f} s: "
+            f"{found.sound_s / found.took_s:.2f} times real time, "
+            f"{counted(len(plan.trials), 'recording')} together. "
+        )
+    if SPEAKERS in found.measured:
+        text += f"Voices are held against those of {counted(len(plan.references), 'speaker')}"
+        if plan.short:
+            text += f"; {len(plan.short)} more with less than {LEAST_CENTROID_S:g} s of train recordings are left out"
+        text += ". "
+    named = [f"{judge} by {name}" for judge, name in found.measured.items() if name]
+    if named:
+        text += f"Judged: {', '.join(named)}. "
+    return text + "Ranges are 95 % bootstrap intervals over utterances."
 
 
-def _title(of: Judged) -> str:
-    trial = of.trial
-    who = trial.source if trial.source == trial.target else f"{trial.source} → {trial.target}"
-    return f"{trial.kind}: {who}, {of.utterance}"
+def _row_name(row: str, kind: str) -> str:
+    """Name one of `ROWS` for people."""
+    return "reconstruction" if (row, kind) == ("made", RECONSTRUCTION) else _ROW_NAMES[row]
 
 
-def _example(number: int, example: Example, sample_rate: int) -> str:
-    of, limit = example.judged, round(EXCERPT_S * sample_rate)
-    players = [
-        player(row_name(row, of.trial.kind), wav[:limit], sample_rate, _below(of, row))
-        for row, wav in example.wavs.items()
-    ]
-    text = f"<p>“{escape(of.text)}”</p>" if of.text else ""
-    return (
-        f'<article class="utterance" id="utterance-{number}"><h3>{escape(_title(of))}</h3>{text}'
-        f'<div class="players">{"".join(players)}</div></article>'
-    )
-
-
-def _below(of: Judged, row: str) -> str:
-    figures = of.figures[row]
-    heard = f"“{escape(figures.transcript)}”<br>" if figures.transcript else ""
-    return f'<p class="note">{heard}{escape(", ".join(_figures(figures)))}</p>'
-
-
-def _figures(of: Figures) -> list[str]:
+def _in_words(of: Figures) -> str:
     """Name what was measured of one recording."""
-    found = []
-    if of.words:
-        found.append(f"word error {percent(of.edits / of.words)}")
+    found = [f"word error rate {percent(of.edits / of.words)}"] if of.words else []
     if of.nearest:
         found.append(f"nearest {of.nearest}")
     for value, text in (
@@ -141,6 +342,133 @@ def _figures(of: Figures) -> list[str]:
         (of.overall, "DNSMOS {:.1f}"),
         (of.mcd_db, "distortion {:.1f} dB"),
     ):
-        if not isnan(value):
+        if not missing(value):
             found.append(text.format(value))
-    return found
+    return ", ".join(found)
+
+
+def _fields(rows: Mapping[str, Any]) -> dict[str, Any]:
+    return {row: asdict(of) for row, of in rows.items()}
+
+
+def _decoder_bits(found: Evaluation) -> float:
+    return nan if found.likelihood is None else found.likelihood.bits_per_sample
+
+
+def _rate(found: Evaluation) -> Table:
+    of = found.codes
+    assert of is not None
+    figures = of.figures(_decoder_bits(found))
+    if missing(of.prior):
+        del figures["prior"]
+    return Table(
+        "Rate of the codes, and negative ELBO",
+        f"Of {counted(of.codes, 'code')} under models that know more and more: nothing; how often each code comes, "
+        "counted on the train split; what follows what, counted there too; and, where the model has one, a learned "
+        "prior, conditioned on all codes before. Negative ELBO: what recording and codes take together, bits a sample "
+        "of the decoder and of the codes.",
+        {
+            CODE_MODELS[model]: {
+                "bits a code": Cell.number(row["bits_per_code"], 3),
+                "bit/s": Cell.number(row["bits_per_second"], 1),
+                "bits a sample, codes": Cell.number(row["bits_per_sample"], 4),
+                "bits a sample, negative ELBO": Cell.number(row["bound_bits_per_sample"], 4),
+            }
+            for model, row in figures.items()
+        },
+        head="model of codes",
+    )
+
+
+def _contour_rate(found: Evaluation) -> Table:
+    assert found.contour is not None
+    rows = {}
+    for model in CONTOUR_MODELS:
+        contour = found.contour.bits_per_second(model)
+        codes = nan if found.codes is None else found.codes.bits_per_second(model)
+        rows[CODE_MODELS[model]] = {
+            "codes alone, bit/s": Cell.number(codes, 1),
+            "contour, bit/s": Cell.number(contour, 1),
+            "codes with contour, bit/s": Cell.number(codes + contour, 1),
+        }
+    return Table(
+        "Rate of codes, and of the contour of a source",
+        f"Codes alone are decoded with the contour that they suggest. A conversion that follows its source is of more "
+        f"than codes: here is what its contour would take, sent {SYMBOLS_PER_S} times a second as unvoiced or F0 in "
+        f"half semitones, {SYMBOLS} different symbols, under models fitted on the train split.",
+        rows,
+        head="model of both",
+    )
+
+
+def _group(found: Evaluation, group: Group) -> Table:
+    leads = next(of for of in found.groups if of.kind == group.kind) is group
+    note = _NOTES[group.kind] if leads else ""
+    if group is found.groups[0]:
+        note += " " + " ".join(_READING[judge] for judge in JUDGES if judge in found.measured)
+    title = group.kind.capitalize()
+    if group.name != TOGETHER or not leads:
+        title += f": {group.name}"
+    there = [row for row in ROWS if group.rows[row].recordings]
+    rows = {_row_name(row, group.kind): _cells(found, group, row) for row in there}
+    return Table(title, note, rows, head="recording")
+
+
+def _cells(found: Evaluation, group: Group, row: str) -> dict[str, Cell]:
+    of = group.rows[row]
+    cells = {"number": Cell(of.recordings, str(of.recordings))}
+    if SPEAKERS in found.measured:
+        cells["to target"] = Cell.number(of.to_target, 3)
+        if group.kind != RECONSTRUCTION:
+            # Beside many sources stands one real recording, and none of them is its own.
+            own = not (group.kind == CONVERSION and row == "real")
+            cells["to source"] = Cell.number(of.to_source, 3) if own else NOTHING
+        chance = 1 / len(found.plan.references) if found.plan.references else nan
+        beside = f"chance {percent(chance)}" if row == "made" else ""
+        nearest = Cell.share(of.nearest_is_target, beside, of.nearest_interval)
+        cells["nearest is target"] = nearest
+    if WORDS in found.measured:
+        words = f"of {counted(of.words, 'word')}" if of.words else ""
+        cells["word error rate"] = Cell.share(of.word_error, words, of.word_error_interval)
+    if PITCH in found.measured:
+        silent = of.recordings - of.pitched
+        beside = f"none in {silent} of {of.recordings}" if silent else ""
+        f0 = "-" if missing(of.f0_hz) else f"{of.f0_hz:.0f} Hz"
+        cells |= {
+            "F0": Cell(of.f0_hz, f0, beside),
+            "F0 from target, semitones": Cell.number(of.semitones, 1),
+            "unvoiced": Cell.share(of.unvoiced),
+            "spread from target, semitones": Cell.number(of.spread, 1),
+            "voicing": Cell.number(of.strength, 2),
+            "jitter": Cell.share(of.jitter),
+            "harmonics to noise, dB": Cell.number(of.hnr_db, 1),
+            "F0 with source": Cell.number(of.f0_correlation, 2),
+        }
+    if QUALITY in found.measured:
+        cells["DNSMOS"] = Cell.number(of.overall, 2)
+        cells["signal"] = Cell.number(of.signal, 2)
+        cells["background"] = Cell.number(of.background, 2)
+    if DISTORTION in found.measured and group.kind != CONVERSION:
+        cells["distortion, dB"] = Cell.number(of.mcd_db, 2)
+    return cells
+
+
+def _phones(found: Evaluation) -> Table:
+    def accuracy(of: Any) -> Cell:
+        chance = f"chance {percent(of.chance)}, shuffled {percent(of.shuffled)}"
+        return Cell.share(of.map_accuracy, chance, of.map_accuracy_interval)
+
+    return Table(
+        "Phones",
+        "Map accuracy on the test split: each code stands for its likeliest phone on the train split. Chance: always "
+        "the most frequent phone. Shuffled: codes shuffled in time within each utterance, everything fitted anew.",
+        {
+            name: {
+                "codes/s": Cell(study.frame_rate_hz, f"{study.frame_rate_hz:g}"),
+                "codes": Cell(log2(study.codebook_size), str(study.codebook_size)),
+                "without silence": accuracy(study.without_silence),
+                "with silence": accuracy(study.with_silence),
+            }
+            for name, study in found.phones.items()
+        },
+    )

@@ -16,7 +16,7 @@ from vqspeech.labels.phones import PHONES
 from vqspeech.metrics.contingency import contingency, shuffle_within
 from vqspeech.metrics.phoneme_scores import UNKNOWN
 from vqspeech.metrics.probes import histograms, speaker_leakage
-from vqspeech.report.document import percent
+from vqspeech.report.document import percent, png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,58 +24,71 @@ if TYPE_CHECKING:
 _MAIN, _BASE = "#1f5fa8", "#c2571a"
 
 
-def code_order(study: PhonemeStudy) -> NDArray[np.int64]:
-    """Order the codes seen in the scored split for a heat map.
+class Control(NamedTuple):
+    """Codes of the scored split shuffled in time within each utterance, and their frames by phone and code."""
+
+    codes: Sequence[NDArray[np.int64]]
+    counts: NDArray[np.int64]
+
+
+class Plot(NamedTuple):
+    """A picture that can be drawn of a model: how, its title, and how it is read."""
+
+    draw: Callable[[SystemStudy, Control], "Figure"]
+    title: str
+    reading: str
+
+
+def figures(study: SystemStudy) -> dict[str, "Figure"]:
+    """Draw all of `PLOTS`, by their keys, from one shuffling of the codes."""
+    test = study.aligned.test
+    codes = shuffle_within([part.codes for part in test], np.random.default_rng(0))
+    phones = np.concatenate([part.phones for part in test])
+    known = phones != UNKNOWN
+    size = study.system.codebook_size
+    counts = contingency(phones[known], np.concatenate(codes)[known], len(PHONES), size)
+    return {key: plot.draw(study, Control(codes, counts)) for key, plot in PLOTS.items()}
+
+
+def pictures(study: SystemStudy) -> dict[str, bytes]:
+    """Draw all of `PLOTS` as PNG files.
 
     Parameters
     ----------
-    study : PhonemeStudy
-        The study.
+    study : SystemStudy
+        What was found of a model.
 
     Returns
     -------
-    ndarray of int64, shape (used codes,)
-        By the phone a code is mapped to, in the order of `PHONES`; of one phone, the surest first.
+    dict of str to bytes
+        By the keys of `PLOTS`.
     """
+    return {key: png(figure) for key, figure in figures(study).items()}
+
+
+def code_order(study: PhonemeStudy) -> NDArray[np.int64]:
+    """Order the used codes by the phone each is mapped to, in the order of `PHONES`; of one phone, the surest first."""
     used = np.flatnonzero(study.counts.any(axis=0))
     given = study.counts[:, used] / study.counts[:, used].sum(axis=0)
     phone = study.mapping[used]
     return used[np.lexsort((-given[phone, np.arange(len(used))], phone))]
 
 
-def heat_map(study: SystemStudy) -> "Figure":
-    """Draw P(phone | code) over the scored frames, with silence, beside that of shuffled codes.
-
-    Parameters
-    ----------
-    study : SystemStudy
-        The study.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A row per phone, a column per used code in `code_order`. Codes that know phones make a
-        diagonal; codes that do not make stripes across, as the shuffled ones on the right do.
-    """
+def _heat_map(study: SystemStudy, shuffled: Control) -> "Figure":
+    """P(phone | code) over the scored frames, with silence: a row per phone, a column per used code."""
     phonemes = study.phonemes
     order = code_order(phonemes)
     figure = _figure(10, 6)
     axes, control = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
-    for place, counts in ((axes, phonemes.counts), (control, _shuffled_counts(study))):
-        total = np.maximum(counts[:, order].sum(axis=0), 1)
+    for place, counts in ((axes, phonemes.counts), (control, shuffled.counts)):
+        given = counts[:, order] / np.maximum(counts[:, order].sum(axis=0), 1)
         image = place.imshow(
-            counts[:, order] / total,
-            aspect="auto",
-            interpolation="nearest",
-            cmap="magma_r",
-            vmin=0,
-            vmax=1,
+            given, aspect="auto", interpolation="nearest", cmap="magma_r", vmin=0, vmax=1
         )
     axes.set_yticks(range(len(PHONES)), PHONES, fontsize=7)
     groups, first, sizes = np.unique(phonemes.mapping[order], return_index=True, return_counts=True)
-    axes.set_xticks(
-        first + (sizes - 1) / 2, [PHONES[group] for group in groups], fontsize=7, rotation=90
-    )
+    names = [PHONES[group] for group in groups]
+    axes.set_xticks(first + (sizes - 1) / 2, names, fontsize=7, rotation=90)
     for edge in first[1:]:
         axes.axvline(edge - 0.5, color="0.8", linewidth=0.5)
     axes.set_xlabel(
@@ -94,28 +107,19 @@ def heat_map(study: SystemStudy) -> "Figure":
     return figure
 
 
-def confusion(study: SystemStudy) -> "Figure":
-    """Draw what phones are taken for when each code stands for its phone, beside shuffled codes.
+def _confusions(study: SystemStudy, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Shares of the frames of each phone (row) whose code stands for each phone (column); 0 where it has none."""
+    taken = np.zeros((len(PHONES), len(PHONES)))
+    np.add.at(taken.T, study.phonemes.mapping, counts.T)
+    return taken / np.maximum(taken.sum(axis=1, keepdims=True), 1)
 
-    Parameters
-    ----------
-    study : SystemStudy
-        The study.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A row per true phone, a column per phone of the code; rows sum to 1.
-    """
+def _confusion(study: SystemStudy, shuffled: Control) -> "Figure":
+    """What phones are taken for when each code stands for its phone; rows sum to 1."""
     figure = _figure(10, 5.2)
     axes, control = figure.subplots(1, 2, sharey=True)
-    mapping = study.phonemes.mapping
-    for place, counts in ((axes, study.phonemes.counts), (control, _shuffled_counts(study))):
-        told = np.zeros((len(PHONES), len(PHONES)))
-        np.add.at(told.T, mapping, counts.T)
-        image = place.imshow(
-            told / np.maximum(told.sum(axis=1, keepdims=True), 1), cmap="magma_r", vmin=0, vmax=1
-        )
+    for place, counts in ((axes, study.phonemes.counts), (control, shuffled.counts)):
+        image = place.imshow(_confusions(study, counts), cmap="magma_r", vmin=0, vmax=1)
         place.set_xticks(range(len(PHONES)), PHONES, fontsize=6, rotation=90)
         place.set_xlabel("phone the code stands for")
     axes.set_yticks(range(len(PHONES)), PHONES, fontsize=6)
@@ -126,41 +130,19 @@ def confusion(study: SystemStudy) -> "Figure":
     return figure
 
 
-def phone_accuracy(study: SystemStudy) -> "Figure":
-    """Draw the map accuracy of each phone, how often it was scored, and that of shuffled codes.
-
-    Parameters
-    ----------
-    study : SystemStudy
-        The study.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Bars for codes, marks for the control, the number of frames below each phone.
-    """
-    mapping = study.phonemes.mapping
-    right = mapping[None, :] == np.arange(len(PHONES))[:, None]
-    frames = study.phonemes.counts.sum(axis=1)
+def _phone_accuracy(study: SystemStudy, shuffled: Control) -> "Figure":
+    """Map accuracy of each phone, best first, with the number of its frames below it."""
+    counts = study.phonemes.counts
+    frames = counts.sum(axis=1)
     seen = np.flatnonzero(frames)
-    shares = [
-        np.where(right, counts, 0).sum(axis=1)[seen] / frames[seen]
-        for counts in (study.phonemes.counts, _shuffled_counts(study))
-    ]
-    order = np.argsort(-shares[0], kind="stable")
+    codes, control = (np.diag(_confusions(study, of))[seen] for of in (counts, shuffled.counts))
+    order = np.argsort(-codes, kind="stable")
     figure = _figure(10, 3.8)
     axes = figure.add_subplot()
-    axes.bar(range(len(seen)), 100 * shares[0][order], color=_MAIN, label="codes")
-    axes.plot(
-        range(len(seen)),
-        100 * shares[1][order],
-        "D",
-        color=_BASE,
-        markersize=4,
-        label="codes shuffled in time",
-    )
-    labels = [f"{PHONES[phone]}\n" for phone in seen[order]]
-    axes.set_xticks(range(len(seen)), labels, fontsize=8)
+    axes.bar(range(len(seen)), 100 * codes[order], color=_MAIN, label="codes")
+    label = "codes shuffled in time"
+    axes.plot(range(len(seen)), 100 * control[order], "D", color=_BASE, markersize=4, label=label)
+    axes.set_xticks(range(len(seen)), [f"{PHONES[phone]}\n" for phone in seen[order]], fontsize=8)
     for place, phone in enumerate(seen[order]):
         axes.annotate(
             f"{frames[phone]}",
@@ -181,40 +163,22 @@ def phone_accuracy(study: SystemStudy) -> "Figure":
     return figure
 
 
-def durations(study: SystemStudy) -> "Figure":
-    """Draw how long runs of one code last, beside phones and shuffled codes.
-
-    Parameters
-    ----------
-    study : SystemStudy
-        The study.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Shares of runs by length; what is longer than 300 ms is in the last bin.
-    """
+def _durations(study: SystemStudy, shuffled: Control) -> "Figure":
+    """How long runs of one code last, beside phones; what is longer than 300 ms is in the last bin."""
     test = study.aligned.test
-    codes = [part.codes for part in test]
-    shuffled = shuffle_within(codes, np.random.default_rng(0))
     frame_ms = 1000 / study.system.frame_rate_hz
     bins = np.arange(0.5, max(2.0, 300 / frame_ms) + 1)
     figure = _figure(10, 3.4)
     axes = figure.add_subplot()
     for sequences, colour, label in (
-        (codes, _MAIN, "codes"),
+        ([part.codes for part in test], _MAIN, "codes"),
         ([part.phones for part in test], "0.45", "phones"),
-        (shuffled, _BASE, "codes shuffled in time"),
+        (shuffled.codes, _BASE, "codes shuffled in time"),
     ):
         lengths = np.concatenate([_run_lengths(sequence) for sequence in sequences])
         shares = np.histogram(np.minimum(lengths, bins[-1] - 0.5), bins)[0] / len(lengths)
-        axes.stairs(
-            100 * shares,
-            bins * frame_ms,
-            color=colour,
-            linewidth=1.8,
-            label=f"{label}: mean {lengths.mean() * frame_ms:.0f} ms",
-        )
+        name = f"{label}: mean {lengths.mean() * frame_ms:.0f} ms"
+        axes.stairs(100 * shares, bins * frame_ms, color=colour, linewidth=1.8, label=name)
     axes.set_xlabel(f"duration, ms (a code is {frame_ms:g} ms; the last bin holds all longer ones)")
     axes.set_ylabel("share of runs, %")
     axes.set_ylim(bottom=0)
@@ -222,24 +186,11 @@ def durations(study: SystemStudy) -> "Figure":
     return figure
 
 
-def usage(study: SystemStudy) -> "Figure":
-    """Draw how often each code is used on the scored split, sorted, beside even use.
-
-    Parameters
-    ----------
-    study : SystemStudy
-        The study.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Shares of frames on a logarithmic axis.
-    """
+def _usage(study: SystemStudy, _: Control) -> "Figure":
+    """How often each code is used on the scored split, sorted, beside even use; logarithmic."""
     size = study.system.codebook_size
-    counts = np.bincount(
-        np.concatenate([part.codes for part in study.aligned.test]), minlength=size
-    )
-    shares = np.sort(counts)[::-1] / counts.sum()
+    codes = np.concatenate([part.codes for part in study.aligned.test])
+    shares = np.sort(np.bincount(codes, minlength=size))[::-1] / len(codes)
     used = int((shares > 0).sum())
     figure = _figure(10, 3.2)
     axes = figure.add_subplot()
@@ -256,20 +207,8 @@ def usage(study: SystemStudy) -> "Figure":
     return figure
 
 
-def leakage(study: SystemStudy) -> "Figure":
-    """Draw whose code each code is, beside speakers dealt out anew over the utterances.
-
-    Parameters
-    ----------
-    study : SystemStudy
-        The study.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        P(code | speaker) over P(code) on a logarithmic scale: white is a code that says nothing of
-        the speaker.
-    """
+def _leakage(study: SystemStudy, _: Control) -> "Figure":
+    """P(code | speaker) over P(code), logarithmic, beside speakers dealt out anew over the utterances."""
     found = study.leakage
     table = histograms([part.codes for part in study.aligned.test], study.system.codebook_size)
     dealt = np.random.default_rng(0).permutation(np.array(study.speakers))
@@ -298,45 +237,37 @@ def leakage(study: SystemStudy) -> "Figure":
     return figure
 
 
-class Plot(NamedTuple):
-    """A picture that can be drawn of a model: how, its title, and how it is read."""
-
-    draw: Callable[[SystemStudy], "Figure"]
-    title: str
-    reading: str
-
-
 PLOTS = {
     "phones": Plot(
-        heat_map,
+        _heat_map,
         "P(phone | code)",
-        "A column is a code, ordered by the phone it stands for. Codes that know phones make a "
-        "diagonal; codes that do not make stripes, as the shuffled ones on the right.",
+        "A column is a code, ordered by the phone it stands for. Codes with phonetic content make a "
+        "diagonal; codes without it make stripes, as the shuffled ones on the right.",
     ),
     "confusion": Plot(
-        confusion,
+        _confusion,
         "What phones are taken for",
         "A row is a phone that was said, a column what its codes stand for; rows add up to 1. "
         "On the right, codes shuffled in time.",
     ),
     "accuracy": Plot(
-        phone_accuracy,
+        _phone_accuracy,
         "Accuracy of each phone",
         "Share of a phone's frames whose code stands for it, and below the phone how many frames "
         "were scored. Marks: codes shuffled in time.",
     ),
     "durations": Plot(
-        durations,
+        _durations,
         "How long a code lasts",
         "Lengths of runs of one code, beside those of phones and of shuffled codes.",
     ),
     "usage": Plot(
-        usage,
+        _usage,
         "Use of the codebook",
         "Share of frames of each code, from the most to the least used; the line is even use.",
     ),
     "leakage": Plot(
-        leakage,
+        _leakage,
         "Codes and speakers",
         "How much more often a speaker uses a code than all do: red is more, blue is less, white "
         "says nothing of the speaker. On the right, utterances were dealt out to speakers anew: few "
@@ -350,16 +281,6 @@ def _figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
-
-
-def _shuffled_counts(study: SystemStudy) -> NDArray[np.int64]:
-    test = study.aligned.test
-    codes = shuffle_within([part.codes for part in test], np.random.default_rng(0))
-    phones = np.concatenate([part.phones for part in test])
-    known = phones != UNKNOWN
-    return contingency(
-        phones[known], np.concatenate(codes)[known], len(PHONES), study.system.codebook_size
-    )
 
 
 def _run_lengths(sequence: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:

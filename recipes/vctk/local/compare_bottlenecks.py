@@ -14,7 +14,7 @@ from report import load_json, percent, table
 from vqspeech.errors import VqspeechError
 from vqspeech.jobs.atomic import write_atomically
 from vqspeech.models.checkpoint import read_header
-from vqspeech.report.analysis import to_png
+from vqspeech.report.document import png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -299,7 +299,7 @@ def main() -> int:
     baselines = {key: metrics[key] for key in ("unigram_bits", "uniform_bits")} | {"mfcc": mfcc}
     runs = [{**asdict(row), "gap_bits": row.gap} for row in rows]
     contents = {
-        "bottlenecks.png": to_png(plot(rows, metrics, mfcc)),
+        "bottlenecks.png": png(plot(rows, metrics, mfcc)),
         "bottlenecks.json": json.dumps({"runs": runs, "baselines": baselines}, indent=1).encode(),
         "bottlenecks.md": compose(exp.name, rows, metrics, mfcc).encode(),
     }
