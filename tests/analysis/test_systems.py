@@ -9,6 +9,7 @@ from vqspeech.analysis.systems import (
     RANDOM,
     decoder_bits,
     mfcc_frames,
+    mfcc_shapes,
     mfcc_system,
     model_facts,
     model_system,
@@ -47,11 +48,32 @@ def test_mfcc_frames_lie_where_the_sound_is() -> None:
 def test_k_means_of_mfcc_uses_its_codebook(store: PackedStore) -> None:
     """Most centres are used on speech that they were not fitted on, 25 codes a second."""
     train, test = store.indices("train")[:40].tolist(), store.indices("test").tolist()
-    system = mfcc_system(store, train)
+    system = mfcc_system(store, train, 128, 640)
     assert (system.kind, system.codebook_size, system.frame_rate_hz) == (MFCC, 128, 25)
     codes = np.concatenate([system.encode(store.wav(index)) for index in test])
     assert codes.dtype == np.int64
     assert len(np.unique(codes)) > 100
+
+
+def test_baselines_have_the_size_and_rate_of_each_model_and_the_fixed_ones(
+    tiny_model: Autoencoder,
+) -> None:
+    """A model's own pair stands once however many models have it; the fixed pair, which all studies share, is last."""
+    own = (tiny_model.codebook_size, tiny_model.hop)
+    fixed = (128, tiny_model.sample_rate // 25)
+    assert own != fixed
+    assert mfcc_shapes([tiny_model, tiny_model]) == [own, fixed]
+
+
+def test_a_baseline_says_its_size_and_rate_unless_they_are_the_fixed_ones(
+    store: PackedStore,
+) -> None:
+    """Names tell the k-means of one table apart; frames are those of the hop."""
+    train = store.indices("train")[:2].tolist()
+    own = mfcc_system(store, train, 16, store.sample_rate // 50)
+    assert own.name == "k-means of MFCC, 50 Hz, K 16"
+    assert len(own.encode(store.wav(train[0])[: store.sample_rate])) == 50
+    assert mfcc_system(store, train, 128, store.sample_rate // 25).name == "k-means of MFCC"
 
 
 def test_random_weights_are_no_degenerate_baseline(

@@ -219,6 +219,7 @@ def test_phones_are_scored_where_there_are_labels(run, tmp_path: Path) -> None:
     arguments = ("evaluate", "--corpus", folder, "--utterances", 1, "--without", "likelihood")
     outcome = run(*arguments)
     assert outcome.status == 0, outcome.err
+    assert "| k-means of MFCC, 1000 Hz, K 16 | 1000 | 16 |" in outcome.out
     assert "| k-means of MFCC | 25 | 128 |" in outcome.out
     assert "words are left out" in outcome.out
     assert "## Phones" not in run(*arguments, "--no-phones").out

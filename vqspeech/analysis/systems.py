@@ -1,12 +1,13 @@
 """What a study compares: a model, k-means of MFCC, and the model's architecture with random weights.
 
 The last two are baselines. k-means of MFCC is what classical signal processing knows of phones
-without a label; random weights show how much of a model's scores its architecture gives away for
+without a label, at the model's own codebook size and rate and at one size and rate that stay the same
+from study to study; random weights show how much of a model's scores its architecture gives away for
 nothing, and so what learning bought. All are one thing to a study, a `System`: recordings in, codes
 and the vectors before quantization out. Frame i covers samples ``[i * hop, (i + 1) * hop)``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ MODEL, RANDOM, MFCC = "model", "random weights", "k-means of MFCC"
 """Kinds of system."""
 
 MFCC_CODES, MFCC_RATE_HZ = 128, 25
+"""Codebook size and rate of the baseline that all studies share."""
+
 FITTED_FRAMES = 50_000
 """Frames that k-means is fitted on at most: 100 for each of 500 centres, in a second or two."""
 
@@ -227,12 +230,31 @@ def random_system(
     return model_system(untrained, name, RANDOM)
 
 
+def mfcc_shapes(models: Iterable["Autoencoder"]) -> list[tuple[int, int]]:
+    """Tell which k-means baselines some models have: at their own codebook sizes and rates, and the fixed one.
+
+    Parameters
+    ----------
+    models : iterable of Autoencoder
+        Models with codes, all at one sample rate.
+
+    Returns
+    -------
+    list of tuple of int
+        Codebook size and hop in samples of each baseline, none twice, the fixed one last.
+    """
+    models = list(models)
+    fixed = (MFCC_CODES, max(1, round(models[0].sample_rate / MFCC_RATE_HZ)))
+    own = dict.fromkeys((model.codebook_size, model.hop) for model in models)
+    own.pop(fixed, None)
+    return [*own, fixed]
+
+
 def mfcc_system(
     store: "PackedStore",
     indices: Sequence[int],
-    *,
-    codebook_size: int = MFCC_CODES,
-    frame_rate_hz: int = MFCC_RATE_HZ,
+    codebook_size: int,
+    hop: int,
     seed: int = 0,
 ) -> System:
     """Make a system of k-means over MFCC frames.
@@ -245,22 +267,23 @@ def mfcc_system(
         Utterances of the train split to fit the centres on, at most `FITTED_FRAMES` frames.
     codebook_size : int
         Centres.
-    frame_rate_hz : int
-        Codes per second, at most 100.
+    hop : int
+        Samples a code.
     seed : int
         Of frames and centres.
 
     Returns
     -------
     System
-        Its vectors are those of `mfcc_frames`.
+        Its vectors are those of `mfcc_frames`; its name tells codebook size and rate where they are not the fixed ones.
     """
     import torch
 
     from vqspeech.nn.codebook import k_means, nearest
 
     sample_rate = store.sample_rate
-    hop = max(1, round(sample_rate / frame_rate_hz))
+    rate_hz = sample_rate / hop
+    fixed = (codebook_size, round(rate_hz, 1)) == (MFCC_CODES, MFCC_RATE_HZ)
 
     def vectors(wav: NDArray[np.float32]) -> Vectors:
         return mfcc_frames(wav, sample_rate, hop)
@@ -272,7 +295,7 @@ def mfcc_system(
         return nearest(torch.from_numpy(vectors(wav)), centres).numpy()
 
     return System(
-        name=MFCC,
+        name=MFCC if fixed else f"{MFCC}, {rate_hz:g} Hz, K {codebook_size}",
         kind=MFCC,
         sample_rate=sample_rate,
         hop=hop,

@@ -116,7 +116,7 @@ def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> N
     """Do what `run` does once the places are known to be free."""
     from vqspeech.analysis.examples import choose_examples, example_textgrid, make_examples
     from vqspeech.analysis.study import STEPS, choose_material, study_system, track_pitch
-    from vqspeech.analysis.systems import MODEL
+    from vqspeech.analysis.systems import MODEL, mfcc_shapes
     from vqspeech.corpus.store import PackedStore
     from vqspeech.jobs.progress import Progress
     from vqspeech.models.checkpoint import load_model
@@ -138,7 +138,8 @@ def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> N
     priors = _priors(args.prior, files, models)
     material = choose_material(store, args.train_minutes, args.seed)
     shapes = _architectures(models)
-    steps = 4 + len(shapes) + len(models) + STEPS * (len(models) + len(shapes) + 1)
+    baselines = len(shapes) + len(mfcc_shapes(models.values()))
+    steps = 3 + baselines + len(models) + STEPS * (len(models) + baselines)
     with Progress(steps, "steps", "analyze", every_s=5) as bar:
         systems = _systems(files, models, priors, shapes, store, material.fitted, args.seed, bar)
         pitch = track_pitch(store, material, args.seed)
@@ -257,6 +258,7 @@ def _systems(
     from vqspeech.analysis.systems import (
         code_nats,
         decoder_bits,
+        mfcc_shapes,
         mfcc_system,
         model_facts,
         model_system,
@@ -274,8 +276,9 @@ def _systems(
     for name, model in shapes.items():
         systems.append(random_system(model, name, store, fitted, seed))
         bar.update(1, f"{name}: made")
-    systems.append(mfcc_system(store, fitted, seed=seed))
-    bar.update(1, f"{systems[-1].name}: fitted")
+    for size, hop in mfcc_shapes(models.values()):
+        systems.append(mfcc_system(store, fitted, size, hop, seed))
+        bar.update(1, f"{systems[-1].name}: fitted")
     return systems
 
 

@@ -14,7 +14,7 @@ from vqspeech.analysis.phoneme_study import (
     draw_utterances,
     study_phonemes,
 )
-from vqspeech.analysis.systems import mfcc_system, model_system
+from vqspeech.analysis.systems import mfcc_shapes, mfcc_system, model_system
 from vqspeech.audio.pitch import track
 from vqspeech.evaluation.judges import SPEAKERS, WORDS, Judges
 from vqspeech.evaluation.judging import Group, Judged, group, judge
@@ -323,7 +323,8 @@ def study_phones(
         When a split has no labels that can be read.
     """
     fitted, _ = choose_utterances(store, PHONE_MINUTES, np.random.default_rng(seed))
-    systems = [model_system(model, name), mfcc_system(store, fitted, seed=seed)]
+    baselines = [mfcc_system(store, fitted, *shape, seed) for shape in mfcc_shapes([model])]
+    systems = [model_system(model, name), *baselines]
     found = {}
     for system in systems:
         with Progress(len(fitted), "utterances", f"phones, {system.name}") as bar:
