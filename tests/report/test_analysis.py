@@ -48,7 +48,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A page of perfect codes, with all pictures and one utterance, whose system has an odd name."""
     store, material, study = studied(tmp_path_factory.mktemp("r") / "s", lambda phones: phones)
     images = {key: to_png(plot.draw(study)) for key, plot in PLOTS.items()}
-    examples = make_examples({}, [study.system], store, [material.scored[0]])
+    examples = make_examples({}, [study.system], store, material.labels, [material.scored[0]])
     return to_html(material, [study], {"<b>&": images}, examples)
 
 

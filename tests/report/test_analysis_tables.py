@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from studied import reading_system, studied
 
-from vqspeech.analysis.study import Material, SystemStudy, complaints, study_system
+from vqspeech.analysis.material import Material
+from vqspeech.analysis.study import SystemStudy, complaints, study_system
 from vqspeech.analysis.systems import RANDOM
 from vqspeech.metrics.phoneme_scores import PhoneScores
 from vqspeech.report.analysis_tables import tables, to_csv, to_json, to_markdown

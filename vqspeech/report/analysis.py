@@ -6,7 +6,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from vqspeech.analysis.examples import Example
-from vqspeech.analysis.study import Material, SystemStudy, complaints
+from vqspeech.analysis.material import Material
+from vqspeech.analysis.study import SystemStudy, complaints
 from vqspeech.analysis.systems import MFCC, MODEL, RANDOM
 from vqspeech.report.analysis_tables import describe, remarks, tables
 from vqspeech.report.document import data_url, html_page, html_table, picker, player

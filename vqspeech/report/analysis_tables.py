@@ -12,7 +12,8 @@ from dataclasses import asdict
 from math import isnan
 from typing import Any
 
-from vqspeech.analysis.study import Material, SystemStudy, complaints
+from vqspeech.analysis.material import Material
+from vqspeech.analysis.study import SystemStudy, complaints
 from vqspeech.labels.phones import PHONES
 from vqspeech.metrics.bootstrap import Interval95
 from vqspeech.metrics.rate import MODELS

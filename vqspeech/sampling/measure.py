@@ -22,7 +22,6 @@ from vqspeech.sampling import (
     Sampling,
     draw,
     resolve,
-    sample,
     usable_threads,
 )
 
@@ -231,9 +230,11 @@ def plan(
         When there is no such engine or mode, or an engine that was named cannot run here.
     """
     if engines:
-        names = [resolve(ENGINES, Sampling(engine=name), device)[0] for name in engines]
+        names = [resolve(ENGINES, Sampling(engine=name), device).engine for name in engines]
     else:
-        names = [name for name, engine in ENGINES.items() if engine.missing(device) is None]
+        names = [
+            name for name, engine in ENGINES.items() if engine.unavailable_reason(device) is None
+        ]
     for mode in modes:
         if not any(mode in ENGINES[name].MODES for name in names):
             having = "; ".join(f"{name} has {', '.join(ENGINES[name].MODES)}" for name in names)
@@ -423,7 +424,7 @@ def own_passage(subject: Subject, samples: int) -> Passage:
     """Let the model draw what it is to be measured on, by the fastest engine here and always the same."""
     condition = subject.cover(samples)
     lag = subject.cover_lag(samples)
-    (levels,) = sample(
+    blocks = draw(
         subject.wavenet,
         [condition],
         subject.hop,
@@ -431,7 +432,7 @@ def own_passage(subject: Subject, samples: int) -> Passage:
         seeds=[0],
         lags=None if lag is None else [lag],
     )
-    return Passage(condition, levels, lag)
+    return Passage(condition, torch.cat([block for (block,) in blocks]), lag)
 
 
 def measure(

@@ -12,10 +12,11 @@ from vqspeech.nn.wavenet import SHORTEST_LAG, WaveNet
 from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream, longest_lag
 
 MODES = ("fp32",)
+DEVICE: str | None = None
 """Arithmetics: that of the weights."""
 
 
-def missing(device: torch.device) -> str | None:
+def unavailable_reason(device: torch.device) -> str | None:
     """Nothing: it runs wherever the model is."""
     return None
 
