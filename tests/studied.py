@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from labelled_store import HOP, RATE, ReadingModel, Spoken, write_store
 
-from vqspeech.analysis.study import Material, SystemStudy, choose_material, study_system
+from vqspeech.analysis.material import Material, choose_material
+from vqspeech.analysis.study import SystemStudy, study_system
 from vqspeech.analysis.systems import MODEL, System
 from vqspeech.corpus.store import PackedStore
 
@@ -23,8 +24,8 @@ def reading_system(name: str = "reading", kind: str = MODEL, codes: int = 8) -> 
         sample_rate=RATE,
         hop=HOP,
         codebook_size=codes,
-        encode=model.encode,
         vectors=lambda wav: np.eye(codes, dtype=np.float32)[model.encode(wav)],
+        quantize=lambda vectors: vectors.argmax(axis=1),
     )
 
 

@@ -157,7 +157,7 @@ def test_without_the_extension_it_converts(
     soundfile.write(tmp_path / "a.wav", wav, 16000)
     code = (
         "import sys, torch; from vqspeech import cli; from vqspeech.sampling import native;"
-        "print(native.__file__); print(native.missing(torch.device('cpu')));"
+        "print(native.__file__); print(native.unavailable_reason(torch.device('cpu')));"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
     words = ["convert", "--src", "a.wav", "--speaker", "p225", "--out", "b.wav"]
@@ -254,4 +254,4 @@ def test_the_extension_is_built_where_it_can_be() -> None:
     """With a compiler and Python's headers, a missing extension is an error, not a skipped test."""
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         pytest.skip("needs the headers of Python")
-    assert native.missing(torch.device("cpu")) is None
+    assert native.unavailable_reason(torch.device("cpu")) is None

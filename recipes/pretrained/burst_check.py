@@ -263,7 +263,7 @@ def sampler(_: Path, tiny: bool, __: Mapping[str, Any]) -> Results:
         yield "samples_per_s reference 1", rate(BASELINE, 0.1)
         return
     subject = reference_subject("cuda")
-    missing = cuda.missing(torch.device("cuda"))
+    missing = cuda.unavailable_reason(torch.device("cuda"))
     if missing is not None:
         yield "cannot_run", missing
         return

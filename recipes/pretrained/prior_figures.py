@@ -26,6 +26,7 @@ from vqspeech.jobs.progress import Progress
 from vqspeech.metrics.ngrams import NGrams, coarse, fit_ngrams, jensen_shannon, spaced
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model, load_prior
+from vqspeech.models.decoding import Request
 from vqspeech.models.prior import Prior, check_fits
 from vqspeech.nn.codebook import k_means, nearest
 from vqspeech.report.card import prior_tables
@@ -223,11 +224,16 @@ def hearing(
     found = {"real speech": ear.hear(real, model.sample_rate)}
     with Progress(len(rows) * len(chosen) * samples, "samples", "decoding") as progress:
         for name, codes in rows.items():
-            decoded = model.decode_batch(
-                codes, speakers, [samples] * len(codes), seeds=range(len(codes))
+            rows_of = zip(codes, speakers, strict=True)
+            decoded = dict(
+                model.decode_many(
+                    Request(row, who, samples, seed) for seed, (row, who) in enumerate(rows_of)
+                )
             )
             progress.update(len(codes) * samples)
-            found[name] = ear.hear([wav.numpy() for wav in decoded], model.sample_rate)
+            found[name] = ear.hear(
+                [decoded[place].numpy() for place in range(len(codes))], model.sample_rate
+            )
     return found
 
 

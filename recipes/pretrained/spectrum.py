@@ -65,7 +65,7 @@ def predicted(
     model: Autoencoder, head: SpectralHead, wav: NDArray[np.float32], speaker: str
 ) -> NDArray[np.float32]:
     """Spectrogram that the decoder of a model expects of a recording in some voice."""
-    return head(model.condition(model.tell(wav), speaker).plain[None])[0].numpy()
+    return head(model.condition(model.conditioning(wav), speaker).plain[None])[0].numpy()
 
 
 def main() -> int:

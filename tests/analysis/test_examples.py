@@ -16,6 +16,7 @@ from vqspeech.analysis.examples import (
 )
 from vqspeech.analysis.systems import MFCC, model_system
 from vqspeech.corpus.store import PackedStore
+from vqspeech.labels.files import Interval, read_labels
 from vqspeech.models.autoencoder import Autoencoder
 
 
@@ -47,14 +48,21 @@ def store(tmp_path: Path) -> PackedStore:
     )
 
 
+def labels_of(store: PackedStore) -> dict[int, list[Interval]]:
+    return {1: read_labels(store.utterances[1].labels)}
+
+
 def test_phones_of_an_excerpt_are_end_to_end(store: PackedStore) -> None:
     """Times are those of the trimmed recording; what is not labelled is silence."""
-    spans = [(p.start_s, p.end_s, p.label) for p in excerpt_phones(store, 1, 0.6)]
+    utterance = store.utterances[1]
+    labels = read_labels(utterance.labels)
+    found = excerpt_phones(labels, utterance.start_s, 0.6)
+    spans = [(p.start_s, p.end_s, p.label) for p in found]
     assert [label for *_, label in spans] == ["aa", "s", "sil"]
     assert [time for span in spans for time in span[:2]] == pytest.approx(
         [0, 0.1, 0.1, 0.4, 0.4, 0.6]
     )
-    assert [p.label for p in excerpt_phones(store, 1, 0.05)] == ["aa"]
+    assert [p.label for p in excerpt_phones(labels, utterance.start_s, 0.05)] == ["aa"]
 
 
 def test_runs_of_codes_are_end_to_end() -> None:
@@ -68,7 +76,7 @@ def test_runs_of_codes_are_end_to_end() -> None:
 def test_textgrids_are_read_by_praatio(store: PackedStore, tmp_path: Path) -> None:
     """A tier of phones and one of codes, or one for each system by its name."""
     systems = [reading_system("one"), reading_system('two "x"', MFCC)]
-    (example,) = make_examples({}, systems, store, [1])
+    (example,) = make_examples({}, systems, store, labels_of(store), [1])
     for of, names in ((systems[:1], ["codes"]), (systems, ["codes: one", 'codes: two "x"'])):
         path = tmp_path / "a.TextGrid"
         path.write_text(example_textgrid(example, of))
@@ -83,7 +91,7 @@ def test_textgrids_are_read_by_praatio(store: PackedStore, tmp_path: Path) -> No
 def test_models_speak_in_voices_they_know(store: PackedStore, tiny_model: Autoencoder) -> None:
     """A stranger is converted and not reconstructed; every sound is as long as the recording."""
     systems = [model_system(tiny_model, "tiny")]
-    (example,) = make_examples({"tiny": tiny_model}, systems, store, [1])
+    (example,) = make_examples({"tiny": tiny_model}, systems, store, labels_of(store), [1])
     assert [sound.title for sound in example.sounds] == [
         "recording of s1",
         "tiny: converted, voice of p225",

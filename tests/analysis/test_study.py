@@ -5,13 +5,9 @@ import numpy as np
 import pytest
 from studied import reading_system, spoken_store, studied
 
-from vqspeech.analysis.study import (
-    STEPS,
-    choose_material,
-    complaints,
-    study_system,
-    track_pitch,
-)
+from vqspeech.analysis import material as module
+from vqspeech.analysis.material import choose_material
+from vqspeech.analysis.study import STEPS, complaints, study_system, track_pitch
 from vqspeech.corpus.store import PackedStore
 
 
@@ -96,3 +92,29 @@ def test_a_prior_is_asked_for_each_test_utterance_and_its_speaker(tmp_path: Path
     ]
     assert len(asked) == len(material.scored)
     assert study.cost.bigram < study.cost.unigram <= study.cost.uniform == 3
+
+
+def test_recordings_are_encoded_and_labels_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For all scores of a system, and labels for all systems; what a system was fitted on is not encoded again."""
+    store = spoken_store(tmp_path / "s", lambda phones: phones, train=3, test=2)
+    read, heard = [], []
+    read_labels, plain = module.read_labels, reading_system()
+
+    def counted(path: Path) -> object:
+        read.append(path.name)
+        return read_labels(path)
+
+    def watched(wav: np.ndarray) -> np.ndarray:
+        heard.append(wav.tobytes())
+        return plain.vectors(wav)
+
+    monkeypatch.setattr(module, "read_labels", counted)
+    material = choose_material(store, 20, seed=0)
+    for fitted in ((), material.fitted[:2]):
+        heard.clear()
+        known = {index: plain.vectors(store.wav(index)) for index in fitted}
+        study_system(replace(plain, vectors=watched, fitted=known), store, material, pitch={})
+        assert len(heard) == len(set(heard)) == 5 - len(fitted)
+    assert sorted(read) == [f"u{number}.lab" for number in range(5)]

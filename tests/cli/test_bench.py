@@ -44,7 +44,9 @@ def test_json_has_every_engine_and_mode_that_runs_here(run, tmp_path: Path) -> N
     rows = json.loads((tmp_path / "found.json").read_text())
     assert all(list(row) == KEYS for row in rows)
     cpu = torch.device("cpu")
-    able = {name: engine for name, engine in ENGINES.items() if engine.missing(cpu) is None}
+    able = {
+        name: engine for name, engine in ENGINES.items() if engine.unavailable_reason(cpu) is None
+    }
     expected = {(name, mode) for name, engine in able.items() for mode in engine.MODES}
     assert {(row["engine"], row["mode"]) for row in rows} == expected
     for row in rows:
@@ -87,7 +89,7 @@ def test_engines_that_cannot_run_are_named_with_their_reason(
     class Absent:
         MODES = ("quick",)
 
-        def missing(self, device: torch.device) -> str:
+        def unavailable_reason(self, device: torch.device) -> str:
             return "nobody built it"
 
     monkeypatch.setitem(ENGINES, "absent", Absent())

@@ -274,7 +274,10 @@ def test_a_pipe_and_standard_input_are_recordings(run, tone, tmp_path: Path) -> 
         (["a.wav", "--format", "npz"], "--out"),
         (["a.wav", "--format", "vqc"], "--out"),
         (["a.wav", "--format", "vqc", "--out", "o", "--coder", "prior"], "no prior over the codes"),
-        (["a.wav", "--format", "vqc", "--out", "o", "--speaker", "p225"], "--speaker is told to"),
+        (
+            ["a.wav", "--format", "vqc", "--out", "o", "--speaker", "p225"],
+            "--speaker conditions a prior",
+        ),
         (["a.wav", "--coder", "unigram"], "--coder and --speaker are for --format vqc"),
         (["not.vqc"], "not.vqc: no .vqc file"),
         (["a.wav", "--out", "a.wav"], "cannot write .wav; choose .json"),

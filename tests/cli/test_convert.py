@@ -11,8 +11,9 @@ import soundfile
 
 import vqspeech
 from vqspeech import audio, sampling
-from vqspeech.cli import render
-from vqspeech.cli.render import engine_note
+from vqspeech.audio.reader import SoundReader
+from vqspeech.cli.render import choose_engine
+from vqspeech.models import decoding
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import save_model
 from vqspeech.sampling import Sampling, reference
@@ -285,15 +286,15 @@ def test_more_recordings_than_fit_in_one_lockstep(
         tone(f"in/{i}.wav", 0.01 + 0.003 * i)
     argv = ["convert", "--src", "in", "--speaker", first_two[0], "--out"]
     assert run(*argv, "one").status == 0
-    monkeypatch.setattr(render, name, value)
+    monkeypatch.setattr(decoding, name, value)
     groups = []
-    decode_blocks = vqspeech.Autoencoder.decode_blocks
+    decode_blocks = decoding.decode_blocks
 
-    def watched(self, codes, speakers, samples, **rest):
-        groups.append(samples)
-        return decode_blocks(self, codes, speakers, samples, **rest)
+    def watched(model, requests, sampling):
+        groups.append([request.samples for request in requests])
+        return decode_blocks(model, requests, sampling)
 
-    monkeypatch.setattr(vqspeech.Autoencoder, "decode_blocks", watched)
+    monkeypatch.setattr(decoding, "decode_blocks", watched)
     assert run(*argv, "two").status == 0
     expected = {
         "LOCKSTEP": [[352, 304], [256, 208], [160]],
@@ -345,16 +346,42 @@ def test_the_engine_is_told_once(run, tone, first_two, caplog) -> None:
 def test_the_engine_that_is_missing_is_told_with_its_reason(monkeypatch, tiny_model) -> None:
     """A faster engine that cannot run here is named, unless it is only that the model is elsewhere."""
     engines = {
-        "far": SimpleNamespace(MODES=("x",), missing=lambda device: f"the model is on {device}"),
-        "near": SimpleNamespace(MODES=("x",), missing=lambda device: "not built, no compiler"),
-        "here": SimpleNamespace(MODES=("x", "y"), missing=lambda device: None),
-        "slow": SimpleNamespace(MODES=("x",), missing=lambda device: "never asked"),
+        "far": SimpleNamespace(
+            MODES=("x",), DEVICE="cuda", unavailable_reason=lambda device: f"not on {device}"
+        ),
+        "near": SimpleNamespace(
+            MODES=("x",), DEVICE=None, unavailable_reason=lambda device: "not built, no compiler"
+        ),
+        "here": SimpleNamespace(
+            MODES=("x", "y"), DEVICE=None, unavailable_reason=lambda device: None
+        ),
+        "slow": SimpleNamespace(
+            MODES=("x",), DEVICE=None, unavailable_reason=lambda device: "never asked"
+        ),
     }
     monkeypatch.setattr(sampling, "ENGINES", engines)
-    note = engine_note(tiny_model, Sampling())
-    assert note == "decoding with engine here, mode x; near: not built, no compiler"
-    note = engine_note(tiny_model, Sampling(engine="here", mode="y"))
-    assert note == "decoding with engine here, mode y"
+    chosen = choose_engine(tiny_model, Sampling())
+    assert chosen.note == "decoding with engine here, mode x; near: not built, no compiler"
+    assert chosen.sampling == Sampling(engine="here", mode="x")
+    chosen = choose_engine(tiny_model, Sampling(engine="here", mode="y"))
+    assert chosen.note == "decoding with engine here, mode y"
+
+
+def test_each_recording_is_opened_once(run, tone, first_two, monkeypatch) -> None:
+    """Whatever is asked of it, in however many voices; a file that cannot be read too."""
+    tone("in/a.wav", 0.02)
+    tone("in/b.flac", 0.03)
+    Path("in/c.wav").write_text("no sound")
+    opened = []
+    begin = SoundReader.__init__
+
+    def counted(self, path: Path, say) -> None:
+        opened.append(path.name)
+        begin(self, path, say)
+
+    monkeypatch.setattr(SoundReader, "__init__", counted)
+    run("convert", "--src", "in", "--speaker", ",".join(first_two), "--out", "out")
+    assert sorted(opened) == ["a.wav", "b.flac", "c.wav"]
 
 
 class Output(io.TextIOWrapper):

@@ -10,9 +10,11 @@ from judged_corpus import RATE, fake_judges, pack, write_corpus
 from labelled_store import Spoken, write_store
 
 from vqspeech.corpus.store import PackedStore
+from vqspeech.evaluation import encoded as recordings
 from vqspeech.evaluation import judges as bench
 from vqspeech.models.checkpoint import load_model
 from vqspeech.models.prior import Prior
+from vqspeech.nn.encoder import Encoder
 from vqspeech.training.validate import scorable
 
 pytest.importorskip("jiwer", reason="needs jiwer (the extra `eval`)")
@@ -142,6 +144,29 @@ def test_the_same_arguments_give_the_same_figures(run, store: Path, tmp_path: Pa
         del content["speed"]
         found.append(content)
     assert found[0] == found[1]
+
+
+def test_each_recording_is_encoded_and_tracked_once(
+    run, store: Path, voiced_model_file: Path, monkeypatch
+) -> None:
+    """For likelihood, codes, contours and conversions together."""
+    encoded, tracked = [], []
+    forward, track = Encoder.forward, recordings.track
+
+    def counted(self, wav):
+        encoded.append(wav.numpy().tobytes())
+        return forward(self, wav)
+
+    def watched(wav, sample_rate):
+        tracked.append(wav.tobytes())
+        return track(wav, sample_rate)
+
+    monkeypatch.setattr(Encoder, "forward", counted)
+    monkeypatch.setattr(recordings, "track", watched)
+    asked = ("--corpus", store, "--model", voiced_model_file)
+    assert run("evaluate", *asked, *QUICK).status == 0
+    for found in (encoded, tracked):
+        assert len(found) == len(set(found)) > 5
 
 
 def test_the_page_asks_for_nothing(run, store: Path, tmp_path: Path) -> None:

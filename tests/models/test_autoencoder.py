@@ -16,8 +16,10 @@ import vqspeech
 from vqspeech.audio.mulaw import mulaw_decode, mulaw_encode
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.models import autoencoder as module
+from vqspeech.models import decoding
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.config import ModelConfig, check_config
+from vqspeech.models.decoding import Request, decode_blocks
 from vqspeech.sampling import Sampling, reference
 
 REFERENCE = Sampling(engine="reference")
@@ -35,6 +37,19 @@ def cut(wav: Tensor, lengths: list[int]) -> list[np.ndarray]:
         pieces.append(wav[..., start : start + length].numpy())
         start += length
     return [*pieces, wav[..., start:].numpy()]
+
+
+def asked(codes, speakers, samples, seeds) -> list[Request]:
+    """Return requests for several recordings."""
+    rows = zip(codes, speakers, samples, seeds, strict=True)
+    return [Request(*row) for row in rows]
+
+
+def decode_all(model: Autoencoder, requests: list[Request], sampling=REFERENCE) -> list[Tensor]:
+    """Return what is decoded together, in the order of the requests."""
+    made = dict(model.decode_many(requests, sampling))
+    assert sorted(made) == list(range(len(requests)))
+    return [made[place] for place in range(len(requests))]
 
 
 def one_pass(model: Autoencoder, wav: Tensor) -> Tensor:
@@ -180,12 +195,12 @@ def test_a_batch_is_decoded_as_each_alone(tiny_model: Autoencoder) -> None:
     """Sequences of different lengths, speakers and seeds in lockstep are what they are one by one."""
     codes = [tiny_model.encode(noise(n, seed=n)) for n in (40, 100, 16)]
     speakers, samples, seeds = ["p226", "p225", "p227"], [33, None, 1], [1, 2, 3]
-    together = tiny_model.decode_batch(codes, speakers, samples, seeds=seeds)
+    together = decode_all(tiny_model, asked(codes, speakers, samples, seeds), Sampling())
     for row, speaker, length, seed, found in zip(
         codes, speakers, samples, seeds, together, strict=True
     ):
         assert torch.equal(tiny_model.decode(row, speaker, length, seed=seed), found)
-    assert tiny_model.decode_batch([], [], [], seeds=[]) == []
+    assert decode_all(tiny_model, []) == []
 
 
 def test_a_spectral_head_filters_what_is_said(
@@ -199,17 +214,16 @@ def test_a_spectral_head_filters_what_is_said(
     model.load_state_dict(tiny_model.state_dict(), strict=False)
     codes = [model.encode(noise(n, seed=n)) for n in (400, 1000, 16)]
     speakers, samples, seeds = ["p226", "p225", "p227"], [333, None, 1], [1, 2, 3]
-    whole = model.decode_batch(codes, speakers, samples, seeds=seeds, sampling=REFERENCE)
+    requests = asked(codes, speakers, samples, seeds)
+    whole = decode_all(model, requests)
     assert [len(wav) for wav in whole] == [333, 1008, 1]
-    plain = tiny_model.decode_batch(codes, speakers, samples, seeds=seeds, sampling=REFERENCE)
-    bare = model.decode_batch(
-        codes, speakers, samples, seeds=seeds, sampling=replace(REFERENCE, post_filter=0.0)
-    )
+    plain = decode_all(tiny_model, requests)
+    bare = decode_all(model, requests, replace(REFERENCE, post_filter=0.0))
     half = model.decode(codes[0], "p226", 333, seed=1, sampling=replace(REFERENCE, post_filter=0.5))
     assert all(torch.equal(found, expected) for found, expected in zip(bare, plain, strict=True))
     assert not torch.equal(whole[0], plain[0])
     assert not torch.equal(half, whole[0])
-    yielded = list(model.decode_blocks(codes, speakers, samples, seeds=seeds, sampling=REFERENCE))
+    yielded = list(decode_blocks(model, requests, REFERENCE))
     for blocks, expected in zip(zip(*yielded, strict=True), whole, strict=True):
         assert torch.equal(torch.cat(blocks), expected)
     streamed = list(model.stream(codes[1], "p225", seed=2, sampling=REFERENCE))
@@ -224,10 +238,9 @@ def test_blocks_joined_are_what_is_decoded_at_once(
     monkeypatch.setattr(reference, "BLOCK_SAMPLES", 30)
     codes = [tiny_model.encode(noise(n, seed=n)) for n in (40, 100, 16)]
     speakers, samples, seeds = ["p226", "p225", "p227"], [33, None, 1], [1, 2, 3]
-    whole = tiny_model.decode_batch(codes, speakers, samples, seeds=seeds, sampling=REFERENCE)
-    yielded = list(
-        tiny_model.decode_blocks(codes, speakers, samples, seeds=seeds, sampling=REFERENCE)
-    )
+    requests = asked(codes, speakers, samples, seeds)
+    whole = decode_all(tiny_model, requests)
+    yielded = list(decode_blocks(tiny_model, requests, REFERENCE))
     assert [[len(block) for block in blocks] for blocks in yielded] == [
         [30, 30, 1],
         [3, 30, 0],
@@ -240,7 +253,7 @@ def test_blocks_joined_are_what_is_decoded_at_once(
     streamed = list(tiny_model.stream(codes[1], "p225", seed=2, sampling=REFERENCE))
     assert [len(block) for block in streamed] == [30, 30, 30, 22]
     assert torch.equal(torch.cat(streamed), whole[1])
-    assert list(tiny_model.decode_blocks([], [], [], seeds=[])) == []
+    assert list(decode_blocks(tiny_model, [])) == []
 
 
 @pytest.mark.parametrize("end", ["close", "delete"])
@@ -311,17 +324,23 @@ def test_sampling_decides_what_is_heard(tiny_model: Autoencoder) -> None:
     assert not torch.equal(half, tiny_model.decode(codes, "p225", 200))
 
 
-def test_progress_of_decoding(tiny_model: Autoencoder) -> None:
-    """It ends with all samples of all recordings."""
+def test_progress_of_decoding(tiny_model: Autoencoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It rises to the samples of all recordings, those of several groups too, and says them all each time."""
+    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 6)
     calls: list[tuple[int, int]] = []
-    tiny_model.decode_batch(
-        [[1, 2], [3]],
-        ["p225", "p226"],
-        [None, 7],
-        seeds=[0, 0],
-        progress=lambda done, total: calls.append((done, total)),
-    )
-    assert calls[-1] == (39, 39)
+    requests = asked([[1, 2], [3], [4, 5]], ["p225", "p226", "p225"], [None, 7, 20], [0, 0, 0])
+    for most, groups in ((256, 1), (2, 2)):
+        monkeypatch.setattr(decoding, "LOCKSTEP", most)
+        calls.clear()
+        made = tiny_model.decode_many(
+            requests, REFERENCE, lambda done, total: calls.append((done, total))
+        )
+        assert [place for place, _ in made] == ([1, 2, 0] if groups == 1 else [2, 0, 1])
+        done = [call[0] for call in calls]
+        assert done == sorted(set(done))
+        assert len(done) > 5
+        assert calls[-1] == (59, 59)
+        assert {call[1] for call in calls} == {59}
 
 
 @pytest.mark.parametrize(

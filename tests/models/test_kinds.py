@@ -1,4 +1,4 @@
-"""Models with every kind of bottleneck: told, decoded, scored, written and read alike, with codes or without."""
+"""Models with every kind of bottleneck: encoded, decoded, scored, written and read alike, with codes or without."""
 
 import re
 from collections.abc import Callable
@@ -59,59 +59,65 @@ def test_latents_are_what_the_decoder_gets_in_evaluation(model: Autoencoder) -> 
         torch.testing.assert_close(latents, vectors)
 
 
-def test_training_mode_changes_nothing_told(model: Autoencoder) -> None:
+def test_training_mode_changes_no_conditioning(model: Autoencoder) -> None:
     """A model in training is judged by the same latents, codes and divergences: no noise gets in."""
     wav = noise(300)
-    told, latents, divergence = model.tell(wav), model.latents(wav), model.divergence(wav)
+    conditioning, latents, divergence = (
+        model.conditioning(wav),
+        model.latents(wav),
+        model.divergence(wav),
+    )
     model.train()
-    assert torch.equal(model.tell(wav), told)
+    assert torch.equal(model.conditioning(wav), conditioning)
     assert torch.equal(model.latents(wav), latents)
     assert torch.equal(model.divergence(wav), divergence)
+    assert torch.equal(model.encoding(wav).conditioning, conditioning)
+    assert torch.equal(model.encoding(wav).divergence, divergence)
 
 
-def test_pieces_and_blocks_tell_what_one_pass_tells(
+def test_pieces_and_blocks_give_the_conditioning_of_one_pass(
     model: Autoencoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However a recording arrives, the decoder is told the same of it, to rounding."""
+    """However a recording arrives, the decoder is conditioned alike, to rounding."""
     wav = noise(3000)
-    expected = model.tell(wav)
+    expected = model.conditioning(wav)
     monkeypatch.setattr(module, "BLOCK_SAMPLES", 160)
     for pieces in ([wav], list(wav.split(77))):
-        found = torch.cat(list(model.tell_blocks(pieces)), -1)
+        found = torch.cat(list(model.conditioning_blocks(pieces)), -1)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert model.divergence(wav).shape == expected.shape[-1:]
 
 
-def test_converting_is_decoding_what_is_told(model: Autoencoder) -> None:
+def test_converting_is_decoding_the_conditioning(model: Autoencoder) -> None:
     """As long as the source, and the same levels under the same seed; another voice is another recording."""
     wav = noise(200)
     made = model.convert(wav, "p226", seed=3, sampling=REFERENCE)
     assert made.shape == (200,)
-    again = model.decode(model.tell(wav), "p226", 200, seed=3, sampling=REFERENCE)
+    again = model.decode(model.conditioning(wav), "p226", 200, seed=3, sampling=REFERENCE)
     assert torch.equal(made, again)
     assert not torch.equal(made, model.convert(wav, "p225", seed=3, sampling=REFERENCE))
-    blocks = model.stream(model.tell(wav), "p226", 200, seed=3, sampling=REFERENCE)
+    blocks = model.stream(model.conditioning(wav), "p226", 200, seed=3, sampling=REFERENCE)
     assert torch.equal(torch.cat(list(blocks)), made)
 
 
-def test_likelihood_hangs_on_what_is_told_and_in_what_order(model: Autoencoder) -> None:
+def test_likelihood_hangs_on_the_conditioning_and_its_order(model: Autoencoder) -> None:
     """Shuffled in time, codes or latents lead to another likelihood."""
     wav = noise(600)
-    levels, told = mulaw_encode(wav), model.tell(wav)
-    nll = model.nll(levels, told, "p225")
+    levels, conditioning = mulaw_encode(wav), model.conditioning(wav)
+    nll = model.nll(levels, conditioning, "p225")
     assert nll.shape == (600,)
-    order = torch.randperm(told.shape[-1], generator=torch.Generator().manual_seed(0))
-    assert (model.nll(levels, told[..., order], "p225") - nll).abs().max() > 1e-4
+    order = torch.randperm(conditioning.shape[-1], generator=torch.Generator().manual_seed(0))
+    assert (model.nll(levels, conditioning[..., order], "p225") - nll).abs().max() > 1e-4
     torch.testing.assert_close(model.nll(levels, model.latents(wav), "p225"), nll)
 
 
 def test_model_files_hold_every_kind(model: Autoencoder, tmp_path: Path) -> None:
-    """Written and read, in either precision, a model tells the same of a recording."""
+    """Written and read, in either precision, a model makes the same of a recording."""
     path, wav = tmp_path / "model.safetensors", noise(300)
     save_model(model, path)
     loaded = load_model(path)
     assert loaded.config.bottleneck == model.config.bottleneck
-    assert torch.equal(loaded.tell(wav), model.tell(wav))
+    assert torch.equal(loaded.conditioning(wav), model.conditioning(wav))
     assert loaded.codebook_id == model.codebook_id
     save_model(model, path, half=True)
     halved = load_model(path)

@@ -12,6 +12,7 @@ from vqspeech.audio.pitch import Voice, look_up, move, smooth, track
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model, save_model
+from vqspeech.models.decoding import Request
 from vqspeech.sampling import Sampling
 
 REFERENCE = Sampling(engine="reference")
@@ -86,14 +87,8 @@ def test_blocks_with_a_contour_are_the_whole(voiced_model: Autoencoder) -> None:
         list(voiced_model.stream(codes, "p226", contour=contour, sampling=REFERENCE))
     )
     assert torch.equal(streamed, whole)
-    together = voiced_model.decode_batch(
-        [codes[:5], codes],
-        ["p225", "p226"],
-        [None, None],
-        seeds=[0, 0],
-        contours=[None, contour],
-        sampling=REFERENCE,
-    )
+    requests = [Request(codes[:5], "p225"), Request(codes, "p226", contour=contour)]
+    together = dict(voiced_model.decode_many(requests, REFERENCE))
     assert torch.equal(together[1], whole)
 
 

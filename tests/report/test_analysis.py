@@ -16,7 +16,8 @@ import soundfile
 from studied import reading_system, studied
 
 from vqspeech.analysis.examples import make_examples
-from vqspeech.analysis.study import Material, SystemStudy, complaints, study_system
+from vqspeech.analysis.material import Material
+from vqspeech.analysis.study import SystemStudy, complaints, study_system
 from vqspeech.analysis.systems import RANDOM
 from vqspeech.corpus.store import PackedStore
 from vqspeech.metrics.phoneme_scores import PhoneScores
@@ -63,7 +64,7 @@ def perfect(tmp_path_factory: pytest.TempPathFactory) -> Studied:
 def html(perfect: Studied) -> str:
     """A page of perfect codes, with all pictures and one utterance, whose system has an odd name."""
     store, material, study = perfect
-    examples = make_examples({}, [study.system], store, [material.scored[0]])
+    examples = make_examples({}, [study.system], store, material.labels, [material.scored[0]])
     return to_html(material, [study], {"<b>&": pictures(study)}, examples)
 
 

@@ -308,4 +308,4 @@ def test_levels_that_cannot_be_are_never_chosen() -> None:
 
 def test_the_interpreter_stands_in_for_a_gpu() -> None:
     """With it, nothing is missing on the CPU."""
-    assert cuda.missing(torch.device("cpu")) is None
+    assert cuda.unavailable_reason(torch.device("cpu")) is None

@@ -112,7 +112,7 @@ def test_importing_the_engine_does_not_import_triton() -> None:
 def test_why_it_cannot_run_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason is where the model is."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    reason = cuda.missing(torch.device("cpu"))
+    reason = cuda.unavailable_reason(torch.device("cpu"))
     assert reason is not None
     assert reason.startswith("the model is on the CPU")
 
@@ -123,14 +123,14 @@ def test_why_it_cannot_run_on_other_gpus(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("CC", "cc")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: object())
-    assert "compute capability 7.5" in str(cuda.missing(ON_GPU))
+    assert "compute capability 7.5" in str(cuda.unavailable_reason(ON_GPU))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    assert cuda.missing(ON_GPU) is None
+    assert cuda.unavailable_reason(ON_GPU) is None
     monkeypatch.delenv("CC")
     monkeypatch.setenv("PATH", "")
-    assert "C compiler" in str(cuda.missing(ON_GPU))
+    assert "C compiler" in str(cuda.unavailable_reason(ON_GPU))
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: None)
-    assert "Triton is not installed" in str(cuda.missing(ON_GPU))
+    assert "Triton is not installed" in str(cuda.unavailable_reason(ON_GPU))
 
 
 @torch.inference_mode()
@@ -248,7 +248,7 @@ def test_the_kernel_compiles_and_fits(
 needs_gpu = [
     pytest.mark.gpu,
     pytest.mark.skipif(
-        not torch.cuda.is_available() or cuda.missing(ON_GPU) is not None,
+        not torch.cuda.is_available() or cuda.unavailable_reason(ON_GPU) is not None,
         reason="needs an NVIDIA GPU that the engine runs on",
     ),
 ]

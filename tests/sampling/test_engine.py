@@ -1,7 +1,7 @@
 """What can be asked of an engine, and which one is taken."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -20,8 +20,9 @@ class Fake:
 
     MODES: tuple[str, ...]
     reason: str | None = None
+    DEVICE: str | None = None
 
-    def missing(self, device: torch.device) -> str | None:
+    def unavailable_reason(self, device: torch.device) -> str | None:
         return self.reason
 
 
@@ -45,7 +46,8 @@ def test_the_first_that_runs_and_its_first_mode(
     sampling: Sampling, expected: tuple[str, str]
 ) -> None:
     """auto is the fastest engine that can run and its default arithmetic; what is named is taken."""
-    assert resolve(FAKES, sampling, CPU) == expected
+    name, mode = expected
+    assert resolve(FAKES, sampling, CPU) == replace(sampling, engine=name, mode=mode)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_every_engine_names_its_modes() -> None:
         assert engine.MODES
         assert "auto" not in engine.MODES
     assert list(ENGINES)[-1] == "reference"
-    assert ENGINES["reference"].missing(CPU) is None
+    assert ENGINES["reference"].unavailable_reason(CPU) is None
 
 
 def test_numbers_of_a_stream_are_its_seed() -> None:

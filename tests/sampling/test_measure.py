@@ -28,7 +28,7 @@ class Fake:
     now: float = 0.0
     asked: list[str] = field(default_factory=list)
 
-    def missing(self, device: torch.device) -> str | None:
+    def unavailable_reason(self, device: torch.device) -> str | None:
         return self.reason
 
     def draw(

@@ -10,19 +10,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joined import sample
 from torch import Tensor
 
 from vqspeech.nn.wavenet import WaveNet
-from vqspeech.sampling import BLOCK_SAMPLES, Sampling, draw, native, reference, sample
+from vqspeech.sampling import BLOCK_SAMPLES, Sampling, draw, native, reference
 from vqspeech.sampling.engine import Stream, uniforms
 
 pytestmark = pytest.mark.skipif(
-    native.missing(torch.device("cpu")) is not None,
-    reason=f"native engine {native.missing(torch.device('cpu'))}",
+    native.unavailable_reason(torch.device("cpu")) is not None,
+    reason=f"native engine {native.unavailable_reason(torch.device('cpu'))}",
 )
 
 INSTRUCTIONS = ["portable"]
-if native.missing(torch.device("cpu")) is None and native._native.has_avx2():
+if native.unavailable_reason(torch.device("cpu")) is None and native._native.has_avx2():
     INSTRUCTIONS.append("avx2")
 
 

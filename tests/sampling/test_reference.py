@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from joined import sample as joined
 from torch import Tensor
 
 from vqspeech import sampling
@@ -20,7 +21,7 @@ LEVELS = 16
 
 REFERENCE = Sampling(engine="reference")
 draw = partial(sampling.draw, sampling=REFERENCE)
-sample = partial(sampling.sample, sampling=REFERENCE)
+sample = partial(joined, sampling=REFERENCE)
 
 
 def make(
@@ -256,25 +257,6 @@ def test_draws_follow_the_distribution(temperature: float) -> None:
     assert ((seen - expected).square() / expected).sum() < 37.7
 
 
-def test_progress_counts_every_sample(net: WaveNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It rises to the total of all streams and says the total each time."""
-    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 6)
-    calls: list[tuple[int, int]] = []
-    sample(
-        net,
-        conditions(10, 3),
-        4,
-        [37, 9],
-        seeds=[0, 1],
-        progress=lambda done, total: calls.append((done, total)),
-    )
-    done = [call[0] for call in calls]
-    assert done == sorted(done)
-    assert len(set(done)) > 5
-    assert calls[-1] == (46, 46)
-    assert {call[1] for call in calls} == {46}
-
-
 @given(
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=5),
     hop=st.integers(1, 7),
@@ -455,7 +437,7 @@ def test_logits_are_those_of_the_parallel_pass(samples: int, dtype: torch.dtype)
 
 def test_auto_is_an_engine_that_runs_here(net: WaveNet) -> None:
     """The default is the first of the engines that runs where the model is."""
-    first = next(n for n, e in ENGINES.items() if e.missing(torch.device("cpu")) is None)
+    first = next(n for n, e in ENGINES.items() if e.unavailable_reason(torch.device("cpu")) is None)
     one, other = (
         sample(net, conditions(5), 4, [20], seeds=[0], sampling=Sampling(engine=engine))[0]
         for engine in ("auto", first)

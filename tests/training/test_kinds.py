@@ -97,6 +97,6 @@ def test_speakers_learn_on_a_model_of_any_kind(of_kind: Settings, tmp_path: Path
     of_kind["run"]["dir"] = str(tmp_path / "voice")
     after = load_model(train(from_mapping(of_kind)))
     wav = 0.3 * torch.randn(400, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(after.tell(wav), before.tell(wav))
+    assert torch.equal(after.conditioning(wav), before.conditioning(wav))
     for name, value in before.bottleneck.state_dict().items():
         assert torch.equal(after.bottleneck.state_dict()[name], value), name

@@ -12,7 +12,7 @@ import torch
 from vqspeech.audio.mulaw import mulaw_encode
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
-from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder, Encoding
 from vqspeech.models.config import ModelConfig
 from vqspeech.training.validate import entropy_bits, held_out, scorable
 
@@ -49,12 +49,10 @@ class KnownModel:
 
     discrete: bool = True
 
-    def divergence(self, wav: np.ndarray) -> torch.Tensor:
-        return torch.full((-(-len(wav) // HOP),), 2 * math.log(2))
-
-    def tell(self, wav: np.ndarray) -> torch.Tensor:
+    def encoding(self, wav: np.ndarray) -> Encoding:
         self.encoded += 1
-        return torch.arange(-(-len(wav) // HOP))
+        frames = -(-len(wav) // HOP)
+        return Encoding(torch.arange(frames), torch.full((frames,), 2 * math.log(2)))
 
     def nll(self, levels: torch.Tensor, codes: torch.Tensor, speaker: str) -> torch.Tensor:
         assert speaker in self.speakers

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.analysis.systems import System
-from vqspeech.labels.frames import Interval, read_labels
+from vqspeech.labels.frames import Interval
 from vqspeech.labels.phones import SILENCE, to_arpabet
 from vqspeech.labels.textgrid import to_textgrid
 
@@ -79,22 +79,9 @@ class Example:
 
 
 def choose_examples(store: "PackedStore", indices: Sequence[int], count: int) -> list[int]:
-    """Choose utterances by as many speakers as possible, none longer than it must be.
+    """Choose at most `count` utterances of `indices`, by as many speakers as possible.
 
-    Parameters
-    ----------
-    store : PackedStore
-        The corpus.
-    indices : sequence of int
-        Utterances to choose from.
-    count : int
-        How many.
-
-    Returns
-    -------
-    list of int
-        At most `count` places in the store: of each speaker in turn the longest that is not longer
-        than `EXCERPT_S`, then the next; longer ones come last.
+    Of each speaker in turn the longest that is not longer than `EXCERPT_S`, then the next; longer ones come last.
     """
     by_speaker: dict[str, list[tuple[bool, float, int]]] = defaultdict(list)
     for index in indices:
@@ -115,29 +102,17 @@ def make_examples(
     models: Mapping[str, "Autoencoder"],
     systems: Sequence[System],
     store: "PackedStore",
+    labels: Mapping[int, Sequence[Interval]],
     indices: Sequence[int],
     seed: int = 0,
 ) -> list[Example]:
-    """Encode excerpts, and let models speak them again.
+    """Encode excerpts of utterances, and let models speak them again, in voices that they know.
 
-    Parameters
-    ----------
-    models : mapping of str to Autoencoder
-        By name. A model is not asked for voices that it does not know.
-    systems : sequence of System
-        Whose codes are shown; each of the models is one of them, by the same name.
-    store : PackedStore
-        The corpus.
-    indices : sequence of int
-        From `choose_examples`.
-    seed : int
-        Of the sampler.
-
-    Returns
-    -------
-    list of Example
-        One an index.
+    Each of the models is one of the systems, by the same name; `labels` are those of the utterances by their places,
+    and `seed` is the sampler's.
     """
+    from vqspeech.models.decoding import Request
+
     if not indices:
         return []
     limit = round(EXCERPT_S * store.sample_rate)
@@ -154,13 +129,13 @@ def make_examples(
         ]
         if not jobs:
             continue
-        made = model.decode_batch(
-            [codes[name][place] for place, _ in jobs],
-            [voice for _, voice in jobs],
-            [len(wavs[place]) for place, _ in jobs],
-            seeds=[seed] * len(jobs),
+        made = dict(
+            model.decode_many(
+                Request(codes[name][place], voice, len(wavs[place]), seed) for place, voice in jobs
+            )
         )
-        for (place, voice), wav in zip(jobs, made, strict=True):
+        for number, (place, voice) in enumerate(jobs):
+            wav = made[number]
             deed = "reconstructed" if voice == speakers[place] else "converted"
             sounds[place].append(Sound(f"{name}: {deed}, voice of {voice}", wav.numpy()))
     return [
@@ -170,7 +145,9 @@ def make_examples(
             text=store.utterances[index].text,
             sample_rate=store.sample_rate,
             wav=wavs[place],
-            phones=excerpt_phones(store, index, len(wavs[place]) / store.sample_rate),
+            phones=excerpt_phones(
+                labels[index], store.utterances[index].start_s, len(wavs[place]) / store.sample_rate
+            ),
             codes={name: sequences[place] for name, sequences in codes.items()},
             sounds=tuple(sounds[place]),
         )
@@ -178,36 +155,24 @@ def make_examples(
     ]
 
 
-def excerpt_phones(store: "PackedStore", index: int, duration_s: float) -> tuple[Interval, ...]:
-    """Cut the labels of an utterance to its excerpt.
+def excerpt_phones(
+    labels: Sequence[Interval], start_s: float, duration_s: float
+) -> tuple[Interval, ...]:
+    """Cut labels to the `duration_s` seconds from `start_s` on.
 
-    Parameters
-    ----------
-    store : PackedStore
-        The corpus.
-    index : int
-        A labelled utterance.
-    duration_s : float
-        How much of it.
-
-    Returns
-    -------
-    tuple of Interval
-        End to end from 0 to `duration_s`, with silence where nothing is labelled; phones as
-        `PHONES` spells them, labels outside that set as the file does.
+    They come end to end from 0, with silence where nothing is labelled; phones as `PHONES` spells them, labels outside
+    that set as the file does.
     """
-    utterance = store.utterances[index]
-    assert utterance.labels is not None
     found: list[Interval] = []
     end_s = 0.0
-    for interval in read_labels(utterance.labels):
-        start_s = max(interval.start_s - utterance.start_s, end_s)
-        stop_s = min(interval.end_s - utterance.start_s, duration_s)
-        if stop_s <= start_s:
+    for interval in labels:
+        first_s = max(interval.start_s - start_s, end_s)
+        stop_s = min(interval.end_s - start_s, duration_s)
+        if stop_s <= first_s:
             continue
-        if start_s > end_s:
-            found.append(Interval(end_s, start_s, SILENCE))
-        found.append(Interval(start_s, stop_s, to_arpabet(interval.label) or interval.label))
+        if first_s > end_s:
+            found.append(Interval(end_s, first_s, SILENCE))
+        found.append(Interval(first_s, stop_s, to_arpabet(interval.label) or interval.label))
         end_s = stop_s
     if end_s < duration_s:
         found.append(Interval(end_s, duration_s, SILENCE))
@@ -215,22 +180,7 @@ def excerpt_phones(store: "PackedStore", index: int, duration_s: float) -> tuple
 
 
 def code_runs(codes: NDArray[np.int64], system: System, samples: int) -> list[Interval]:
-    """Turn codes into intervals, one for each run of equal codes.
-
-    Parameters
-    ----------
-    codes : ndarray of int64, shape (frames,)
-        Codes of an excerpt.
-    system : System
-        Whose they are.
-    samples : int
-        Length of the excerpt.
-
-    Returns
-    -------
-    list of Interval
-        End to end; labels are the codes.
-    """
+    """Turn codes (frames,) of an excerpt of so many samples into intervals, one for each run of equal codes."""
     edges = [0, *(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist(), len(codes)]
     return [
         Interval(
@@ -243,19 +193,9 @@ def code_runs(codes: NDArray[np.int64], system: System, samples: int) -> list[In
 
 
 def example_textgrid(example: Example, systems: Sequence[System]) -> str:
-    """Write the phones and the codes of an excerpt as a Praat TextGrid.
+    """Write the phones of an excerpt, and the codes of each system, one interval a run, as a Praat TextGrid.
 
-    Parameters
-    ----------
-    example : Example
-        The excerpt.
-    systems : sequence of System
-        Whose codes to write; the tiers are called ``codes`` for one system, else by their names.
-
-    Returns
-    -------
-    str
-        A tier of phones, then one of codes for each system, an interval for each run of one code.
+    The tier of codes is called ``codes`` of one system, else by its name.
     """
     found = {"phones": list(example.phones)}
     for system in systems:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vqspeech.analysis.material import Material, choose_material, utterance_labels
 from vqspeech.errors import ConfigurationError, CorpusError
-from vqspeech.labels.frames import check_end, frame_centres_s, labels_at, read_labels
+from vqspeech.labels.frames import Interval, frame_centres_s, labels_at
 from vqspeech.labels.phones import PHONE_INDEX, SILENCE, to_arpabet
 from vqspeech.metrics.contingency import map_codes
 from vqspeech.metrics.phoneme_scores import (
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore
 
 
-class Encoder(Protocol):
-    """What the study needs of a model."""
+class Coder(Protocol):
+    """What the study needs to know of codes."""
 
     @property
     def sample_rate(self) -> int:
@@ -44,6 +45,10 @@ class Encoder(Protocol):
     @property
     def codebook_size(self) -> int:
         """Number of different codes."""
+
+
+class Encoder(Coder, Protocol):
+    """What makes codes of recordings."""
 
     @property
     def encode(self) -> Callable[[NDArray[np.float32]], Any]:
@@ -110,86 +115,38 @@ class AlignedCorpus:
     skipped: tuple[str, ...]
 
 
-def choose_utterances(
-    store: "PackedStore", train_minutes: float, rng: np.random.Generator
-) -> tuple[list[int], list[int]]:
-    """Choose the labelled utterances to fit and to score on.
-
-    Parameters
-    ----------
-    store : PackedStore
-        With labelled utterances in its train and test splits.
-    train_minutes : float
-        How much of the train split to take at most; at least one utterance is taken.
-    rng : numpy.random.Generator
-        Draws from the train split; the test split is taken whole.
-
-    Returns
-    -------
-    fitted, scored : list of int
-        Places in the store, ascending.
-
-    Raises
-    ------
-    CorpusError
-        When a split has no utterance with labels.
-    """
-    fitted = draw_utterances(_labelled(store, "train"), store, train_minutes, rng)
-    return fitted, _labelled(store, "test")
-
-
 def align_corpus(
-    model: Encoder,
+    model: Coder,
     store: "PackedStore",
-    fitted: Sequence[int],
-    scored: Sequence[int],
+    material: Material,
+    codes_of: Callable[[int], NDArray[np.int64]],
     progress: Callable[[int, int], None] | None = None,
 ) -> AlignedCorpus:
-    """Encode labelled utterances and look up the phone of each frame.
-
-    Parameters
-    ----------
-    model : Encoder
-        The model.
-    store : PackedStore
-        The store, at the model's rate.
-    fitted, scored : sequence of int
-        From `choose_utterances`.
-    progress : callable, optional
-        Called with utterances done and utterances in all.
-
-    Returns
-    -------
-    AlignedCorpus
-        Without the utterances whose labels cannot be read.
+    """Look up the phone of each frame of labelled utterances, beside the codes that `codes_of` gives for their places.
 
     Raises
     ------
     ConfigurationError
         When the model and the store have different sample rates.
     CorpusError
-        When of a split no labels can be read, or none is in the phone set.
+        When no label of a split is in the phone set.
     """
     if store.sample_rate != model.sample_rate:
         raise ConfigurationError(
             f"{store.path}: holds {store.sample_rate} Hz and the model takes {model.sample_rate} "
             "Hz; prepare the corpus at the model's rate"
         )
-    total = len(fitted) + len(scored)
+    total = len(material.fitted) + len(material.scored)
     unmapped: Counter[str] = Counter()
-    skipped: list[str] = []
 
     def align(indices: Sequence[int], done: int, split: str) -> dict[int, Aligned]:
         found = {}
         for number, index in enumerate(indices, start=done + 1):
-            try:
-                found[index] = align_utterance(model, store, index, unmapped)
-            except CorpusError as error:
-                skipped.append(str(error))
+            if index in material.labels:
+                phones = frame_phones(store, index, model.hop, unmapped, material.labels[index])
+                found[index] = Aligned(phones, codes_of(index))
             if progress is not None:
                 progress(number, total)
-        if not found:
-            raise CorpusError(f"no labels of the {split} split can be read: {skipped[-1]}")
         if not any((part.phones != UNKNOWN).any() for part in found.values()):
             names = ", ".join(repr(label) for label, _ in unmapped.most_common(5))
             raise CorpusError(
@@ -198,36 +155,20 @@ def align_corpus(
             )
         return found
 
-    train, test = align(fitted, 0, "train"), align(scored, len(fitted), "test")
+    train = align(material.fitted, 0, "train")
+    test = align(material.scored, len(material.fitted), "test")
     return AlignedCorpus(
         fitted=tuple(train),
         scored=tuple(test),
         train=tuple(train.values()),
         test=tuple(test.values()),
         unmapped=dict(unmapped.most_common()),
-        skipped=tuple(skipped),
+        skipped=material.skipped,
     )
 
 
-def score_alignment(
-    model: Encoder, aligned: AlignedCorpus, rng: np.random.Generator
-) -> PhonemeStudy:
-    """Score codes against the phones they were aligned with, under both policies for silence.
-
-    Parameters
-    ----------
-    model : Encoder
-        Whose codes they are.
-    aligned : AlignedCorpus
-        From `align_corpus`.
-    rng : numpy.random.Generator
-        For the shuffled control and the bootstrap.
-
-    Returns
-    -------
-    PhonemeStudy
-        The same for the same arguments.
-    """
+def score_alignment(model: Coder, aligned: AlignedCorpus, rng: np.random.Generator) -> PhonemeStudy:
+    """Score codes against their phones under both policies for silence; `rng` shuffles the control and resamples."""
     train, test = (
         _where(part, lambda phones: phones != UNKNOWN) for part in (aligned.train, aligned.test)
     )
@@ -278,11 +219,6 @@ def study_phonemes(
     progress : callable, optional
         Called with utterances done and utterances in all.
 
-    Returns
-    -------
-    PhonemeStudy
-        The same for the same arguments.
-
     Raises
     ------
     ConfigurationError
@@ -292,56 +228,44 @@ def study_phonemes(
         labels are in the phone set.
     """
     rng = np.random.default_rng(seed)
-    fitted, scored = choose_utterances(store, train_minutes, rng)
-    aligned = align_corpus(model, store, fitted, scored, progress)
+    material = choose_material(store, train_minutes, rng)
+
+    def codes_of(index: int) -> NDArray[np.int64]:
+        return np.asarray(model.encode(store.wav(index)), dtype=np.int64)
+
+    aligned = align_corpus(model, store, material, codes_of, progress)
     return score_alignment(model, aligned, rng)
 
 
 def align_utterance(
     model: Encoder, store: "PackedStore", index: int, unmapped: Counter[str]
 ) -> Aligned:
-    """Encode one labelled utterance and look up the phone at the centre of each frame.
-
-    Parameters
-    ----------
-    model : Encoder
-        The model.
-    store : PackedStore
-        The store, with labels for this utterance.
-    index : int
-        Which utterance.
-    unmapped : Counter
-        Counts the frames of each label outside the phone set; added to.
-
-    Returns
-    -------
-    Aligned
-        One phone and one code a frame.
-
-    Raises
-    ------
-    CorpusError
-        When there are no labels or they cannot be read.
-    """
+    """Encode one labelled utterance and look up the phone at the centre of each frame; see `frame_phones`."""
     phones = frame_phones(store, index, model.hop, unmapped)
     return Aligned(phones, np.asarray(model.encode(store.wav(index)), dtype=np.int64))
 
 
 def frame_phones(
-    store: "PackedStore", index: int, hop: int, unmapped: Counter[str]
+    store: "PackedStore",
+    index: int,
+    hop: int,
+    unmapped: Counter[str],
+    labels: Sequence[Interval] | None = None,
 ) -> NDArray[np.int64]:
     """Look up the phone at the centre of each frame of a labelled utterance.
 
     Parameters
     ----------
     store : PackedStore
-        The store, with labels for this utterance.
+        The store.
     index : int
         Which utterance.
     hop : int
         Samples a frame, at the store's rate.
     unmapped : Counter
         Counts the frames of each label outside the phone set; added to.
+    labels : sequence of Interval, optional
+        Of the utterance; read from its file where they are not given.
 
     Returns
     -------
@@ -354,11 +278,7 @@ def frame_phones(
         When there are no labels or they cannot be read.
     """
     utterance = store.utterances[index]
-    if utterance.labels is None:
-        raise CorpusError(f"{utterance.path}: no phone labels")
-    intervals = read_labels(utterance.labels)
-    end_s = utterance.start_s + utterance.samples / store.sample_rate
-    check_end(utterance.labels, intervals, utterance.start_s, end_s)
+    intervals = utterance_labels(store, index) if labels is None else labels
     frames = -(-utterance.samples // hop)
     centres_s = frame_centres_s(frames, hop, store.sample_rate, utterance.start_s)
     phones = np.full(frames, UNKNOWN, dtype=np.int64)
@@ -369,43 +289,6 @@ def frame_phones(
         else:
             phones[frame] = PHONE_INDEX[phone]
     return phones
-
-
-def draw_utterances(
-    indices: Sequence[int], store: "PackedStore", minutes: float, rng: np.random.Generator
-) -> list[int]:
-    """Draw utterances of so many minutes at most, at least one.
-
-    Parameters
-    ----------
-    indices : sequence of int
-        Places in the store to draw from, at least one.
-    store : PackedStore
-        The store.
-    minutes : float
-        How much to take.
-    rng : numpy.random.Generator
-        For the draw.
-
-    Returns
-    -------
-    list of int
-        Places in the store, ascending.
-    """
-    order = rng.permutation(np.asarray(indices))
-    lengths_s = np.array([store.utterances[i].samples for i in order]) / store.sample_rate
-    taken = max(1, int(np.searchsorted(np.cumsum(lengths_s), minutes * 60, side="right")))
-    return sorted(int(i) for i in order[:taken])
-
-
-def _labelled(store: "PackedStore", split: str) -> list[int]:
-    found = [int(i) for i in store.indices(split) if store.utterances[i].labels is not None]
-    if not found:
-        raise CorpusError(
-            f"{store.path}: no utterance of the {split} split has phone labels to hold codes "
-            "against; put a .lab file beside each recording and prepare the corpus again"
-        )
-    return found
 
 
 def _where(

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vqspeech.analysis.material import Material, draw_utterances
 from vqspeech.analysis.phoneme_study import (
     AlignedCorpus,
     PhonemeStudy,
     align_corpus,
-    choose_utterances,
-    draw_utterances,
     score_alignment,
 )
-from vqspeech.analysis.systems import System
-from vqspeech.labels.frames import frame_centres_s, read_labels
+from vqspeech.analysis.systems import System, Vectors
+from vqspeech.labels.frames import frame_centres_s
 from vqspeech.metrics.abx import AbxScore, Item, abx, phone_items
 from vqspeech.metrics.bootstrap import Interval95, interval_95, resampled_ratios
 from vqspeech.metrics.boundaries import (
@@ -58,35 +57,6 @@ PITCH_MINUTES = 3.0
 """How much of either split is tracked for the pitch probe: tracking takes 1 s for 15 s of sound."""
 
 _TRACK_RATE_HZ = 100
-
-
-@dataclass(frozen=True)
-class Material:
-    """What was measured on.
-
-    Attributes
-    ----------
-    corpus : str
-        What the store was made from.
-    sample_rate : int
-        Hz.
-    fitted, scored : tuple of int
-        Places in the store of the utterances of the train split that mappings and baselines are
-        fitted on, and of the test split that is scored.
-    fitted_minutes, scored_minutes : float
-        How long they are.
-    fitted_speakers, scored_speakers : tuple of str
-        Who speaks, sorted.
-    """
-
-    corpus: str
-    sample_rate: int
-    fitted: tuple[int, ...]
-    scored: tuple[int, ...]
-    fitted_minutes: float
-    scored_minutes: float
-    fitted_speakers: tuple[str, ...]
-    scored_speakers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -157,66 +127,12 @@ class SystemStudy:
         }
 
 
-def choose_material(store: "PackedStore", train_minutes: float, seed: int) -> Material:
-    """Choose the utterances of a study.
-
-    Parameters
-    ----------
-    store : PackedStore
-        With labelled utterances in its train and test splits.
-    train_minutes : float
-        How much of the train split to fit on at most.
-    seed : int
-        Of the draw from it.
-
-    Returns
-    -------
-    Material
-        The same for the same arguments.
-
-    Raises
-    ------
-    CorpusError
-        When a split has no utterance with labels.
-    """
-    fitted, scored = choose_utterances(store, train_minutes, np.random.default_rng(seed))
-
-    def minutes(indices: Sequence[int]) -> float:
-        return sum(store.utterances[i].samples for i in indices) / store.sample_rate / 60
-
-    def speakers(indices: Sequence[int]) -> tuple[str, ...]:
-        return tuple(sorted({store.utterances[i].speaker for i in indices}))
-
-    return Material(
-        corpus=store.corpus,
-        sample_rate=store.sample_rate,
-        fitted=tuple(fitted),
-        scored=tuple(scored),
-        fitted_minutes=minutes(fitted),
-        scored_minutes=minutes(scored),
-        fitted_speakers=speakers(fitted),
-        scored_speakers=speakers(scored),
-    )
-
-
 def track_pitch(
     store: "PackedStore", material: Material, seed: int = 0
 ) -> dict[int, NDArray[np.float64]]:
-    """Track the pitch of a part of both splits, once for all systems.
+    """Track the pitch of `PITCH_MINUTES` of either split, drawn once for all systems.
 
-    Parameters
-    ----------
-    store : PackedStore
-        The corpus.
-    material : Material
-        From `choose_material`.
-    seed : int
-        Of the draw of `PITCH_MINUTES` from either split.
-
-    Returns
-    -------
-    dict of int to ndarray of float64
-        By place in the store: Hz every 10 ms from 5 ms on, nan where there is no voice.
+    By place in the store: Hz every 10 ms from 5 ms on, nan where there is no voice.
     """
     from vqspeech.metrics.pitch import f0_at
 
@@ -240,45 +156,39 @@ def study_system(
     seed: int = 0,
     step: Callable[[str], object] = lambda note: None,
 ) -> SystemStudy:
-    """Measure one system.
+    """Measure one system on `material`, with `pitch` from `track_pitch`; each recording is encoded once.
 
-    Parameters
-    ----------
-    system : System
-        What to measure.
-    store : PackedStore
-        The corpus.
-    material : Material
-        From `choose_material`.
-    pitch : mapping of int to ndarray of float64
-        From `track_pitch`.
-    seed : int
-        Of the controls, the bootstrap, and the draws of ABX.
-    step : callable
-        Called `STEPS` times, with what has been done.
-
-    Returns
-    -------
-    SystemStudy
-        The same for the same arguments.
+    `seed` is of the controls, the bootstrap and the draws of ABX; `step` is called `STEPS` times, with what is done.
 
     Raises
     ------
     ConfigurationError
         When the system and the store have different sample rates.
     CorpusError
-        When of a split no labels can be read, or none is in the phone set.
+        When no label of a split is in the phone set.
     """
-    aligned = align_corpus(system, store, material.fitted, material.scored)
+    readable = [index for index in material.scored if index in material.labels]
+    drawn = draw_utterances(readable, store, ABX_MINUTES, np.random.default_rng(seed))
+    vectors: dict[int, Vectors] = dict.fromkeys(drawn, np.empty((0, 0), np.float32))
+
+    def codes_of(index: int) -> NDArray[np.int64]:
+        found = system.fitted.get(index)
+        if found is None:
+            found = system.vectors(store.wav(index))
+        if index in vectors:
+            vectors[index] = found
+        return system.quantize(found)
+
+    aligned = align_corpus(system, store, material, codes_of)
     speakers = tuple(store.utterances[i].speaker for i in aligned.scored)
     step(f"{system.name}: encoded")
     cost = _cost(system, aligned, speakers)
     step(f"{system.name}: bits")
     phonemes = score_alignment(system, aligned, np.random.default_rng(seed))
     step(f"{system.name}: phones")
-    boundaries = _boundaries(system, store, aligned, seed)
+    boundaries = _boundaries(system, store, material, aligned, seed)
     step(f"{system.name}: boundaries")
-    errors = _abx(system, store, aligned, seed)
+    errors = _abx(system, store, material, aligned, vectors, seed)
     step(f"{system.name}: ABX")
     table = histograms([part.codes for part in aligned.test], system.codebook_size)
     speaker = speaker_probe(table, speakers, seed=seed)
@@ -310,19 +220,8 @@ STEPS = 6
 def complaints(study: SystemStudy) -> list[str]:
     """Say what of a system's codes cannot be meant.
 
-    Codes that are in another order than the frames they came from, through a careless reshape or a
-    wrong hop, know as little of phones as shuffled codes do: their map accuracy lies in the
-    interval of that control.
-
-    Parameters
-    ----------
-    study : SystemStudy
-        What was found.
-
-    Returns
-    -------
-    list of str
-        Sentences; empty when nothing is wrong.
+    Codes in another order than their frames, through a careless reshape or a wrong hop, know as little of phones as
+    shuffled codes do: their map accuracy lies in the interval of that control.
     """
     found = []
     for policy, scores in study.policies.items():
@@ -354,15 +253,18 @@ def _cost(system: System, aligned: AlignedCorpus, speakers: Sequence[str]) -> Co
 
 
 def _boundaries(
-    system: System, store: "PackedStore", aligned: AlignedCorpus, seed: int
+    system: System,
+    store: "PackedStore",
+    material: Material,
+    aligned: AlignedCorpus,
+    seed: int,
 ) -> Boundaries:
     counts, even_counts = [], []
     for index, part in zip(aligned.scored, aligned.test, strict=True):
         utterance = store.utterances[index]
-        assert utterance.labels is not None
         start_s = utterance.start_s
         end_s = start_s + utterance.samples / store.sample_rate
-        true_s = phone_boundaries_s(read_labels(utterance.labels), start_s, end_s)
+        true_s = phone_boundaries_s(material.labels[index], start_s, end_s)
         found_s = code_boundaries_s(part.codes, system.hop, system.sample_rate, start_s)
         counts.append(count_hits(found_s, true_s))
         even_counts.append(count_hits(even_boundaries_s(len(found_s), start_s, end_s), true_s))
@@ -377,20 +279,22 @@ def _boundaries(
 
 
 def _abx(
-    system: System, store: "PackedStore", aligned: AlignedCorpus, seed: int
+    system: System,
+    store: "PackedStore",
+    material: Material,
+    aligned: AlignedCorpus,
+    vectors_of: Mapping[int, Vectors],
+    seed: int,
 ) -> dict[str, AbxScore]:
     items: list[Item] = []
-    codes: list[NDArray[np.int64]] = []
-    vectors: list[NDArray[np.float32]] = []
     codes_of = dict(zip(aligned.scored, aligned.test, strict=True))
-    for index in draw_utterances(aligned.scored, store, ABX_MINUTES, np.random.default_rng(seed)):
+    for number, index in enumerate(vectors_of):
         utterance = store.utterances[index]
-        assert utterance.labels is not None
-        part = codes_of[index].codes
-        times_s = frame_centres_s(len(part), system.hop, system.sample_rate, utterance.start_s)
-        items += phone_items(read_labels(utterance.labels), times_s, len(codes), utterance.speaker)
-        codes.append(part)
-        vectors.append(system.vectors(store.wav(index)))
+        frames = len(codes_of[index].codes)
+        times_s = frame_centres_s(frames, system.hop, system.sample_rate, utterance.start_s)
+        items += phone_items(material.labels[index], times_s, number, utterance.speaker)
+    codes = [codes_of[index].codes for index in vectors_of]
+    vectors = list(vectors_of.values())
     features: dict[str, list[NDArray[Any]]] = {"codes": codes, "vectors": vectors}
     return {
         f"{'across' if across else 'within'}_{kind}": abx(

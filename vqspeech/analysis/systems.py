@@ -53,16 +53,18 @@ class System:
         Samples a code.
     codebook_size : int
         Number of different codes.
-    encode : callable
-        Turns a wav (samples,) into int64 codes (frames,).
     vectors : callable
-        Turns a wav (samples,) into float32 vectors (frames, dim), those that codes were chosen for.
+        Turns a wav (samples,) into float32 vectors (frames, dim).
+    quantize : callable
+        Turns vectors into int64 codes (frames,).
     facts : mapping of str to object
         What else is known of it, to be shown: parameters, training, scores.
     code_nats : callable, optional
         What its codes cost under a learned prior.
     sample_bits : float
         Bits a sample of its decoder on held-out recordings, as its file says; nan where it does not.
+    fitted : mapping of int to ndarray
+        Vectors of the utterances that it was fitted on, by their places in the store.
     """
 
     name: str
@@ -70,11 +72,16 @@ class System:
     sample_rate: int
     hop: int
     codebook_size: int
-    encode: Callable[[NDArray[np.float32]], NDArray[np.int64]] = field(repr=False)
     vectors: Callable[[NDArray[np.float32]], Vectors] = field(repr=False)
+    quantize: Callable[[Vectors], NDArray[np.int64]] = field(repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict)
     code_nats: CodeNats | None = field(default=None, repr=False)
     sample_bits: float = nan
+    fitted: Mapping[int, Vectors] = field(default_factory=dict, repr=False)
+
+    def encode(self, wav: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Turn a wav (samples,) into codes (frames,)."""
+        return self.quantize(self.vectors(wav))
 
     @property
     def frame_rate_hz(self) -> float:
@@ -89,38 +96,18 @@ def model_system(
     facts: Mapping[str, Any] | None = None,
     code_nats: CodeNats | None = None,
     sample_bits: float = nan,
+    fitted: Mapping[int, Vectors] | None = None,
 ) -> System:
-    """Make a system of a model.
-
-    Parameters
-    ----------
-    model : Autoencoder
-        In evaluation mode.
-    name : str
-        What tables call it.
-    kind : str
-        `MODEL` or `RANDOM`.
-    facts : mapping, optional
-        What else is known of it.
-    code_nats : callable, optional
-        What its codes cost under a learned prior.
-    sample_bits : float
-        Bits a sample of its decoder on held-out recordings.
-
-    Returns
-    -------
-    System
-        Its vectors are the encoder's output ``z_e``.
-    """
+    """Make a system of a model in evaluation mode; its vectors are the encoder's output ``z_e``."""
     import torch
 
-    def encode(wav: NDArray[np.float32]) -> NDArray[np.int64]:
-        return model.encode(wav).numpy()
-
     def vectors(wav: NDArray[np.float32]) -> Vectors:
+        return model.vectors(wav).T.numpy()
+
+    def quantize(vectors: Vectors) -> NDArray[np.int64]:
+        z_e = torch.from_numpy(vectors).T[None].contiguous().to(model.device)
         with torch.inference_mode():
-            z_e = model.encoder(torch.as_tensor(wav)[None].to(model.device))
-        return z_e[0].T.float().cpu().numpy()
+            return model.quantizer.encode(z_e)[0].cpu().numpy()
 
     return System(
         name=name,
@@ -128,11 +115,12 @@ def model_system(
         sample_rate=model.sample_rate,
         hop=model.hop,
         codebook_size=model.codebook_size,
-        encode=encode,
         vectors=vectors,
+        quantize=quantize,
         facts=dict(facts or {}),
         code_nats=code_nats,
         sample_bits=sample_bits,
+        fitted=fitted or {},
     )
 
 
@@ -154,21 +142,7 @@ def decoder_bits(header: Mapping[str, Any]) -> float:
 
 
 def model_facts(header: Mapping[str, Any], model: "Autoencoder") -> dict[str, str]:
-    """Say what is known of a model, for people.
-
-    Parameters
-    ----------
-    header : mapping
-        Of the model's file.
-    model : Autoencoder
-        The model.
-
-    Returns
-    -------
-    dict of str to str
-        Parameters, speakers, and, as far as the header tells, training and held-out likelihood
-        beside that with codes shuffled in time.
-    """
+    """Say for people what is known of a model, from the header of its file: size, training, held-out likelihood."""
     facts = {
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
         "speakers": f"{len(model.speakers)}",
@@ -196,38 +170,21 @@ def random_system(
 ) -> System:
     """Make a system of a model's architecture with weights as they are before training.
 
-    Its codebook is placed where training would place it before the first step, on cluster centres
-    of its encoder's output: a codebook far from all vectors would give one code, and be too easy a
-    baseline.
-
-    Parameters
-    ----------
-    model : Autoencoder
-        Whose architecture; its weights are not used.
-    name : str
-        What tables call the system.
-    store : PackedStore
-        Recordings at the model's rate.
-    indices : sequence of int
-        Utterances of the train split to fit the codebook on, at most `FITTED_FRAMES` frames.
-    seed : int
-        Of weights, frames and centres.
-
-    Returns
-    -------
-    System
-        The same for the same arguments.
+    Its codebook is placed where training would place it before the first step, on cluster centres of its encoder's
+    output for `indices`, at most `FITTED_FRAMES` frames: a codebook far from all vectors would give one code, and be
+    too easy a baseline.
     """
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         untrained = type(model)(model.config, model.speakers).eval().to(model.device)
-    frames = _some_frames(model_system(untrained, name).vectors, store, indices, seed)
+    fitted = _some_vectors(model_system(untrained, name).vectors, store, indices, seed)
+    frames = _joined(fitted)
     untrained.bottleneck.initialise(
         torch.from_numpy(frames).T[None].to(model.device).contiguous(), seed
     )
-    return model_system(untrained, name, RANDOM)
+    return model_system(untrained, name, RANDOM, fitted=fitted)
 
 
 def mfcc_shapes(models: Iterable["Autoencoder"]) -> list[tuple[int, int]]:
@@ -257,25 +214,9 @@ def mfcc_system(
     hop: int,
     seed: int = 0,
 ) -> System:
-    """Make a system of k-means over MFCC frames.
+    """Make a system of k-means over the MFCC of `indices`, at most `FITTED_FRAMES` frames; see `mfcc_frames`.
 
-    Parameters
-    ----------
-    store : PackedStore
-        Recordings.
-    indices : sequence of int
-        Utterances of the train split to fit the centres on, at most `FITTED_FRAMES` frames.
-    codebook_size : int
-        Centres.
-    hop : int
-        Samples a code.
-    seed : int
-        Of frames and centres.
-
-    Returns
-    -------
-    System
-        Its vectors are those of `mfcc_frames`; its name tells codebook size and rate where they are not the fixed ones.
+    Its name tells `codebook_size` and rate (from `hop`, samples) where they are not the fixed ones.
     """
     import torch
 
@@ -288,11 +229,11 @@ def mfcc_system(
     def vectors(wav: NDArray[np.float32]) -> Vectors:
         return mfcc_frames(wav, sample_rate, hop)
 
-    frames = _some_frames(vectors, store, indices, seed)
-    centres = k_means(torch.from_numpy(frames), codebook_size, seed, iterations=25)
+    fitted = _some_vectors(vectors, store, indices, seed)
+    centres = k_means(torch.from_numpy(_joined(fitted)), codebook_size, seed, iterations=25)
 
-    def encode(wav: NDArray[np.float32]) -> NDArray[np.int64]:
-        return nearest(torch.from_numpy(vectors(wav)), centres).numpy()
+    def quantize(vectors: Vectors) -> NDArray[np.int64]:
+        return nearest(torch.from_numpy(vectors), centres).numpy()
 
     return System(
         name=MFCC if fixed else f"{MFCC}, {rate_hz:g} Hz, K {codebook_size}",
@@ -300,30 +241,17 @@ def mfcc_system(
         sample_rate=sample_rate,
         hop=hop,
         codebook_size=codebook_size,
-        encode=encode,
         vectors=vectors,
+        quantize=quantize,
+        fitted=fitted,
     )
 
 
 def mfcc_frames(wav: NDArray[np.float32], sample_rate: int, hop: int) -> Vectors:
-    """Compute mel-frequency cepstra with their first and second differences, one row a frame.
+    """Compute mel cepstra with their first and second differences: (ceil(samples / hop), 39), one row a frame.
 
-    They are taken from windows of 25 ms about every 10 ms, with librosa's defaults, normalised to
-    mean 0 and variance 1 over the utterance, and averaged over the steps of each frame.
-
-    Parameters
-    ----------
-    wav : ndarray of float32, shape (samples,)
-        At least one sample.
-    sample_rate : int
-        Hz.
-    hop : int
-        Samples a frame.
-
-    Returns
-    -------
-    ndarray of float32, shape (ceil(samples / hop), 39)
-        13 cepstra, 13 first and 13 second differences.
+    They are taken from windows of 25 ms about every 10 ms, with librosa's defaults, normalised to mean 0 and variance 1
+    over the utterance, and averaged over the steps of each frame.
     """
     import librosa
 
@@ -346,17 +274,22 @@ def mfcc_frames(wav: NDArray[np.float32], sample_rate: int, hop: int) -> Vectors
     return rows.reshape(frames, steps, -1).mean(axis=1).astype(np.float32)
 
 
-def _some_frames(
+def _some_vectors(
     vectors: Callable[[NDArray[np.float32]], Vectors],
     store: "PackedStore",
     indices: Sequence[int],
     seed: int,
-) -> Vectors:
-    """Draw utterances until there are `FITTED_FRAMES` frames."""
-    taken, count = [], 0
-    for index in np.random.default_rng(seed).permutation(np.asarray(indices)):
-        taken.append(vectors(store.wav(int(index))))
-        count += len(taken[-1])
+) -> dict[int, Vectors]:
+    """Draw utterances until there are `FITTED_FRAMES` frames; their vectors by place, in the order drawn."""
+    taken: dict[int, Vectors] = {}
+    count = 0
+    for index in np.random.default_rng(seed).permutation(np.asarray(indices)).tolist():
+        taken[index] = vectors(store.wav(index))
+        count += len(taken[index])
         if count >= FITTED_FRAMES:
             break
-    return np.concatenate(taken)[:FITTED_FRAMES]
+    return taken
+
+
+def _joined(fitted: Mapping[int, Vectors]) -> Vectors:
+    return np.concatenate(list(fitted.values()))[:FITTED_FRAMES]

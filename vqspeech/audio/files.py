@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -103,7 +103,10 @@ def read(path: str | os.PathLike[str], sample_rate: int = 16000) -> np.ndarray:
 
 
 def read_blocks(
-    path: str | os.PathLike[str], sample_rate: int = 16000, block_s: float = 10.0
+    path: str | os.PathLike[str],
+    sample_rate: int = 16000,
+    block_s: float = 10.0,
+    opened: Callable[[AudioInfo], object] = lambda _: None,
 ) -> Iterator[np.ndarray]:
     """Read a sound file block by block, in constant memory; joined, the blocks are what `read` returns.
 
@@ -115,6 +118,8 @@ def read_blocks(
         Rate of the blocks, Hz.
     block_s : float, default=10.0
         Seconds of the file read at a time; does not change the result.
+    opened : callable, optional
+        Called with what the headers say, before the first block.
 
     Yields
     ------
@@ -128,7 +133,9 @@ def read_blocks(
     """
     path = Path(path)
     with SoundReader(path, lambda text: _say(path, text)) as reader:
-        _say_conversion(path, reader.info(), sample_rate)
+        header = reader.info()
+        _say_conversion(path, header, sample_rate)
+        opened(header)
         yield from reader.blocks(sample_rate, block_s)
 
 

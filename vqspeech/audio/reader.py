@@ -64,6 +64,7 @@ class SoundReader:
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
         self.path, self._say = path, say
         self._copy: IO[bytes] | None = None
+        self._info: AudioInfo | None = None
         stream = is_stream(path)
         self._descriptor = open_file(path)
         try:
@@ -93,6 +94,8 @@ class SoundReader:
 
     def info(self) -> AudioInfo:
         """Read the headers; raise `AudioError` if one is of no known format, impossible, or without samples."""
+        if self._info is not None:
+            return self._info
         found = []
         for part in self._parts:
             with self._opened(part) as file:
@@ -101,7 +104,8 @@ class SoundReader:
         samples = sum(frames * rate / own for own, _, frames in found)
         if samples == 0:
             raise AudioError(f"{self.path}: the file has a header and no samples")
-        return AudioInfo(rate, channels, round(samples))
+        self._info = AudioInfo(rate, channels, round(samples))
+        return self._info
 
     def blocks(self, sample_rate: int, block_s: float) -> Iterator[np.ndarray]:
         """Read the file block by block; see `vqspeech.audio.read_blocks`."""

@@ -115,7 +115,8 @@ def run(args: argparse.Namespace) -> None:
 def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> None:
     """Do what `run` does once the places are known to be free."""
     from vqspeech.analysis.examples import choose_examples, example_textgrid, make_examples
-    from vqspeech.analysis.study import STEPS, choose_material, study_system, track_pitch
+    from vqspeech.analysis.material import choose_material
+    from vqspeech.analysis.study import STEPS, study_system, track_pitch
     from vqspeech.analysis.systems import MODEL, mfcc_shapes
     from vqspeech.corpus.store import PackedStore
     from vqspeech.jobs.progress import Progress
@@ -157,7 +158,7 @@ def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> N
                 )
             )
         chosen = choose_examples(store, studies[0].aligned.scored, args.examples)
-        examples = make_examples(models, systems, store, chosen, args.seed)
+        examples = make_examples(models, systems, store, material.labels, chosen, args.seed)
         bar.update(1, "examples are drawn")
         figures: dict[str, dict[str, bytes]] = {}
         for study in studies:
@@ -290,10 +291,7 @@ def _slug(text: str) -> str:
 def _write(path: Path, content: bytes) -> None:
     from vqspeech.jobs.atomic import write_atomically
 
-    def save(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    write_atomically(path, save)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def _minutes(text: str) -> float:

@@ -139,27 +139,18 @@ def model_subject(model: "Autoencoder", speaker: str) -> "Subject":
 
     generator = torch.Generator().manual_seed(0)
     if model.discrete:
-        told = torch.randint(model.codebook_size, (256,), generator=generator)
+        conditioning = torch.randint(model.codebook_size, (256,), generator=generator)
     else:
-        told = torch.randn(model.config.dim, 256, generator=generator)
+        conditioning = torch.randn(model.config.dim, 256, generator=generator)
     decoder = model.decoder
-    _, condition, lag = model.condition(told, speaker)
+    _, condition, lag = model.condition(conditioning, speaker)
     return Subject(decoder.wavenet, condition, decoder.condition_hop, model.sample_rate, lag)
 
 
 def speech_passage(model: "Autoencoder", path: Path, speaker: str, seconds: float) -> "Passage":
     """Return levels of a piece of real speech, and the condition that its own codes lead to.
 
-    Parameters
-    ----------
-    model : Autoencoder
-        The model.
-    path : Path
-        Any file that `vqspeech.audio` reads.
-    speaker : str
-        Whose voice conditions the decoder.
-    seconds : float
-        Length of the piece, from the middle of the first `HEAD_S` of the file; all of it where it is shorter.
+    The piece is from the middle of the first `HEAD_S` of the file; all of it where it is shorter.
 
     Raises
     ------
@@ -176,7 +167,7 @@ def speech_passage(model: "Autoencoder", path: Path, speaker: str, seconds: floa
     start = (len(head) - samples) // 2
     wav = head[start : start + samples]
     levels = mulaw_encode(torch.from_numpy(wav), model.config.levels)
-    _, condition, lag = model.condition(model.tell(wav), speaker)
+    _, condition, lag = model.condition(model.conditioning(wav), speaker)
     return Passage(condition, levels, lag)
 
 
@@ -296,7 +287,7 @@ def run(args: argparse.Namespace) -> None:
     )
     print(what)
     print(_machine(device), flush=True)
-    reasons = {name: engine.missing(device) for name, engine in ENGINES.items()}
+    reasons = {name: engine.unavailable_reason(device) for name, engine in ENGINES.items()}
     absent = [f"{name} ({reason})" for name, reason in reasons.items() if reason]
     if absent:
         print(f"cannot run here: {', '.join(absent)}")

@@ -2,11 +2,12 @@
 
 import argparse
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from vqspeech.cli.encode import encode_all
 from vqspeech.cli.files import (
     Failures,
     Source,
@@ -31,13 +32,8 @@ from vqspeech.cli.streams import require_standard_output
 from vqspeech.errors import ConfigurationError, VqspeechError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
-
     from vqspeech.codes.record import CodesRecord
     from vqspeech.codes.vqc import PriorFinder
-    from vqspeech.jobs.progress import Progress
-    from vqspeech.models.autoencoder import Autoencoder
     from vqspeech.models.prior import Prior
 
 log = logging.getLogger("vqspeech")
@@ -72,115 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " which every machine reads alike (default: prior where there is one)",
     )
     parser.add_argument(
-        "--speaker", metavar="NAME", help="who speaks, told to the prior if it knows the voice"
+        "--speaker",
+        metavar="NAME",
+        help="who speaks, to condition the prior on, if it knows the voice",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     add_model_arguments(parser)
     add_prior_argument(parser, ", with which .vqc files are written and read")
-
-
-class Encoded(NamedTuple):
-    """What is read of a recording.
-
-    Attributes
-    ----------
-    codes : Tensor
-        int64, (frames,), or, of a model without codes, latents, (dim, frames).
-    samples : int
-        Its length at the model's rate.
-    contour : ndarray or None
-        Its pitch contour, see `vqspeech.audio.pitch`, where it was tracked.
-    """
-
-    codes: "torch.Tensor"
-    samples: int
-    contour: "np.ndarray | None"
-
-
-def tell_file(
-    model: "Autoencoder",
-    path: Path,
-    progress: "Progress | None" = None,
-    *,
-    tracked: bool = False,
-) -> Encoded:
-    """Read one sound file in constant memory for the decoder.
-
-    Parameters
-    ----------
-    model : Autoencoder
-        The model.
-    path : Path
-        Any file that `vqspeech.audio` reads.
-    progress : Progress, optional
-        Told the samples read, at the model's rate.
-    tracked : bool
-        Whether to track its pitch.
-
-    Raises
-    ------
-    AudioError
-        When the file cannot be read.
-    """
-    import torch
-
-    from vqspeech import audio
-    from vqspeech.audio.pitch import Tracker
-
-    samples = 0
-    tracker = Tracker(model.sample_rate) if tracked else None
-
-    def counted(blocks: "Iterable[np.ndarray]") -> "Iterator[np.ndarray]":
-        nonlocal samples
-        for block in blocks:
-            samples += len(block)
-            if tracker is not None:
-                tracker.add(block)
-            if progress is not None:
-                progress.update(len(block))
-            yield block
-
-    parts = list(model.tell_blocks(counted(audio.read_blocks(path, model.sample_rate))))
-    return Encoded(torch.cat(parts, -1), samples, None if tracker is None else tracker.finish())
-
-
-def tell_all(
-    model: "Autoencoder",
-    sources: list[Source],
-    failures: Failures,
-    files: int = 1,
-    *,
-    tracked: bool = False,
-) -> "Iterator[tuple[Source, Encoded]]":
-    """Apply `tell_file` to `sources` in turn with progress; one that cannot be read goes to `failures`.
-
-    `files` is how many files are made of each.
-    """
-    from vqspeech import audio
-    from vqspeech.audio.header import is_stream
-    from vqspeech.jobs.progress import Progress
-
-    readable: list[Source] = []
-    total = 0
-    for source in sources:
-        if is_stream(source.path):  # which gives its bytes once, and its length with them
-            readable.append(source)
-            continue
-        try:
-            found = audio.info(source.path)
-        except VqspeechError as error:
-            failures.add(error, files)
-        else:
-            readable.append(source)
-            total += round(found.duration_s * model.sample_rate)
-    with Progress(total, "samples", "encoding") as progress:
-        for source in readable:
-            try:
-                encoded = tell_file(model, source.path, progress, tracked=tracked)
-            except VqspeechError as error:
-                failures.add(error, files)
-            else:
-                yield source, encoded
 
 
 def read_all(
@@ -200,20 +94,20 @@ def read_all(
 
 
 def check_coder(args: argparse.Namespace, prior: "Prior | None") -> None:
-    """Say what predicts the codes in .vqc files, and check that it can be told who speaks.
+    """Say what predicts the codes in .vqc files, and check that it can be conditioned on who speaks.
 
     Raises
     ------
     CodesError
         When the prior does not know the speaker.
     ConfigurationError
-        When there is no prior to be told.
+        When there is no prior to condition.
     """
     from vqspeech.codes import vqc
 
     if args.speaker is not None:
         if prior is None:
-            raise ConfigurationError("--speaker is told to a prior, and none predicts these codes")
+            raise ConfigurationError("--speaker conditions a prior, and none predicts these codes")
         vqc.speaker_index(prior, args.speaker)
     text = "how often each came" if prior is None else f"prior {prior.prior_id}"
     if prior is None and args.coder is None:
@@ -267,7 +161,7 @@ def run(args: argparse.Namespace) -> None:
             prior = look(args.prior, model, name)
         encoded = (
             (source, CodesRecord.of(model, codes.tolist(), samples, str(source.path), name))
-            for source, (codes, samples, _) in tell_all(model, sounds, failures)
+            for source, (codes, samples, _) in encode_all(model, sounds, failures)
         )
         records = chain(records, encoded)
     if sources and kind == "vqc":

@@ -1,7 +1,9 @@
 """``vqspeech convert``: the same words in another voice."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vqspeech.cli.files import Failures, Source, find_sources, sound_outputs
 from vqspeech.cli.options import (
@@ -14,6 +16,11 @@ from vqspeech.cli.options import (
     open_model,
     sampling_of,
 )
+
+if TYPE_CHECKING:
+    from vqspeech.cli.encode import Encoded
+    from vqspeech.cli.render import Job
+    from vqspeech.models.autoencoder import Autoencoder
 
 HELP = "recordings in another speaker's voice"
 
@@ -56,29 +63,46 @@ def run(args: argparse.Namespace) -> None:
     model = open_model(args)
     check_pitch(args, model)
 
-    from vqspeech.cli.codes import tell_all
-    from vqspeech.cli.render import Job, engine_note, render, speakers_named
+    from vqspeech.cli.encode import encode_all
+    from vqspeech.cli.render import choose_engine, render, speakers_named
 
     speakers = speakers_named(args.speaker, model)
+    failures = Failures(len(sources) * len(speakers))
+    places = _places(args, sources, speakers, failures)
+    drawing = choose_engine(model, sampling_of(args))
+    tracked = model.decoder.pitch is not None and args.pitch != "predicted"
+    encoded = encode_all(model, list(places), failures, len(speakers), tracked=tracked)
+    jobs = [job for source, of in encoded for job in _jobs(args, model, of, places[source])]
+    render(model, jobs, drawing, failures)
+    failures.finish("converted")
+
+
+def _places(
+    args: argparse.Namespace, sources: list[Source], speakers: list[str], failures: Failures
+) -> dict[Source, list[tuple[str, Path]]]:
+    """Voices and files of each source of which something can be written."""
     stems = [Path(source.mirror.with_suffix("")) for source in sources]
     own = [source.path for source in sources]
-    failures = Failures(len(stems) * len(speakers))
     outputs = sound_outputs(stems, speakers, args.out, failures, force=args.force, sources=own)
-    sampling = sampling_of(args)
-    note = engine_note(model, sampling)
     places: dict[Source, list[tuple[str, Path]]] = {}
-    for number, path in enumerate(outputs):
+    pairs = [(source, speaker) for source in sources for speaker in speakers]
+    for (source, speaker), path in zip(pairs, outputs, strict=True):
         if path is not None:
-            place = speakers[number % len(speakers)], path
-            places.setdefault(sources[number // len(speakers)], []).append(place)
-    voiced = model.decoder.pitch is not None
-    tracked = voiced and args.pitch != "predicted"
-    jobs = []
-    for source, encoded in tell_all(model, list(places), failures, len(speakers), tracked=tracked):
-        for speaker, path in places[source]:
-            contour = None
-            if voiced:
-                contour = model.contour(encoded.codes, speaker, encoded.contour, args.pitch_shift)
-            jobs.append(Job(encoded.codes, speaker, encoded.samples, path, args.seed, contour))
-    render(model, jobs, sampling, note, failures)
-    failures.finish("converted")
+            places.setdefault(source, []).append((speaker, path))
+    return places
+
+
+def _jobs(
+    args: argparse.Namespace,
+    model: "Autoencoder",
+    encoded: "Encoded",
+    places: list[tuple[str, Path]],
+) -> "Iterator[Job]":
+    from vqspeech.cli.render import Job
+    from vqspeech.models.decoding import Request
+
+    for speaker, path in places:
+        contour = None
+        if model.decoder.pitch is not None:
+            contour = model.contour(encoded.codes, speaker, encoded.contour, args.pitch_shift)
+        yield Job(Request(encoded.codes, speaker, encoded.samples, args.seed, contour), path)

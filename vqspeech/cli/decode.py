@@ -101,15 +101,15 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
-    from vqspeech.cli.render import Job, engine_note, render, speakers_named
+    from vqspeech.cli.render import Job, choose_engine, render, speakers_named
+    from vqspeech.models.decoding import Request
 
     speakers = speakers_named(args.speaker, model)
     # What a record calls its recording came from elsewhere: only the last part of that path names a file here.
     stems = [Path(PurePath(record.file).stem or "recording") for record in records]
     failures.attempted += len(stems) * len(speakers)
     outputs = sound_outputs(stems, speakers, args.out, failures, force=args.force)
-    sampling = sampling_of(args)
-    note = engine_note(model, sampling)
+    drawing = choose_engine(model, sampling_of(args))
     pairs = [(record, speaker) for record in records for speaker in speakers]
     jobs = []
     for (record, speaker), path in zip(pairs, outputs, strict=True):
@@ -118,6 +118,6 @@ def run(args: argparse.Namespace) -> None:
         codes, contour = torch.tensor(record.codes), None
         if args.pitch_shift:
             contour = model.contour(codes, speaker, semitones=args.pitch_shift)
-        jobs.append(Job(codes, speaker, record.samples, path, args.seed, contour))
-    render(model, jobs, sampling, note, failures)
+        jobs.append(Job(Request(codes, speaker, record.samples, args.seed, contour), path))
+    render(model, jobs, drawing, failures)
     failures.finish("decoded")

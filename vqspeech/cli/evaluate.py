@@ -176,7 +176,7 @@ def _evaluate(
     args: argparse.Namespace, model: "Autoencoder", store: "PackedStore"
 ) -> "tuple[Evaluation, Spoken]":
     from vqspeech.analysis.systems import code_nats
-    from vqspeech.cli.render import engine_note, speakers_named
+    from vqspeech.cli.render import choose_engine, speakers_named
     from vqspeech.evaluation import judges as bench
     from vqspeech.evaluation.study import evaluate
     from vqspeech.evaluation.trials import make_plan
@@ -189,8 +189,7 @@ def _evaluate(
     if not len(store.indices(args.split)):
         raise CorpusError(f"{store.path}: nothing in the {args.split} split")
     check_pitch(args, model)
-    sampling = sampling_of(args)
-    note = engine_note(model, sampling)
+    drawing = choose_engine(model, sampling_of(args))
     plan = make_plan(
         store,
         model.speakers,
@@ -202,14 +201,14 @@ def _evaluate(
     wanted = "codes" not in args.without
     prior = find_prior(args.prior, model, model_name(args)) if wanted and model.discrete else None
     judges = bench.open_judges(args.without, args.recogniser, args.threads or 1)
-    log.warning("%s", note)
+    log.warning("%s", drawing.note)
     return evaluate(
         model,
         PurePath(model_name(args)).stem,
         store,
         plan,
         judges,
-        sampling=sampling,
+        sampling=drawing.sampling,
         seed=args.seed,
         likelihood_s=0.0 if "likelihood" in args.without else args.likelihood_seconds,
         codes=wanted,

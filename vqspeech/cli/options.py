@@ -256,17 +256,10 @@ def add_prior_argument(parser: argparse.ArgumentParser, use: str = "") -> None:
 
 
 def find_prior(named: str | None, model: "Autoencoder", name: str) -> "Prior | None":
-    """Load a prior over the codes of a model, where there is one.
+    """Load a prior over the codes of a model called `name`, where there is one.
 
-    Parameters
-    ----------
-    named : str or None
-        What ``--prior`` named. Without it the file beside that of the model serves, ``model-prior.safetensors``, else
-        the shipped prior that was trained on the model's codebook, as that of a model with new voices was.
-    model : Autoencoder
-        The model.
-    name : str
-        What it is called.
+    Where ``--prior`` named none, the file beside that of the model serves, ``model-prior.safetensors``, else the
+    shipped prior that was trained on the model's codebook, as that of a model with new voices was.
 
     Raises
     ------

@@ -80,24 +80,14 @@ def _count(text: str) -> int:
 
 
 def prompt_codes(model: "Autoencoder", path: Path) -> "torch.Tensor":
-    """Encode a recording to go on from, without the frames that have heard its end.
+    """Encode a recording to go on from, int64, (frames,), without the frames that have heard its end.
 
     The encoder looks a little ahead, and the last codes would say that speech stops there. Of a recording that is
     too short for that, every code is kept.
-
-    Returns
-    -------
-    Tensor
-        int64, (frames,).
-
-    Raises
-    ------
-    AudioError
-        When the file cannot be read.
     """
-    from vqspeech.cli.codes import tell_file
+    from vqspeech.cli.encode import encode_file
 
-    codes, samples, _ = tell_file(model, path)
+    codes, samples, _ = encode_file(model, path)
     kept = (samples - model.encoder.context[1]) // model.hop
     return codes[:kept] if kept > 0 else codes
 
@@ -120,8 +110,9 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
-    from vqspeech.cli.render import Job, engine_note, render, speakers_named
+    from vqspeech.cli.render import Job, choose_engine, render, speakers_named
     from vqspeech.jobs.progress import Progress
+    from vqspeech.models.decoding import Request
 
     if args.seed + args.count > 2**63:
         raise ConfigurationError(f"--seed {args.seed} leaves no room for --count {args.count}")
@@ -139,8 +130,7 @@ def run(args: argparse.Namespace) -> None:
         sources=[prompt_file] if prompt_file else [],
     )
     prior = open_prior(args.prior, model, name)
-    sampling = sampling_of(args, DECODER)
-    note = engine_note(model, sampling)
+    drawing = choose_engine(model, sampling_of(args, DECODER))
     for speaker in speakers:
         if speaker not in prior.speakers:
             log.warning(
@@ -166,7 +156,7 @@ def run(args: argparse.Namespace) -> None:
                 top_p=args.top_p,
                 progress=bar.update,
             )
-            told = torch.cat([prompt, drawn])
-            jobs.append(Job(told, speaker, len(prompt) * model.hop + samples, path, seed))
-    render(model, jobs, sampling, note, failures)
+            codes, length = torch.cat([prompt, drawn]), len(prompt) * model.hop + samples
+            jobs.append(Job(Request(codes, speaker, length, seed), path))
+    render(model, jobs, drawing, failures)
     failures.finish("made")

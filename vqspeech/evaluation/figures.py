@@ -134,7 +134,7 @@ def figures_of(
     target_voice: Voice | None = None,
     followed: NDArray[np.float32] | None = None,
 ) -> Figures:
-    """Hold what was heard against what should have been.
+    """Hold what was heard against what should have been; nan for what a judge left out.
 
     Parameters
     ----------
@@ -146,19 +146,12 @@ def figures_of(
         Of the voices of speakers.
     text : str
         What was said; may be empty.
-    target_f0_hz : float
-        The target's median F0.
+    target_f0_hz, target_voice : float, Voice
+        The target's median F0, and mean and deviation of its log-F0.
     reference : ndarray of float64, shape (frames, cepstra), optional
         Cepstra of a reading of the same sentence.
-    target_voice : Voice, optional
-        Mean and deviation of the target's log-F0.
     followed : ndarray of float32, optional
         Contour of the source, where the recording runs along with it.
-
-    Returns
-    -------
-    Figures
-        nan for what a judge left out.
     """
     like = liken(heard.vector, centroids, target, source)
     known = text and heard.transcript is not None
@@ -201,20 +194,7 @@ def figures_of(
 
 
 def summarise(found: Sequence[Figures], seed: int = 0) -> Summary:
-    """Put the figures of several recordings together.
-
-    Parameters
-    ----------
-    found : sequence of Figures
-        Of each recording; may be empty.
-    seed : int
-        Of the bootstraps.
-
-    Returns
-    -------
-    Summary
-        nan where no recording has a figure.
-    """
+    """Put the figures of several recordings, or none, together; `seed` is of the bootstraps."""
     hits = [of.hit for of in found if not isnan(of.hit)]
     edits, words = [of.edits for of in found], [of.words for of in found]
     draw = np.random.default_rng(seed)

@@ -107,14 +107,7 @@ class Heard:
 
 
 def check_judges(without: Collection[str], recogniser: Path | None) -> None:
-    """Check that the judges can be called in, before any work.
-
-    Parameters
-    ----------
-    without : collection of str
-        Names from `JUDGES` that are left out.
-    recogniser : Path or None
-        Folder of a Whisper model; None for the packaged one.
+    """Check, before any work, that the judges not left out can be called in; `recogniser` is None for the packaged one.
 
     Raises
     ------
@@ -136,27 +129,7 @@ def check_judges(without: Collection[str], recogniser: Path | None) -> None:
 
 
 def open_judges(without: Collection[str], recogniser: Path | None, threads: int = 1) -> Judges:
-    """Call in the judges.
-
-    Parameters
-    ----------
-    without : collection of str
-        Names from `JUDGES` that are left out.
-    recogniser : Path or None
-        Folder of a Whisper model; None for the packaged one.
-    threads : int
-        CPU threads of each.
-
-    Returns
-    -------
-    Judges
-        Resemblyzer, Whisper and DNSMOS.
-
-    Raises
-    ------
-    ConfigurationError
-        When a package or the model is missing.
-    """
+    """Call in Resemblyzer, Whisper and DNSMOS but for those left out; arguments and errors: see `check_judges`."""
     check_judges(without, recogniser)
     whisper = None
     if WORDS not in without:
@@ -174,26 +147,19 @@ def open_judges(without: Collection[str], recogniser: Path | None, threads: int 
 
 
 def listen(
-    judges: Judges, wav: NDArray[np.float32], sample_rate: int, *, words: bool = True
+    judges: Judges,
+    wav: NDArray[np.float32],
+    sample_rate: int,
+    *,
+    words: bool = True,
+    contour: NDArray[np.float32] | None = None,
 ) -> Heard:
-    """Let all judges hear one recording.
+    """Let all judges hear one recording (samples,).
 
-    Parameters
-    ----------
-    judges : Judges
-        Who judges.
-    wav : ndarray of float32, shape (samples,)
-        The recording.
-    sample_rate : int
-        Hz.
-    words : bool
-        Whether it is known what was said; where it is not, nobody writes it down.
-
-    Returns
-    -------
-    Heard
-        None for each judge that is left out.
+    Without `words` nobody writes down what is said; `contour` is its pitch contour, where it is tracked already.
     """
+    if judges.pitch and contour is None:
+        contour = track(wav, sample_rate)
     return Heard(
         vector=judges.voices.embed(wav, sample_rate) if judges.voices else None,
         transcript=(
@@ -203,7 +169,7 @@ def listen(
         opinion=judges.listeners.judge(wav, sample_rate) if judges.listeners else None,
         cepstra=mel_cepstra(wav, sample_rate) if judges.distortion else None,
         voicing=measure_voicing(wav, sample_rate) if judges.pitch else None,
-        contour=track(wav, sample_rate) if judges.pitch else None,
+        contour=contour if judges.pitch else None,
     )
 
 

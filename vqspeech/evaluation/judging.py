@@ -5,7 +5,7 @@ the target, and the source after a µ-law round trip, which is the best that a d
 can do. All four are judged alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING
@@ -75,43 +75,39 @@ class Group:
 
 
 def judge(
-    judges: Judges, store: "PackedStore", plan: Plan, spoken: Spoken, levels: int
+    judges: Judges,
+    store: "PackedStore",
+    plan: Plan,
+    spoken: Spoken,
+    levels: int,
+    contour_of: Callable[[int], NDArray[np.float32]] | None = None,
 ) -> tuple[Judged, ...]:
-    """Let the judges hear all recordings of a plan, each once.
+    """Let the judges hear all recordings of a plan, each once: one result a trial.
 
-    Parameters
-    ----------
-    judges : Judges
-        Who judges.
-    store : PackedStore
-        The corpus.
-    plan : Plan
-        What was made.
-    spoken : Spoken
-        The sound.
-    levels : int
-        µ-law levels of the model.
-
-    Returns
-    -------
-    tuple of Judged
-        One a trial.
+    `levels` are the µ-law levels of the model; `contour_of` gives pitch contours of recordings by their places, where
+    they may have been tracked before.
     """
     if not plan.trials:
         return ()
+    contour_of = contour_of or (lambda index: track(store.wav(index), store.sample_rate))
     centroids = _centroids(judges, store, plan)
-    target_f0_hz, target_voices = _target_pitch(judges, store, plan)
+    target_f0_hz, target_voices = _target_pitch(judges, store, plan, contour_of)
     sources = {trial.index for trial in plan.trials}
     real = sources | {trial.real for trial in plan.trials if trial.real is not None}
     with Progress(len(real) + len(sources) + len(spoken.wavs), "recordings", "judging") as bar:
 
-        def hear(wav: NDArray[np.float32], index: int) -> Heard:
+        def hear(
+            wav: NDArray[np.float32],
+            index: int,
+            contour_of: Callable[[int], NDArray[np.float32]] | None = None,
+        ) -> Heard:
             words = bool(store.utterances[index].text)
-            heard = listen(judges, wav, store.sample_rate, words=words)
+            contour = contour_of(index) if contour_of is not None and judges.pitch else None
+            heard = listen(judges, wav, store.sample_rate, words=words, contour=contour)
             bar.update()
             return heard
 
-        untouched = {index: hear(store.wav(index), index) for index in sorted(real)}
+        untouched = {index: hear(store.wav(index), index, contour_of) for index in sorted(real)}
         coded = {
             index: hear(mulaw_round_trip(store.wav(index), levels), index)
             for index in sorted(sources)
@@ -156,19 +152,9 @@ def judge(
 def group(judged: Sequence[Judged], known: Sequence[str]) -> tuple[Group, ...]:
     """Put trials together by kind and group.
 
-    Parameters
-    ----------
-    judged : sequence of Judged
-        From `judge`.
-    known : sequence of str
-        Speakers that the model knows.
-
-    Returns
-    -------
-    tuple of Group
-        Of each kind all together, then, where there are several, its groups, and last those trials
-        whose source the model does not know, where they are only some. A real recording that stands
-        beside several trials of a group counts once.
+    Of each kind all together, then, where there are several, its groups, and last those trials whose source is not one
+    of the speakers `known` to the model, where they are only some. A real recording that stands beside several trials
+    of a group counts once.
     """
     found = []
     for kind in dict.fromkeys(of.trial.kind for of in judged):
@@ -203,7 +189,10 @@ def _centroids(judges: Judges, store: "PackedStore", plan: Plan) -> dict[str, Ve
 
 
 def _target_pitch(
-    judges: Judges, store: "PackedStore", plan: Plan
+    judges: Judges,
+    store: "PackedStore",
+    plan: Plan,
+    contour_of: Callable[[int], NDArray[np.float32]],
 ) -> tuple[dict[str, float], dict[str, Voice]]:
     """Median F0 of each target in its train recordings, Hz, and mean and deviation of its log-F0."""
     medians: dict[str, float] = {}
@@ -216,7 +205,7 @@ def _target_pitch(
             wavs = [store.wav(index) for index in plan.references[target]]
             limit = round(_F0_S * store.sample_rate)
             medians[target] = median_f0_hz(np.concatenate(wavs)[:limit], store.sample_rate)
-            voice = voice_of([track(wav, store.sample_rate) for wav in wavs])
+            voice = voice_of([contour_of(index) for index in plan.references[target]])
             if voice is not None:
                 voices[target] = voice
             bar.update()

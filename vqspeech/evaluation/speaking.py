@@ -9,17 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from vqspeech.audio.mulaw import mulaw_decode, mulaw_encode
-from vqspeech.audio.pitch import track
-from vqspeech.evaluation.trials import Plan
+from vqspeech.evaluation.trials import Plan, Trial
 from vqspeech.jobs.progress import Progress
+from vqspeech.models.decoding import Request
 
 if TYPE_CHECKING:
-    from vqspeech.corpus.store import PackedStore
-    from vqspeech.models.autoencoder import Autoencoder
+    from vqspeech.evaluation.encoded import EncodedStore
     from vqspeech.sampling.engine import Sampling
-
-LOCKSTEP = 256
-"""Recordings decoded together: a step costs little more for many of them than for one."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Spoken:
     wavs : tuple of ndarray of float32, shape (samples,)
         One a trial.
     sound_s, took_s : float
-        How long they are, and how long encoding and decoding took.
+        How long they are, and how long decoding took, with encoding where a source was not encoded before.
     """
 
     wavs: tuple[NDArray[np.float32], ...]
@@ -40,68 +36,31 @@ class Spoken:
 
 
 def speak(
-    model: "Autoencoder",
-    store: "PackedStore",
-    plan: Plan,
-    sampling: "Sampling",
-    seed: int,
-    pitch: str = "source",
+    encoded: "EncodedStore", plan: Plan, sampling: "Sampling", seed: int, pitch: str = "source"
 ) -> Spoken:
-    """Make every recording of a plan.
+    """Make every recording of a plan as ``vqspeech convert`` does, each as long as its source, to the sample.
 
-    Parameters
-    ----------
-    model : Autoencoder
-        In evaluation mode.
-    store : PackedStore
-        The corpus, at the model's rate.
-    plan : Plan
-        What to make.
-    sampling : Sampling
-        How levels are drawn.
-    seed : int
-        Of every recording, as ``vqspeech convert`` does it.
-    pitch : str
-        Contour of a model that takes pitch: ``source`` or ``predicted``, see `Autoencoder.convert`.
-
-    Returns
-    -------
-    Spoken
-        As long as their sources, to the sample.
+    `seed` is that of every recording; `pitch` is ``source`` or ``predicted``, see `Autoencoder.convert`.
     """
+    model, store = encoded.model, encoded.store
     lengths = [store.utterances[trial.index].samples for trial in plan.trials]
-    made: dict[int, NDArray[np.float32]] = {}
-    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     started = time.monotonic()
-    told: dict[int, torch.Tensor] = {}
-    tracks: dict[int, NDArray[np.float32]] = {}
-    voiced = model.decoder.pitch is not None
+
+    def request(trial: Trial) -> Request:
+        conditioning, contour = encoded.encoding(trial.index).conditioning, None
+        if model.decoder.pitch is not None:
+            tracked = encoded.contour(trial.index) if pitch == "source" else None
+            contour = model.contour(conditioning, trial.target, tracked)
+        samples = store.utterances[trial.index].samples
+        return Request(conditioning, trial.target, samples, seed, contour)
+
     with Progress(sum(lengths), "samples", "speaking") as bar:
-        for start in range(0, len(order), LOCKSTEP):
-            places = order[start : start + LOCKSTEP]
-            for place in places:
-                index = plan.trials[place].index
-                if index not in told:
-                    told[index] = model.tell(store.wav(index))
-                    if voiced and pitch == "source":
-                        tracks[index] = track(store.wav(index), store.sample_rate)
-            contours = None
-            if voiced:
-                asked = ((plan.trials[place].index, plan.trials[place].target) for place in places)
-                contours = [model.contour(told[i], who, tracks.get(i)) for i, who in asked]
-            before = bar.done
-            wavs = model.decode_batch(
-                [told[plan.trials[place].index] for place in places],
-                [plan.trials[place].target for place in places],
-                [lengths[place] for place in places],
-                seeds=[seed] * len(places),
-                sampling=sampling,
-                contours=contours,
-                progress=lambda done, _, before=before: bar.update(before + done - bar.done),  # type: ignore[misc]
-            )
-            made |= {place: wav.numpy() for place, wav in zip(places, wavs, strict=True)}
+        requests = [request(trial) for trial in plan.trials]
+        made = dict(
+            model.decode_many(requests, sampling, lambda done, _: bar.update(done - bar.done))
+        )
     return Spoken(
-        tuple(made[place] for place in range(len(lengths))),
+        tuple(made[place].numpy() for place in range(len(lengths))),
         sum(lengths) / store.sample_rate,
         time.monotonic() - started,
     )

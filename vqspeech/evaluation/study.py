@@ -1,21 +1,19 @@
 """One evaluation of a model on a corpus: likelihood, codes, sound judged, and phones, all figures with baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.analysis.phoneme_study import (
-    PhonemeStudy,
-    choose_utterances,
-    draw_utterances,
-    study_phonemes,
-)
-from vqspeech.analysis.systems import mfcc_shapes, mfcc_system, model_system
-from vqspeech.audio.pitch import track
+from vqspeech.analysis.material import choose_material, draw_utterances
+from vqspeech.analysis.phoneme_study import Coder, PhonemeStudy, align_corpus, score_alignment
+from vqspeech.analysis.systems import System, mfcc_shapes, mfcc_system
+from vqspeech.evaluation.encoded import EncodedStore
 from vqspeech.evaluation.judges import SPEAKERS, WORDS, Judges
 from vqspeech.evaluation.judging import Group, Judged, group, judge
 from vqspeech.evaluation.speaking import Spoken, speak
@@ -23,13 +21,14 @@ from vqspeech.evaluation.trials import Plan
 from vqspeech.jobs.progress import Progress
 from vqspeech.metrics.contour_rate import ContourCost, contour_cost
 from vqspeech.metrics.rate import CodeCost, CodeNats, code_cost
-from vqspeech.sampling import ENGINES, resolve
 from vqspeech.training.validate import HeldOut, held_out, scorable
 
 if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore
     from vqspeech.models.autoencoder import Autoencoder
     from vqspeech.sampling.engine import Sampling
+
+Found = TypeVar("Found")
 
 PHONE_MINUTES = 20.0
 """How much of the train split codes are mapped to phones on."""
@@ -106,30 +105,18 @@ def evaluate(
     phones: bool = True,
     pitch: str = "source",
 ) -> tuple[Evaluation, Spoken]:
-    """Judge a model.
+    """Judge a model, called `name`, in evaluation mode, on a store at its rate.
 
     Parameters
     ----------
-    model : Autoencoder
-        In evaluation mode.
-    name : str
-        What to call it.
-    store : PackedStore
-        The corpus, at the model's rate.
-    plan : Plan
-        From `make_plan`.
-    judges : Judges
-        From `open_judges`.
     sampling : Sampling
-        How sound is drawn.
+        How sound is drawn, engine and mode decided.
     seed : int
         Of the sampler and the draws.
     likelihood_s : float
         Seconds of the split whose likelihood is taken; 0 for none.
     codes : bool
-        Whether to say what codes cost.
-    code_nats : callable, optional
-        What they cost under a learned prior.
+        Whether to say what codes cost, and with `code_nats` what they cost under a learned prior.
     phones : bool
         Whether to hold codes against phone labels.
     pitch : str
@@ -149,26 +136,26 @@ def evaluate(
     CorpusError
         When labels cannot be read.
     """
-    engine, mode = resolve(ENGINES, sampling, model.device)
+    encoded = EncodedStore(model, store)
     remarks = list(plan.remarks)
     likelihood = None
     if likelihood_s > 0 and scorable(store, plan.split, model.speakers):
-        likelihood = held_out(model, store, plan.split, likelihood_s)
+        likelihood = held_out(model, store, plan.split, likelihood_s, encoding_of=encoded.encoding)
     voiced = model.decoder.pitch is not None
     cost = contour = None
     if codes and voiced:
-        contour = study_contours(model, store, plan.split, seed)
+        contour = study_contours(encoded, plan.split, seed)
     if codes and model.discrete:
-        cost = study_codes(model, store, plan.split, code_nats, seed)
-    spoken = speak(model, store, plan, sampling, seed, pitch)
-    trials = judge(judges, store, plan, spoken, model.config.levels)
+        cost = study_codes(encoded, plan.split, code_nats, seed)
+    spoken = speak(encoded, plan, sampling, seed, pitch)
+    trials = judge(judges, store, plan, spoken, model.config.levels, encoded.contour)
     studies: dict[str, PhonemeStudy] = {}
     if phones and not model.discrete:
         remarks.append("The model has no codes to hold against phones: they are left out.")
     elif phones and not has_labels(store):
         remarks.append("The corpus has no phone labels in train and test: phones are left out.")
     elif phones:
-        studies = study_phones(model, name, store, seed)
+        studies = study_phones(encoded, name, seed)
     measured = judges.sitting
     unlearned = sorted({trial.target for trial in plan.trials} - plan.references.keys())
     if unlearned and SPEAKERS in measured:
@@ -191,8 +178,8 @@ def evaluate(
         sample_rate=store.sample_rate,
         plan=plan,
         sampling={
-            "engine": engine,
-            "mode": mode,
+            "engine": sampling.engine,
+            "mode": sampling.mode,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "post_filter": sampling.post_filter,
@@ -214,45 +201,18 @@ def evaluate(
 
 
 def study_codes(
-    model: "Autoencoder",
-    store: "PackedStore",
-    split: str,
-    code_nats: CodeNats | None = None,
-    seed: int = 0,
+    encoded: EncodedStore, split: str, code_nats: CodeNats | None = None, seed: int = 0
 ) -> CodeCost | None:
-    """Say what a model's codes cost.
+    """Say what codes of a split cost: of speakers that the model knows, or of all where it knows none.
 
-    Parameters
-    ----------
-    model : Autoencoder
-        The model.
-    store : PackedStore
-        The corpus, at the model's rate.
-    split : str
-        Whose codes are scored: all utterances of speakers that the model knows, or all there are.
-    code_nats : callable, optional
-        What codes cost under a learned prior.
-    seed : int
-        Of the draw of `COUNTED_MINUTES` from the train split, where codes are counted.
-
-    Returns
-    -------
-    CodeCost or None
-        None where the corpus has no train split to count on.
+    Codes are counted on `COUNTED_MINUTES` of the train split, drawn by `seed`; None where there is none.
     """
+    model, store = encoded.model, encoded.store
     split_up = _counted_and_scored(model, store, split, seed)
     if split_up is None:
         return None
-    counted, scored = split_up
-    with Progress(len(counted) + len(scored), "utterances", "codes") as bar:
-
-        def encoded(index: int) -> NDArray[np.int64]:
-            found = model.encode(store.wav(index)).numpy()
-            bar.update()
-            return found
-
-        train = [encoded(index) for index in counted]
-        test = [encoded(index) for index in scored]
+    _, scored = split_up
+    train, test = _of_each("codes", encoded.codes, *split_up)
     nats = None
     if code_nats is not None:
         speakers = (store.utterances[index].speaker for index in scored)
@@ -267,6 +227,16 @@ def study_codes(
     )
 
 
+def study_contours(encoded: EncodedStore, split: str, seed: int = 0) -> ContourCost | None:
+    """Say what pitch contours would cost beside codes; arguments and utterances are those of `study_codes`."""
+    split_up = _counted_and_scored(encoded.model, encoded.store, split, seed)
+    return (
+        None
+        if split_up is None
+        else contour_cost(*_of_each("contours", encoded.contour, *split_up))
+    )
+
+
 def _counted_and_scored(
     model: "Autoencoder", store: "PackedStore", split: str, seed: int
 ) -> tuple[list[int], list[int]] | None:
@@ -278,64 +248,53 @@ def _counted_and_scored(
     return counted, scored
 
 
-def study_contours(
-    model: "Autoencoder", store: "PackedStore", split: str, seed: int = 0
-) -> ContourCost | None:
-    """Say what pitch contours would cost beside codes; arguments and utterances are those of `study_codes`."""
-    split_up = _counted_and_scored(model, store, split, seed)
-    if split_up is None:
-        return None
-    with Progress(sum(map(len, split_up)), "utterances", "contours") as bar:
+def _of_each(
+    what: str, found: Callable[[int], Found], *indices: Sequence[int]
+) -> tuple[list[Found], ...]:
+    """What is `found` of each utterance, with progress."""
+    with Progress(sum(map(len, indices)), "utterances", what) as bar:
 
-        def tracked(index: int) -> NDArray[np.float32]:
-            found = track(store.wav(index), store.sample_rate)
+        def counted(index: int) -> Found:
             bar.update()
-            return found
+            return found(index)
 
-        train, test = ([tracked(index) for index in indices] for indices in split_up)
-    return contour_cost(train, test)
+        return tuple([counted(index) for index in part] for part in indices)
 
 
-def study_phones(
-    model: "Autoencoder", name: str, store: "PackedStore", seed: int = 0
-) -> dict[str, PhonemeStudy]:
-    """Score the model's codes and k-means of MFCC against the phone labels of a corpus.
+def study_phones(encoded: EncodedStore, name: str, seed: int = 0) -> dict[str, PhonemeStudy]:
+    """Score the codes of a model called `name`, and k-means of MFCC, against the phone labels of a corpus.
 
-    Parameters
-    ----------
-    model : Autoencoder
-        The model.
-    name : str
-        What to call it.
-    store : PackedStore
-        The corpus.
-    seed : int
-        Of the draws.
-
-    Returns
-    -------
-    dict of str to PhonemeStudy
-        By name; the mapping is fitted on `PHONE_MINUTES` of the train split and scored on test.
+    By name; mappings are fitted on `PHONE_MINUTES` of the train split, drawn by `seed`, and scored on test.
 
     Raises
     ------
     CorpusError
         When a split has no labels that can be read.
     """
-    fitted, _ = choose_utterances(store, PHONE_MINUTES, np.random.default_rng(seed))
-    baselines = [mfcc_system(store, fitted, *shape, seed) for shape in mfcc_shapes([model])]
-    systems = [model_system(model, name), *baselines]
+    store, rng = encoded.store, np.random.default_rng(seed)
+    material = choose_material(store, PHONE_MINUTES, rng)
+
+    def codes_of(baseline: System, index: int) -> NDArray[np.int64]:
+        vectors = baseline.fitted.get(index)
+        return baseline.quantize(baseline.vectors(store.wav(index)) if vectors is None else vectors)
+
+    coders: dict[str, tuple[Coder, Callable[[int], NDArray[np.int64]]]] = {
+        name: (encoded.model, encoded.codes)
+    }
+    for shape in mfcc_shapes([encoded.model]):
+        baseline = mfcc_system(store, material.fitted, *shape, seed)
+        coders[baseline.name] = (baseline, partial(codes_of, baseline))
     found = {}
-    for system in systems:
-        with Progress(len(fitted), "utterances", f"phones, {system.name}") as bar:
+    for who, (coder, codes) in coders.items():
+        with Progress(len(material.fitted), "utterances", f"phones, {who}") as bar:
 
             def report(done: int, total: int, bar: Progress = bar) -> None:
                 bar.total = total
                 bar.update(done - bar.done)
 
-            found[system.name] = study_phonemes(
-                system, store, train_minutes=PHONE_MINUTES, seed=seed, progress=report
-            )
+            aligned = align_corpus(coder, store, material, codes, report)
+        # both go on from where the draw of utterances left off
+        found[who] = score_alignment(coder, aligned, deepcopy(rng))
     return found
 
 

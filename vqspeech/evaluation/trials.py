@@ -92,28 +92,10 @@ def make_plan(
     count: int = 24,
     seed: int = 0,
 ) -> Plan:
-    """Choose what to make of a split.
+    """Choose what to make of a split for the speakers `known` to a model: the same for the same arguments.
 
-    Parameters
-    ----------
-    store : PackedStore
-        The corpus.
-    known : sequence of str
-        Speakers that the model knows.
-    split : str
-        ``test`` or ``valid``.
-    targets : sequence of str, optional
-        Whom anyone is converted to; of `known`. By default the first `TARGETS` by name that are in
-        the split or can have a centroid.
-    count : int
-        Trials in a group at most.
-    seed : int
-        Of the ranks.
-
-    Returns
-    -------
-    Plan
-        The same for the same arguments.
+    `targets` are whom anyone is converted to, by default the first `TARGETS` by name that are in the split or can have
+    a centroid; a group has at most `count` trials; `seed` is of the ranks.
 
     Raises
     ------
@@ -176,24 +158,7 @@ def make_plan(
 def draw_evenly(
     store: "PackedStore", indices: Iterable[int], count: int, rank: Mapping[int, int]
 ) -> list[int]:
-    """Draw utterances, as many of each speaker as there are.
-
-    Parameters
-    ----------
-    store : PackedStore
-        The corpus.
-    indices : iterable of int
-        Places to draw from.
-    count : int
-        How many at most.
-    rank : mapping of int to int
-        The lowest are taken.
-
-    Returns
-    -------
-    list of int
-        Places, by turns of the speakers in the order of their names.
-    """
+    """Draw at most `count` utterances, those of lowest rank, by turns of the speakers in the order of their names."""
     by_speaker: dict[str, list[int]] = defaultdict(list)
     for index in sorted(indices, key=rank.__getitem__):
         by_speaker[store.utterances[index].speaker].append(index)

@@ -48,18 +48,7 @@ class Likeness:
 
 
 def centroid(vectors: Sequence[Vector]) -> Vector:
-    """Average vectors of one speaker.
-
-    Parameters
-    ----------
-    vectors : sequence of ndarray, shape (dim,)
-        At least one, each of length 1.
-
-    Returns
-    -------
-    ndarray of float32, shape (dim,)
-        Of length 1.
-    """
+    """Average vectors (dim,) of one speaker, each of length 1, to one of length 1."""
     mean = np.mean(vectors, axis=0)
     return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
@@ -67,21 +56,9 @@ def centroid(vectors: Sequence[Vector]) -> Vector:
 def liken(
     vector: Vector | None, centroids: Mapping[str, Vector], target: str, source: str
 ) -> Likeness:
-    """Hold a voice against all speakers.
+    """Hold a voice, from `Voices.embed`, against the centroids of all speakers.
 
-    Parameters
-    ----------
-    vector : ndarray of float32, shape (dim,), or None
-        The voice, from `Voices.embed`.
-    centroids : mapping of str to ndarray
-        Of each speaker, from `centroid`.
-    target, source : str
-        Whose voice it should be, and whose it was; speakers without a centroid are allowed.
-
-    Returns
-    -------
-    Likeness
-        Of several that are equally near the first is taken.
+    Speakers without a centroid are allowed; of several that are equally near the first is taken.
     """
     if vector is None or not centroids:
         return Likeness(math.nan, math.nan, "")

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 from vqspeech.analysis.examples import Example
-from vqspeech.analysis.study import Material, SystemStudy, complaints
+from vqspeech.analysis.material import Material
+from vqspeech.analysis.study import SystemStudy, complaints
 from vqspeech.analysis.systems import MFCC, MODEL, RANDOM
 from vqspeech.labels.phones import PHONES
 from vqspeech.metrics.bootstrap import Interval95

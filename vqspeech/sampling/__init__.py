@@ -1,13 +1,11 @@
-"""Engines that run a WaveNet one sample at a time, behind two functions: `draw` in blocks and `sample` at once.
+"""Engines that run a WaveNet one sample at a time, behind one function, `draw`.
 
 All engines draw level t by inverting the cumulative distribution at a uniform number from the stream's own seed, so a
 draw does not depend on the other streams.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from vqspeech.jobs.workers import usable_threads
@@ -34,7 +32,6 @@ __all__ = [
     "Stream",
     "draw",
     "resolve",
-    "sample",
     "uniforms",
     "usable_threads",
 ]
@@ -59,18 +56,10 @@ def draw(
 
     Parameters
     ----------
-    wavenet : WaveNet
-        The model; its device does the work.
     conditions : sequence of Tensor
-        For each stream, (frames, condition_channels).
-    hop : int
-        Samples per condition frame.
-    samples : sequence of int
-        Length of each stream, at most ``hop * frames``.
-    seeds : sequence of int
-        Seed of each stream.
-    sampling : Sampling
-        Distribution, engine and mode.
+        For each stream, (frames, condition_channels), of `hop` samples a frame.
+    samples, seeds : sequence of int
+        Length of each stream, at most ``hop * frames`` of it, and its seed.
     lags : sequence of Tensor, optional
         For each stream, int64, (frames,): samples per pitch period, 0 where unvoiced. Required with pitch taps.
 
@@ -94,7 +83,7 @@ def draw(
         if length > hop * len(condition):
             raise ValueError(f"{length} samples asked of {len(condition)} frames of {hop} samples")
     device = wavenet.gate_weight.device
-    name, mode = resolve(ENGINES, sampling, device)
+    sampling = resolve(ENGINES, sampling, device)
     periods: list[Tensor | None] = [None] * len(samples)
     if lags is not None:
         periods = [lag.to(device) for lag in lags]
@@ -108,43 +97,4 @@ def draw(
         Stream(condition.to(device), uniforms(length, seed), lag)
         for condition, length, seed, lag in zip(conditions, samples, seeds, periods, strict=True)
     ]
-    return ENGINES[name].draw(wavenet, streams, hop, replace(sampling, engine=name, mode=mode))
-
-
-def sample(
-    wavenet: WaveNet,
-    conditions: Sequence[Tensor],
-    hop: int,
-    samples: Sequence[int],
-    *,
-    seeds: Sequence[int],
-    sampling: Sampling = DEFAULT,
-    lags: Sequence[Tensor] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Tensor]:
-    """Draw several streams of levels whole: the blocks of `draw`, joined.
-
-    Parameters
-    ----------
-    wavenet, conditions, hop, samples, seeds, sampling, lags
-        See `draw`; so are the errors.
-    progress : callable, optional
-        Called with samples done and samples in all, after every block.
-
-    Returns
-    -------
-    list of Tensor
-        int64, (samples,) for each stream, on the CPU.
-    """
-    parts: list[list[Tensor]] = [[torch.empty(0, dtype=torch.int64)] for _ in samples]
-    done, total = 0, sum(samples)
-    for blocks in draw(
-        wavenet, conditions, hop, samples, seeds=seeds, sampling=sampling, lags=lags
-    ):
-        for part, block in zip(parts, blocks, strict=True):
-            if len(block):
-                part.append(block)
-                done += len(block)
-        if progress is not None:
-            progress(done, total)
-    return [torch.cat(part) for part in parts]
+    return ENGINES[sampling.engine].draw(wavenet, streams, hop, sampling)

@@ -28,6 +28,7 @@ from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream, longest_la
 from vqspeech.sampling.graph import Block, Graph
 
 MODES = ("bf16", "fp32", "graph")
+DEVICE = "cuda"
 """Arithmetics: the kernel with weights in bfloat16, the kernel in float32, a captured graph in float32."""
 
 PART = 64
@@ -56,8 +57,8 @@ SHAPES = {
 """Shapes by mode: the first is taken that needs no more programs than there are multiprocessors, else the last."""
 
 
-def missing(device: torch.device) -> str | None:
-    """Why a model on `device` cannot be run, None when it can; see `vqspeech.sampling.engine.Engine.missing`."""
+def unavailable_reason(device: torch.device) -> str | None:
+    """Why a model on `device` cannot be run, None when it can; see `Engine`."""
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if device.type != "cuda" and not (interpreted and device.type == "cpu"):
         return f"the model is on the {device.type.upper()}, not on an NVIDIA GPU"

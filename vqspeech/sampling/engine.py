@@ -5,7 +5,7 @@ cumulative distribution at the stream's own t-th uniform number, so a draw does 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -106,13 +106,20 @@ def longest_lag(lag: Tensor | None, samples: int) -> int:
 
 
 class Engine(Protocol):
-    """The interface of an engine's module; ``MODES`` are its arithmetics, the default first."""
+    """The interface of an engine's module.
+
+    ``MODES`` are its arithmetics, the default first; ``DEVICE`` is the type of device that a model must be on, or None.
+    """
 
     @property
     def MODES(self) -> tuple[str, ...]:  # noqa: N802
         """Arithmetics, the default first."""
 
-    def missing(self, device: torch.device) -> str | None:
+    @property
+    def DEVICE(self) -> str | None:  # noqa: N802
+        """Type of the devices that a model must be on; None for any."""
+
+    def unavailable_reason(self, device: torch.device) -> str | None:
         """Why it cannot run a model that is on `device`, in a few words; None when it can."""
 
     def draw(
@@ -171,16 +178,21 @@ class Engine(Protocol):
         """
 
 
-def resolve(
-    engines: Mapping[str, Engine], sampling: Sampling, device: torch.device
-) -> tuple[str, str]:
-    """Return the name and mode of the engine that runs for a model on `device`; `engines` has the fastest first.
+def resolve(engines: Mapping[str, Engine], sampling: Sampling, device: torch.device) -> Sampling:
+    """Decide which of `engines`, the fastest first, runs what is asked, and in which mode.
 
-    Raises `ConfigurationError` when there is no such engine or mode, or the engine cannot run here.
+    The answer is what is asked, with the names of engine and mode, and is resolved to itself.
+
+    Raises
+    ------
+    ConfigurationError
+        When there is no such engine or mode, or the engine cannot run here.
     """
     name = sampling.engine
     if name == "auto":
-        able = [name for name, engine in engines.items() if engine.missing(device) is None]
+        able = [
+            name for name, engine in engines.items() if engine.unavailable_reason(device) is None
+        ]
         having = [name for name in able if sampling.mode in ("auto", *engines[name].MODES)]
         name = (having or able)[0]
     if name not in engines:
@@ -188,10 +200,10 @@ def resolve(
             f"engine {name!r}: there is no such engine, choose one of auto, {', '.join(engines)}"
         )
     engine = engines[name]
-    reason = engine.missing(device)
+    reason = engine.unavailable_reason(device)
     if reason is not None:
         raise ConfigurationError(f"engine {name}: {reason}; choose another, or auto")
     mode = engine.MODES[0] if sampling.mode == "auto" else sampling.mode
     if mode not in engine.MODES:
         raise ConfigurationError(f"mode {mode!r}: engine {name} has {', '.join(engine.MODES)}")
-    return name, mode
+    return replace(sampling, engine=name, mode=mode)

@@ -22,7 +22,6 @@ from vqspeech.sampling import (
     Sampling,
     draw,
     resolve,
-    sample,
     usable_threads,
 )
 
@@ -217,9 +216,11 @@ def plan(
     run here.
     """
     if engines:
-        names = [resolve(ENGINES, Sampling(engine=name), device)[0] for name in engines]
+        names = [resolve(ENGINES, Sampling(engine=name), device).engine for name in engines]
     else:
-        names = [name for name, engine in ENGINES.items() if engine.missing(device) is None]
+        names = [
+            name for name, engine in ENGINES.items() if engine.unavailable_reason(device) is None
+        ]
     for mode in modes:
         if not any(mode in ENGINES[name].MODES for name in names):
             having = "; ".join(f"{name} has {', '.join(ENGINES[name].MODES)}" for name in names)
@@ -353,7 +354,7 @@ def own_passage(subject: Subject, samples: int) -> Passage:
     """Draw a fixed passage from the model, by the fastest engine here."""
     condition = subject.cover(samples)
     lag = subject.cover_lag(samples)
-    (levels,) = sample(
+    blocks = draw(
         subject.wavenet,
         [condition],
         subject.hop,
@@ -361,7 +362,7 @@ def own_passage(subject: Subject, samples: int) -> Passage:
         seeds=[0],
         lags=None if lag is None else [lag],
     )
-    return Passage(condition, levels, lag)
+    return Passage(condition, torch.cat([block for (block,) in blocks]), lag)
 
 
 def measure(

@@ -22,10 +22,11 @@ else:
     BUILT = True
 
 MODES = ("bf16", "fp32", "int8")
+DEVICE: str | None = None
 """Weights as bf16 (activations and sums in fp32), all in fp32, or weights of 8 and activations of 16 bits."""
 
 
-def missing(device: torch.device) -> str | None:
+def unavailable_reason(device: torch.device) -> str | None:
     """Why the engine cannot run, whatever device the model is on; None when it can."""
     if not BUILT:
         return "not built: install again where there is a C++ compiler"

@@ -13,9 +13,11 @@ from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream, longest_la
 
 MODES = ("fp32",)
 """Arithmetic: that of the weights."""
+DEVICE: str | None = None
+"""Type of the devices a model must be on: any."""
 
 
-def missing(device: torch.device) -> str | None:
+def unavailable_reason(device: torch.device) -> str | None:
     """Nothing: it runs wherever the model is."""
     return None
 

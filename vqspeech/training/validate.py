@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from vqspeech.audio.mulaw import mulaw_encode
 from vqspeech.corpus.store import PackedStore, StoredUtterance
 from vqspeech.errors import CorpusError
 from vqspeech.jobs.progress import Progress
-from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.autoencoder import Autoencoder, Encoding
 from vqspeech.training.data.coded import CodedCorpus, CodedUtterance
 
 
@@ -83,12 +84,13 @@ def _coded(corpus: PackedStore | CodedCorpus) -> TypeIs[CodedCorpus]:
     return hasattr(corpus, "codes")
 
 
-def _conditioning(model: Autoencoder, corpus: PackedStore | CodedCorpus, place: int) -> Tensor:
-    """Codes, or latents, of an utterance."""
+def _encoding(model: Autoencoder, corpus: PackedStore | CodedCorpus, place: int) -> Encoding:
+    """Codes, or latents, of an utterance, and, of a recording, their divergence."""
     if not _coded(corpus):
-        return model.tell(corpus.wav(place))
+        return model.encoding(corpus.wav(place))
     of = corpus.utterances[place]
-    return torch.from_numpy(corpus.codes[of.frame : of.frame + of.frames].astype(np.int64))
+    codes = torch.from_numpy(corpus.codes[of.frame : of.frame + of.frames].astype(np.int64))
+    return Encoding(codes, torch.empty(0))
 
 
 def _levels(model: Autoencoder, corpus: PackedStore | CodedCorpus, place: int) -> Tensor:
@@ -98,11 +100,8 @@ def _levels(model: Autoencoder, corpus: PackedStore | CodedCorpus, place: int) -
     return torch.from_numpy(corpus.levels(of.offset, of.offset + of.samples)).long()
 
 
-def _divergence(model: Autoencoder, corpus: PackedStore | CodedCorpus, places: list[int]) -> float:
-    """Mean divergence in nats a frame; with codes alone it is log K."""
-    if not _coded(corpus):
-        return float(torch.cat([model.divergence(corpus.wav(i)) for i in places]).double().mean())
-    return math.log(model.codebook_size)
+def _mean(parts: Sequence[Tensor]) -> float:
+    return float(torch.cat(list(parts)).double().mean())
 
 
 def held_out(
@@ -112,6 +111,7 @@ def held_out(
     limit_s: float = math.inf,
     *,
     time_s: float = math.inf,
+    encoding_of: Callable[[int], Encoding] | None = None,
 ) -> HeldOut:
     """Score a model on a split; several workers share the work and all get the result.
 
@@ -127,6 +127,8 @@ def held_out(
         Seconds of speech to score; recordings are taken in a fixed random order.
     time_s : float
         Time limit for scoring, seconds: recordings that would exceed it are left out.
+    encoding_of : callable, optional
+        Gives recordings of `corpus` encoded, by their places; without it they are encoded here.
 
     Raises
     ------
@@ -145,8 +147,13 @@ def held_out(
     rank, workers = (dist.get_rank(), dist.get_world_size()) if shared else (0, 1)
     draw = np.random.default_rng(0)
     order = [int(i) for i in draw.permutation(known)]
-    conditioning = {i: _conditioning(model, corpus, i) for i in order}
-    kl = _divergence(model, corpus, order)
+    encoding_of = encoding_of or partial(_encoding, model, corpus)
+    conditioning, divergence = {}, []
+    for i in order:
+        conditioning[i], of_frames = encoding_of(i)
+        divergence.append(of_frames)
+    # of fixed codes it is the same for every frame
+    kl = _mean(divergence) if divergence[0].numel() else math.log(model.codebook_size)
     used = None
     if model.discrete:
         used = np.bincount(

@@ -24,6 +24,7 @@ from vqspeech.jobs.atomic import write_atomically
 from vqspeech.jobs.progress import Progress
 from vqspeech.metrics.pitch import median_f0_hz, moved_towards
 from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.decoding import Request
 from vqspeech.sampling import Sampling
 
 UTTERANCES_FOR_F0 = 6
@@ -152,17 +153,21 @@ def convert(
     """Make all conversions in one lockstep batch, write source and result side by side, and measure them."""
     sources = [store.wav(pair.index) for pair in pairs]
     with Progress(sum(map(len, sources)), "samples", "converting") as bar:
-        wavs = model.decode_batch(
-            [model.tell(wav) for wav in sources],
-            [pair.target for pair in pairs],
-            [len(wav) for wav in sources],
-            seeds=list(range(len(pairs))),
-            sampling=Sampling(temperature=TEMPERATURE),
-            progress=lambda done, _total: bar.update(done - bar.done),
+        requests = [
+            Request(model.conditioning(wav), pair.target, len(wav), seed)
+            for seed, (pair, wav) in enumerate(zip(pairs, sources, strict=True))
+        ]
+        wavs = dict(
+            model.decode_many(
+                requests,
+                Sampling(temperature=TEMPERATURE),
+                lambda done, _total: bar.update(done - bar.done),
+            )
         )
     out.mkdir(parents=True, exist_ok=True)
     made = []
-    for pair, source, wav in zip(pairs, sources, wavs, strict=True):
+    for place, (pair, source) in enumerate(zip(pairs, sources, strict=True)):
+        wav = wavs[place]
         utterance = store.utterances[pair.index]
         stem = utterance.utterance
         if not stem.startswith(utterance.speaker):

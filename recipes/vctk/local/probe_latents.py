@@ -18,12 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vqspeech
-from vqspeech.analysis.phoneme_study import (
-    choose_utterances,
-    draw_utterances,
-    frame_phones,
-    study_phonemes,
-)
+from vqspeech.analysis.material import choose_utterances, draw_utterances
+from vqspeech.analysis.phoneme_study import frame_phones, study_phonemes
 from vqspeech.analysis.systems import mfcc_frames
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, VqspeechError
