@@ -4,7 +4,7 @@ import argparse
 import logging
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 from vqspeech.cli.files import (
@@ -28,7 +28,8 @@ from vqspeech.cli.options import (
     prior_finder,
 )
 from vqspeech.cli.streams import require_standard_output
-from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.corpus.manifest import SPLITS
+from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from vqspeech.codes.record import CodesRecord
     from vqspeech.codes.vqc import PriorFinder
+    from vqspeech.corpus.store import PackedStore
     from vqspeech.jobs.progress import Progress
     from vqspeech.models.autoencoder import Autoencoder
     from vqspeech.models.prior import Prior
@@ -49,10 +51,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this verb."""
     parser.add_argument(
         "sources",
-        nargs="+",
+        nargs="*",
         metavar="FILE|FOLDER",
         help="sound files, or folders to search for them; .vqc files, whose codes are read; - reads sound from"
         " standard input",
+    )
+    parser.add_argument(
+        "--corpus",
+        "--store",
+        type=Path,
+        metavar="STORE",
+        help="instead of files, a split of a prepared store; written as SPEAKER/UTTERANCE below --out",
+    )
+    parser.add_argument(
+        "--split", choices=SPLITS, default="test", help="of --corpus (default: test)"
     )
     parser.add_argument(
         "--format",
@@ -183,6 +195,51 @@ def tell_all(
                 yield source, encoded
 
 
+def find_stored(store: "PackedStore", split: str) -> dict[Source, int]:
+    """List the utterances of a split with their places in the store.
+
+    Raises
+    ------
+    CorpusError
+        When there are none.
+    """
+    found = {}
+    for index in store.indices(split).tolist():
+        utterance = store.utterances[index]
+        # A name with a separator or a dot in it stays one name.
+        name = f"{utterance.utterance}.wav".replace("/", "_")
+        place = PurePath(utterance.speaker.replace("/", "_"), name)
+        found[Source(utterance.path, place)] = index
+    if not found:
+        raise CorpusError(f"{store.path}: nothing in the {split} split")
+    return found
+
+
+def tell_stored(
+    model: "Autoencoder", store: "PackedStore", indices: dict[Source, int], sources: list[Source]
+) -> "Iterator[tuple[Source, Encoded]]":
+    """Encode utterances of a store in turn with progress.
+
+    Raises
+    ------
+    ConfigurationError
+        When the rates differ.
+    """
+    from vqspeech.jobs.progress import Progress
+
+    if store.sample_rate != model.sample_rate:
+        raise ConfigurationError(
+            f"{store.path}: holds {store.sample_rate} Hz and the model takes {model.sample_rate} Hz; "
+            "prepare the corpus at the model's rate"
+        )
+    total = sum(store.utterances[indices[source]].samples for source in sources)
+    with Progress(total, "samples", "encoding") as progress:
+        for source in sources:
+            wav = store.wav(indices[source])
+            yield source, Encoded(model.encode(wav), len(wav), None)
+            progress.update(len(wav))
+
+
 def read_all(
     sources: list[Source], find_prior: "PriorFinder", failures: Failures
 ) -> "Iterator[tuple[Source, CodesRecord]]":
@@ -236,8 +293,13 @@ def run(args: argparse.Namespace) -> None:
     from vqspeech.codes import files as codesfile
     from vqspeech.codes import vqc
     from vqspeech.codes.record import CodesRecord
+    from vqspeech.corpus.store import PackedStore
 
-    sources = find_sources(args.sources)
+    if (args.corpus is None) == (not args.sources):
+        raise ConfigurationError("name sound files or folders, or a prepared store with --corpus")
+    store = None if args.corpus is None else PackedStore(args.corpus)
+    stored = {} if store is None else find_stored(store, args.split)
+    sources = list(stored) or find_sources(args.sources)
     file = out_file(args.out, [*codesfile.SUFFIXES.values()], len(sources))
     kind = _format(args.format, file)
     if args.out is None and kind != "json":
@@ -265,9 +327,14 @@ def run(args: argparse.Namespace) -> None:
         if with_prior:
             look = open_prior if args.coder == "prior" else find_prior
             prior = look(args.prior, model, name)
+        told = (
+            tell_all(model, sounds, failures)
+            if store is None
+            else tell_stored(model, store, stored, sounds)
+        )
         encoded = (
             (source, CodesRecord.of(model, codes.tolist(), samples, str(source.path), name))
-            for source, (codes, samples, _) in tell_all(model, sounds, failures)
+            for source, (codes, samples, _) in told
         )
         records = chain(records, encoded)
     if sources and kind == "vqc":
