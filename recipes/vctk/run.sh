@@ -190,7 +190,7 @@ stage 3 test "$exp/codes" \
   "${vqspeech[@]}" codes "${stored[@]}" --split test --out "$exp/codes"
 # At temperature 1 a decoder that has trained for minutes whispers.
 stage 4 test "$exp/converted/evaluation.json" \
-  "${vqspeech[@]}" evaluate "${stored[@]}" --pairs 10 --temperature 0.8 --without speakers,words,quality --no-phones \
+  "${vqspeech[@]}" evaluate "${stored[@]}" --pairs 10 --temperature 0.8 --without speakers,words,quality,codes --no-phones \
     --keep-audio --out "$exp/converted"
 if ((first > 5 || last < 5)) || [[ ! -f $store/manifest.tsv ]] || labelled; then
   stage 5 test "$exp/analysis/scores.json" \
