@@ -4,6 +4,8 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=recipes/shell.sh
+source "$root/recipes/shell.sh"
 
 usage() {
   cat <<'END'
@@ -19,10 +21,6 @@ END
 fail() {
   printf 'prior.sh: %s\n' "$1" >&2
   exit 1
-}
-
-absolute() {
-  if [[ $1 == /* ]]; then printf '%s\n' "$1"; else printf '%s\n' "$PWD/$1"; fi
 }
 
 name=
@@ -64,11 +62,6 @@ done
 source "$root/recipes/venv.sh"
 venv_ensure "$root" || exit 1
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-
-# A path as a value that Hydra takes as it is, with spaces, commas, brackets or quotes in it.
-quoted() {
-  printf "'%s'\n" "${1//\'/\\\'}"
-}
 
 codebook=$("$PYTHON" -m vqspeech info "$name" --json | sed -n 's/^ *"codebook_id": "\(.*\)",$/\1/p')
 [[ -n $codebook ]] || fail "$name: no model with codes"

@@ -4,15 +4,17 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=recipes/shell.sh
+source "$root/recipes/shell.sh"
 
 usage() {
   cat <<'END'
 usage: bash recipes/pretrained/train.sh vctk|phoneme25 [options] [key=value ...]
 
-  --corpus DIR    recordings with a manifest.tsv, or any tree that vqspeech prepare takes (default: ../shared/speech)
+  --corpus DIR    recordings with a manifest.tsv, or any tree that vqspeech prepare takes; needed the first time
   --exp DIR       where training state, model and scores go (default: exp/pretrained)
   --data DIR      where the packed store goes (default: data)
-  --targets NAMES speakers that the score converts anyone to (default: p225,p226,p227,p228 for the default corpus)
+  --targets NAMES speakers that the score converts anyone to (default: the first four by name with recordings)
   --machine NAME  a configuration in conf/machine (default: gpu where there is one, else cpu)
   --ship-only     do not train on: score and ship the model as the last validation left it
   key=value       settings for vqspeech train, for example run.devices=2 optimizer.steps=20000
@@ -22,10 +24,6 @@ END
 fail() {
   printf 'train.sh: %s\n' "$1" >&2
   exit 1
-}
-
-absolute() {
-  if [[ $1 == /* ]]; then printf '%s\n' "$1"; else printf '%s\n' "$PWD/$1"; fi
 }
 
 name=
@@ -69,11 +67,9 @@ while (($# > 0)); do
   esac
 done
 [[ -n $name ]] || fail "which model, vctk or phoneme25? (see --help)"
-if [[ -z $corpus ]]; then
-  corpus=$root/../shared/speech
-  targets=${targets:-p225,p226,p227,p228}
-fi
-[[ -d $corpus ]] || fail "--corpus $corpus: no such folder"
+store=$data/pretrained/store
+[[ -n $corpus || -f $store/store.json ]] || fail "no store in $store yet: give --corpus DIR"
+[[ -z $corpus || -d $corpus ]] || fail "--corpus $corpus: no such folder"
 
 # shellcheck source=recipes/venv.sh
 source "$root/recipes/venv.sh"
@@ -85,14 +81,8 @@ if [[ -z $machine ]]; then
   machine=cpu
   if "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then machine=gpu; fi
 fi
-store=$data/pretrained/store
 run=$exp/$name
 model=$run/model.safetensors
-
-# A path as a value that Hydra takes as it is, with spaces, commas, brackets or quotes in it.
-quoted() {
-  printf "'%s'\n" "${1//\'/\\\'}"
-}
 
 if [[ ! -f $store/store.json ]]; then
   "$PYTHON" -m vqspeech prepare --corpus "$corpus" --out "$store"

@@ -6,7 +6,6 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-recipe=$root/recipes/vctk
 stages=(download prepare train codes convert analyze report)
 # shellcheck source=recipes/shell.sh
 source "$root/recipes/shell.sh"
@@ -160,30 +159,46 @@ stage() {
   printf '%s: done in %d s\n' "$title" $((SECONDS - started))
 }
 
+# One page of the tables that conversions and analysis were scored in, each figure beside its baselines.
+write_results() {
+  {
+    cat "$exp/converted/evaluation.md"
+    if [[ -f $exp/analysis/scores.md ]]; then
+      printf '\n'
+      cat "$exp/analysis/scores.md"
+      printf '\nPictures and examples to listen to: analysis/report.html, converted/evaluation.html.\n'
+    else
+      printf '\nThe corpus has no phone labels in train and test: codes were not held against phones.\n'
+    fi
+  } >"$exp/RESULTS.md.part"
+  mv "$exp/RESULTS.md.part" "$exp/RESULTS.md"
+}
+
+vqspeech=("$PYTHON" -m vqspeech)
+stored=(--model "$model" --corpus "$store" --force)
 case $corpus in
-  mini | vctk)
-    stage 0 "$corpus" "$corpus_dir" \
-      "$PYTHON" "$recipe/local/fetch_corpus.py" "$corpus" "$corpus_dir"
-    ;;
+  mini) stage 0 mini "$corpus_dir" "${vqspeech[@]}" prepare --corpus mini --download "$corpus_dir" ;;
+  vctk) stage 0 vctk "$corpus_dir" "${vqspeech[@]}" prepare --corpus vctk --download "${corpus_dir%/*}" ;;
   *) stage 0 "$corpus_dir" "$corpus_dir" true ;;
 esac
 stage 1 "$corpus_dir" "$store/store.json" \
-  "$PYTHON" -m vqspeech prepare --corpus "$corpus_dir" --out "$store" --sample-rate "$rate"
+  "${vqspeech[@]}" prepare --corpus "$corpus_dir" --out "$store" --sample-rate "$rate"
 stage 2 "experiment=$config ${overrides[*]}" "$exp/train/metrics.json" \
-  "$PYTHON" -m vqspeech train "experiment=$config" \
+  "${vqspeech[@]}" train "experiment=$config" \
     "data.store=$(quoted "$store")" "run.dir=$(quoted "$exp/train")" resume=auto "${overrides[@]}"
-stage 3 test "$exp/codes/test.jsonl" \
-  "$PYTHON" "$recipe/local/encode_split.py" --model "$model" --store "$store" --out "$exp/codes/test.jsonl"
-stage 4 test "$exp/converted/conversions.json" \
-  "$PYTHON" "$recipe/local/convert_pairs.py" --model "$model" --store "$store" --out "$exp/converted"
+stage 3 test "$exp/codes" \
+  "${vqspeech[@]}" codes "${stored[@]}" --split test --out "$exp/codes"
+# At temperature 1 a decoder that has trained for minutes whispers.
+stage 4 test "$exp/converted/evaluation.json" \
+  "${vqspeech[@]}" evaluate "${stored[@]}" --pairs 10 --temperature 0.8 --without speakers,words,quality,codes --no-phones \
+    --keep-audio --out "$exp/converted"
 if ((first > 5 || last < 5)) || [[ ! -f $store/manifest.tsv ]] || labelled; then
   stage 5 test "$exp/analysis/scores.json" \
-    "$PYTHON" -m vqspeech analyze --model "$model" --corpus "$store" --out "$exp/analysis" --force
+    "${vqspeech[@]}" analyze "${stored[@]}" --out "$exp/analysis"
 else
   printf 'stage 5 (analyze): left out, %s lists no phone labels for both train and test\n' "$store/manifest.tsv"
 fi
-stage 6 report "$exp/RESULTS.md" \
-  "$PYTHON" "$recipe/local/report.py" "$exp"
+stage 6 report "$exp/RESULTS.md" write_results
 if ((last == 6)); then
   cat "$exp/RESULTS.md"
 fi

@@ -14,6 +14,9 @@ import soundfile
 from vqspeech import audio
 from vqspeech.codes import files as codesfile
 from vqspeech.codes.record import CodesRecord
+from vqspeech.corpus.folder import list_folder
+from vqspeech.corpus.prepare import prepare
+from vqspeech.corpus.store import PackedStore
 from vqspeech.models.prior import Prior
 
 
@@ -33,6 +36,31 @@ def test_one_json_line_for_each_file_with_the_codes_of_the_model(run, tone, tiny
         assert record["hop"] == tiny_model.hop
         assert record["codebook_size"] == tiny_model.codebook_size
         assert record["sample_rate"] == tiny_model.sample_rate
+
+
+def test_codes_of_a_split_are_those_of_the_model(run, people: Path, tiny_model, tmp_path) -> None:
+    """One record for each utterance of the split of a store, on standard output and below --out."""
+    store = PackedStore(prepare(list_folder(people), tmp_path / "store", workers=0))
+    assert run("codes", "--corpus", store.path, "--out", "out").status == 0
+    indices = store.indices("test").tolist()
+    printed = lines(run("codes", "--corpus", store.path, "--split", "test"))
+    assert len(printed) == len(indices) > 0
+    for index, record in zip(indices, printed, strict=True):
+        utterance = store.utterances[index]
+        assert record["codes"] == tiny_model.encode(store.wav(index)).tolist()
+        assert (record["samples"], record["file"]) == (utterance.samples, str(utterance.path))
+        written = tmp_path / "out" / utterance.speaker / f"{utterance.utterance}.json"
+        assert json.loads(written.read_text()) == record
+    assert run("codes", "--corpus", store.path, "--out", "out").status == 1
+    assert run("codes", "--corpus", store.path, "--out", "out", "--force").status == 0
+
+
+def test_a_store_and_files_are_one_or_the_other(run, people: Path, tmp_path: Path) -> None:
+    """Neither, both, or a store at another rate than the model's is an error in one line."""
+    store = prepare(list_folder(people), tmp_path / "store", sample_rate=8000, workers=0)
+    assert "--corpus" in run("codes").error
+    assert "--corpus" in run("codes", people, "--corpus", store).error
+    assert f"{store}: holds 8000 Hz" in run("codes", "--corpus", store).error
 
 
 @pytest.mark.parametrize("suffix", [".flac", ".ogg", ".opus", ".mp3"])

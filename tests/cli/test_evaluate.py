@@ -127,6 +127,20 @@ def test_a_prior_has_a_row(
     assert "codebook ffffffffffffffff" in run(*arguments, foreign_prior).error
 
 
+def test_pairs_go_across_pitch_alone(run, store: Path, tmp_path: Path) -> None:
+    """Conversions of low voices to high ones and back take the place of all groups; targets cannot be named too."""
+    wanted = ("evaluate", "--corpus", store, "--pairs", 2, "--likelihood-seconds", 0.1)
+    outcome = run(*wanted, "--out", "out", "--keep-audio")
+    assert outcome.status == 0, outcome.err
+    found = json.loads((tmp_path / "out/evaluation.json").read_text())
+    trials = [(of["kind"], of["source"], of["target"]) for of in found["utterances"]]
+    assert trials == [("conversions", "p226", "p225"), ("conversions", "p225", "p226")]
+    for of in found["utterances"]:
+        assert of["rows"]["source"]["semitones"] is not None
+    assert len(list((tmp_path / "out/audio/conversions").glob("*-made.wav"))) == 2
+    assert "--targets" in run(*wanted, "--targets", "p225").error
+
+
 def test_codes_are_left_out_when_not_wanted(run, store: Path, tmp_path: Path) -> None:
     """Without codes nothing is encoded to be counted, and no table says what they cost."""
     outcome = run("evaluate", "--corpus", store, *QUICK, "--out", "out", "--without", "codes")

@@ -47,7 +47,7 @@ def test_every_module_of_the_package_with_a_run_function_is_a_verb() -> None:
     [
         ([], "no verb given"),
         (["encode"], "unknown verb 'encode'"),
-        (["codes"], "the following arguments are required"),
+        (["codes"], "name sound files or folders"),
         (["codes", "a.wav", "--bogus"], "unrecognized arguments: --bogus"),
         (["convert", "--src", "a.wav", "--speaker", "x", "--temperature", "-1"], "from 0 up"),
         (["convert", "--src", "a.wav", "--speaker", "x", "--temperature", "nan"], "from 0 up"),

@@ -7,7 +7,9 @@ import pytest
 
 from vqspeech import audio
 from vqspeech.cli import main
+from vqspeech.corpus import vctk
 from vqspeech.corpus.store import PackedStore
+from vqspeech.errors import CorpusError
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_second_run_does_nothing_and_another_corpus_needs_force(
     [
         (["--corpus", "vctk"], "--download FOLDER"),
         (["--corpus", "none"], "none: no such folder"),
-        (["--corpus", "none", "--download", "x"], "--corpus vctk only"),
+        (["--corpus", "none", "--download", "x"], "--download goes with"),
         (["--corpus", "none", "--workers", "-1"], "--workers is -1"),
         (["--corpus", "none", "--mic", "mic3"], "invalid choice"),
     ],
@@ -73,6 +75,31 @@ def test_mistakes_are_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert complaint in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_network_one_line_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where VCTK cannot be fetched, the line names the two ways that need no download."""
+
+    def fail(folder: Path) -> Path:
+        raise CorpusError("no connection")
+
+    monkeypatch.setattr(vctk, "download", fail)
+    assert main(["prepare", "--corpus", "vctk", "--download", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    for word in ("no connection", "--corpus mini", "--corpus PATH"):
+        assert word in line
+
+
+def test_without_a_store_recordings_are_only_fetched(
+    mini_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--download`` alone has the recordings at that place; without either nothing is done."""
+    assert main(["prepare", "--corpus", "mini", "--download", str(mini_corpus)]) == 0
+    assert capsys.readouterr().out.split() == [str(mini_corpus)]
+    assert main(["prepare", "--corpus", "mini"]) == 1
+    assert "--out" in capsys.readouterr().err
 
 
 def test_miniature_corpus_is_made_beside_the_store(

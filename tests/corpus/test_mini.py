@@ -3,7 +3,6 @@
 import itertools
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -52,14 +51,12 @@ def some(mini_corpus: Path) -> dict[str, list[tuple[np.ndarray, Spans]]]:
     return {voice.name: _spoken(mini_corpus, voice.name, range(1, 65, 4)) for voice in VOICES}
 
 
-def test_two_processes_make_the_same_bytes_in_time(
+def test_two_processes_make_the_same_bytes(
     mini_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Made again, by a process whose memory starts with other contents: the same bytes, in time."""
+    """Made again, by a process whose memory starts with other contents: the same bytes."""
     monkeypatch.setenv("MALLOC_PERTURB_", "165")
-    start = time.monotonic()
     again = make_mini(tmp_path / "again")
-    assert time.monotonic() - start < 30
     assert _files(again) == _files(mini_corpus)
 
 

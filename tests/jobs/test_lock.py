@@ -14,11 +14,13 @@ from vqspeech.errors import VqspeechError
 from vqspeech.jobs.lock import only_run
 
 HOLD = (
-    "import os, sys, time; from pathlib import Path; from vqspeech.jobs.lock import only_run\n"
+    "import os, signal, sys; from pathlib import Path; from vqspeech.jobs.lock import only_run\n"
+    "begun, begin = os.pipe()\n"
     "with only_run(Path(sys.argv[1])):\n"
-    "    if len(sys.argv) > 2 and os.fork() == 0: time.sleep(60)\n"
-    "    time.sleep(0.5)\n"  # for the child to begin
-    "    print('held', flush=True); time.sleep(60)"
+    "    child = os.fork() if len(sys.argv) > 2 else 1\n"
+    "    if child == 0 or len(sys.argv) == 2: os.write(begin, b'.')\n"
+    "    if child: os.read(begun, 1); print('held', flush=True)\n"
+    "    signal.pause()"
 )
 
 

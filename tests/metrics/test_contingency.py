@@ -8,13 +8,11 @@ from sklearn import metrics
 
 from vqspeech.metrics.contingency import (
     bit_rate,
-    bit_rate_under_prior,
     cluster_purity,
     collapse_runs,
     contingency,
     entropy,
     majority_share,
-    map_accuracy,
     map_codes,
     mutual_information,
     perplexity,
@@ -98,7 +96,6 @@ def test_scores_of_no_frames_are_nan() -> None:
     assert math.isnan(perplexity(empty[0]))
     assert math.isnan(bit_rate(empty[0], 1.0))
     assert math.isnan(majority_share([]))
-    assert math.isnan(map_accuracy([0], [], []))
 
 
 def test_pnmi_of_a_single_phone_is_nan() -> None:
@@ -118,36 +115,9 @@ def test_mapping_takes_the_commonest_phone_and_the_majority_for_unseen_codes() -
     assert map_codes(counts).tolist() == [2, 1, 1, 1]
 
 
-def test_unseen_codes_score_by_their_majority_phone() -> None:
-    """A code that turns up only when scoring is right where the majority phone is spoken."""
-    mapping = map_codes(contingency([1, 1, 0], [0, 0, 1], 2, 3))
-    assert map_accuracy(mapping, [1, 0, 0], [2, 2, 1]) == pytest.approx(2 / 3)
-
-
-def test_map_accuracy_by_hand() -> None:
-    """Three of four frames have the phone of their code."""
-    assert map_accuracy([1, 0], [1, 0, 0, 0], [0, 0, 1, 1]) == 0.75
-
-
-def test_map_accuracy_refuses_codes_outside_the_mapping() -> None:
-    """A negative code would index from the end and score something."""
-    with pytest.raises(ValueError, match="codes run from -1"):
-        map_accuracy([1, 0], [1, 0], [0, -1])
-    with pytest.raises(ValueError, match="one each a frame"):
-        map_accuracy([1, 0], [1], [0, 1])
-
-
 def test_majority_share_by_hand() -> None:
     """Always guessing the commonest phone is right on its share of the frames."""
     assert majority_share([3, 1, 3, 3]) == 0.75
-
-
-def test_fitting_and_scoring_on_the_same_frames_is_phone_purity() -> None:
-    """Map accuracy without held-out frames equals purity, which is why it is not reported so."""
-    rng = np.random.default_rng(0)
-    phones, codes = rng.integers(5, size=300), rng.integers(9, size=300)
-    counts = contingency(phones, codes, 5, 9)
-    assert map_accuracy(map_codes(counts), phones, codes) == pytest.approx(phone_purity(counts))
 
 
 def test_independent_codes_say_nothing() -> None:
@@ -215,21 +185,6 @@ def test_scores_stay_in_their_ranges(frames: list[tuple[int, int]]) -> None:
 def test_bit_rate_by_hand() -> None:
     """Six symbols of log2 3 bits in two seconds."""
     assert bit_rate([2, 2, 2], 2.0) == pytest.approx(3 * math.log2(3))
-
-
-def test_bit_rate_under_a_prior_by_hand() -> None:
-    """Codes of probability 1/2 and 1/8 are 1 and 3 bits; a prior that knows them all sends none."""
-    assert bit_rate_under_prior([math.log(2), math.log(8)], 2.0) == pytest.approx(2)
-    assert bit_rate_under_prior([0.0, 0.0], 2.0) == 0
-    assert math.isnan(bit_rate_under_prior([], 2.0))
-    assert math.isnan(bit_rate_under_prior([1.0], 0.0))
-
-
-def test_a_prior_that_knows_how_often_codes_come_has_the_bit_rate_of_their_entropy() -> None:
-    """The two bit rates meet where the prior is the unigram distribution."""
-    counts = np.array([5, 2, 1])
-    nll_nats = np.repeat(-np.log(counts / counts.sum()), counts)
-    assert bit_rate_under_prior(nll_nats, 0.5) == pytest.approx(bit_rate(counts, 0.5), abs=1e-12)
 
 
 def test_bit_rate_of_one_code_is_zero() -> None:

@@ -8,7 +8,6 @@ from vqspeech.metrics.pitch import (
     f0_at,
     measure_pitch,
     median_f0_hz,
-    moved_towards,
     semitones,
 )
 
@@ -95,29 +94,6 @@ def test_what_is_no_recording_is_refused(wav: np.ndarray) -> None:
     """NaN and several channels are errors in one line."""
     with pytest.raises(VqspeechError, match="finite samples of shape"):
         median_f0_hz(wav, RATE)
-
-
-@pytest.mark.parametrize(
-    ("source", "converted", "target", "moved"),
-    [
-        (100.0, 150.0, 200.0, True),
-        (200.0, 150.0, 100.0, True),
-        (100.0, 90.0, 200.0, False),
-        (100.0, 100.0, 200.0, False),
-        # Past the target and further from it in Hz than the source was, though nearer in octaves.
-        (100.0, 390.0, 200.0, True),
-        (100.0, 401.0, 200.0, False),
-        (200.0, 62.0, 110.0, True),
-        (200.0, 60.0, 110.0, False),
-        (math.nan, 150.0, 200.0, False),
-        (100.0, math.nan, 200.0, False),
-        (100.0, 150.0, math.nan, False),
-        (100.0, 0.0, 200.0, False),
-    ],
-)
-def test_moved_towards(source: float, converted: float, target: float, moved: bool) -> None:
-    """A conversion moved when it is nearer the target in log frequency than the source is."""
-    assert moved_towards(source, converted, target) is moved
 
 
 def test_real_voices_differ_in_pitch(real_speech) -> None:

@@ -1,8 +1,6 @@
 """The script that trains a shipped prior, and the program that measures it."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,49 +24,15 @@ from vqspeech.report.card import prior_tables
 from vqspeech.training.data.codestore import CodeStore, extract_codes
 from vqspeech.training.prior.scores import count_training
 
-ROOT = Path(__file__).resolve().parents[2]
-Call = Callable[..., subprocess.CompletedProcess[str]]
-
-RECORDER = """#!/usr/bin/env bash
-printf '%s\\n' "$*" >>"$PWD/commands"
-for ((i = 1; i <= $#; i++)); do
-  [[ ${!i} == run.dir=* ]] && run=${!i#run.dir=\\'} && run=${run%\\'}
-done
-case "$*" in
-  *" info "*) printf '{\\n  "codebook_id": "0123456789abcdef",\\n}\\n' ;;
-  *" train "*)
-    mkdir -p "$run" && touch "$run/prior.safetensors"
-    [[ -e $PWD/stopped ]] || touch "$run/metrics.json"
-    ;;
-esac
-"""
+SCRIPT = "pretrained/prior.sh"
+OPTIONS = ("--store", "store", "--exp", "exp")
 
 
-@pytest.fixture
-def call(tmp_path: Path) -> Call:
-    """Run the script in a fresh folder with something that only notes the commands in place of Python."""
-    python = tmp_path / "python"
-    python.write_text(RECORDER)
-    python.chmod(0o755)
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path) -> None:
+    """A packed store is there."""
     (tmp_path / "store").mkdir()
     (tmp_path / "store/store.json").touch()
-
-    def run(*argv: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["bash", str(ROOT / "recipes/pretrained/prior.sh"), *argv],
-            cwd=tmp_path,
-            env=os.environ | {"VQSPEECH_PYTHON": str(python)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
-
-
-OPTIONS = ("--store", "store", "--exp", "exp")
 
 
 @pytest.mark.parametrize(
@@ -81,19 +45,16 @@ OPTIONS = ("--store", "store", "--exp", "exp")
         (["vctk", "--store", "nowhere"], "nowhere: no packed store"),
     ],
 )
-def test_wrong_use_is_one_line(call: Call, argv: list[str], expected: str) -> None:
+def test_wrong_use_is_one_line(recipe, argv: list[str], expected: str) -> None:
     """Exit status 1 and one line that names what is wrong."""
-    done = call(*argv)
-    assert done.returncode == 1
-    assert expected in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    recipe.refuses(*argv, expected=expected)
 
 
-def test_trains_ships_and_measures_in_this_order(call: Call, tmp_path: Path) -> None:
+def test_trains_ships_and_measures_in_this_order(recipe, tmp_path: Path) -> None:
     """Shipped first, so that what is measured is what is shipped, and once more with its figures."""
-    done = call("vctk", *OPTIONS, "optimizer.steps=5")
+    done = recipe("vctk", *OPTIONS, "optimizer.steps=5")
     assert done.returncode == 0, done.stderr
-    info, train, *rest = (tmp_path / "commands").read_text().splitlines()
+    info, train, *rest = recipe.commands()
     assert info == "-m vqspeech info vctk --json"
     run = tmp_path / "exp/vctk-prior/0123456789abcdef"
     assert f"run.dir='{run}' resume=auto optimizer.steps=5" in train
@@ -101,11 +62,11 @@ def test_trains_ships_and_measures_in_this_order(call: Call, tmp_path: Path) -> 
     assert names == ["ship.py", "prior_figures.py", "ship.py", "card.py"]
 
 
-def test_goes_on_where_it_was_stopped(call: Call, tmp_path: Path) -> None:
+def test_goes_on_where_it_was_stopped(recipe, tmp_path: Path) -> None:
     """A run that a signal ended ships nothing."""
     (tmp_path / "stopped").touch()
-    assert call("vctk", *OPTIONS).returncode == 0
-    assert len((tmp_path / "commands").read_text().splitlines()) == 2
+    assert recipe("vctk", *OPTIONS).returncode == 0
+    assert len(recipe.commands()) == 2
 
 
 @pytest.fixture

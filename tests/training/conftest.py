@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from vqspeech import audio
 from vqspeech.corpus.folder import list_folder
 from vqspeech.corpus.prepare import prepare
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import save_model
 from vqspeech.models.config import ModelConfig
 
 RATE = 16000
@@ -113,6 +116,15 @@ def plain_settings(sound_store: Path, tiny_config: ModelConfig) -> Settings:
             "deadline_s": 0.0,
         },
     }
+
+
+@pytest.fixture
+def known(tiny_config: ModelConfig, tmp_path: Path) -> Path:
+    """Return the file of a model without pitch that knows one speaker of the store and one who is not in it."""
+    torch.manual_seed(5)
+    path = tmp_path / "known.safetensors"
+    save_model(Autoencoder(tiny_config, ["zoe", "bob"]), path)
+    return path
 
 
 @pytest.fixture

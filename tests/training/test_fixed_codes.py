@@ -170,11 +170,25 @@ def test_batches_gathered_on_a_device_are_those_of_the_loader(
             assert torch.equal(loaded, gathered)
 
 
-def test_a_pack_is_refused_where_an_encoder_would_learn(settings: Settings, pack: Path) -> None:
+@pytest.mark.parametrize("change", [{"init": ""}, {"learn": "all"}, {"init": "", "learn": "all"}])
+def test_a_pack_is_refused_where_an_encoder_would_learn(
+    decoding: Settings, pack: Path, change: dict[str, str]
+) -> None:
     """It has no sound for one."""
-    settings["data"]["store"] = str(pack)
+    decoding["data"]["store"] = str(pack)
+    decoding["spectral"]["steps"] = 4
     with pytest.raises(ConfigurationError, match="no sound for an encoder"):
-        train(from_mapping(settings))
+        train(from_mapping(decoding | change))
+
+
+def test_a_damaged_pack_is_named_before_anything_is_trained(decoding: Settings, pack: Path) -> None:
+    """Every file of it without its last byte: no folder of the run is made."""
+    for path in pack.iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    decoding["data"]["store"] = str(pack)
+    with pytest.raises(CorpusError, match=str(pack)):
+        train(from_mapping(decoding))
+    assert not Path(decoding["run"]["dir"]).exists()
 
 
 def test_a_pack_of_other_codes_is_refused(

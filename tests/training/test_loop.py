@@ -141,9 +141,7 @@ def test_finished_run_has_nothing_left_to_do(
     folder = Path(finished["run"]["dir"])
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     monkeypatch.setattr(loop, "held_out", None)
-    began = time.monotonic()
     assert _run(finished) == folder / "model.safetensors"
-    assert time.monotonic() - began < 5
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 

@@ -27,15 +27,6 @@ Settings = dict[str, Any]
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def known(tiny_config: ModelConfig, tmp_path: Path) -> Path:
-    """A model file without pitch, of one speaker of the store and one who is not in it."""
-    torch.manual_seed(5)
-    path = tmp_path / "known.safetensors"
-    save_model(Autoencoder(tiny_config, ["zoe", "bob"]), path)
-    return path
-
-
 def _voiced(settings: Settings) -> Settings:
     settings["model"]["decoder"] = {**settings["model"]["decoder"], "pitch": True}
     return settings

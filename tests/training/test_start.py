@@ -7,23 +7,12 @@ import pytest
 import torch
 
 from vqspeech.errors import ConfigurationError
-from vqspeech.models.autoencoder import Autoencoder
-from vqspeech.models.checkpoint import load_model, save_model
-from vqspeech.models.config import ModelConfig
+from vqspeech.models.checkpoint import load_model
 from vqspeech.training.config import TARGETS, TrainConfig, from_mapping
 from vqspeech.training.loop import train
 from vqspeech.training.start import start, with_speakers
 
 TABLE = "decoder.conditioner.speaker.weight"
-
-
-@pytest.fixture
-def known(tiny_config: ModelConfig, tmp_path: Path) -> Path:
-    """Return a model file that knows one speaker of the store and one who is not in it."""
-    torch.manual_seed(5)
-    path = tmp_path / "known.safetensors"
-    save_model(Autoencoder(tiny_config, ["zoe", "bob"]), path)
-    return path
 
 
 def _from(known: Path, settings: dict[str, Any], learn: str) -> TrainConfig:

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vqspeech.cli.encode import encode_all
+from vqspeech.cli.encode import encode_all, encode_stored, find_stored
 from vqspeech.cli.files import (
     Failures,
     Source,
@@ -29,6 +29,7 @@ from vqspeech.cli.options import (
     prior_finder,
 )
 from vqspeech.cli.streams import require_standard_output
+from vqspeech.corpus.manifest import SPLITS
 from vqspeech.errors import ConfigurationError, VqspeechError
 
 if TYPE_CHECKING:
@@ -45,10 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this verb."""
     parser.add_argument(
         "sources",
-        nargs="+",
+        nargs="*",
         metavar="FILE|FOLDER",
         help="sound files, or folders to search for them; .vqc files, whose codes are read; - reads sound from"
         " standard input",
+    )
+    parser.add_argument(
+        "--corpus",
+        "--store",
+        type=Path,
+        metavar="STORE",
+        help="instead of files, a split of a prepared store; written as SPEAKER/UTTERANCE below --out",
+    )
+    parser.add_argument(
+        "--split", choices=SPLITS, default="test", help="of --corpus (default: test)"
     )
     parser.add_argument(
         "--format",
@@ -130,8 +141,13 @@ def run(args: argparse.Namespace) -> None:
     from vqspeech.codes import files as codesfile
     from vqspeech.codes import vqc
     from vqspeech.codes.record import CodesRecord
+    from vqspeech.corpus.store import PackedStore
 
-    sources = find_sources(args.sources)
+    if (args.corpus is None) == (not args.sources):
+        raise ConfigurationError("name sound files or folders, or a prepared store with --corpus")
+    store = None if args.corpus is None else PackedStore(args.corpus)
+    stored = {} if store is None else find_stored(store, args.split)
+    sources = list(stored) or find_sources(args.sources)
     file = out_file(args.out, [*codesfile.SUFFIXES.values()], len(sources))
     kind = _format(args.format, file)
     if args.out is None and kind != "json":
@@ -159,9 +175,14 @@ def run(args: argparse.Namespace) -> None:
         if with_prior:
             look = open_prior if args.coder == "prior" else find_prior
             prior = look(args.prior, model, name)
+        found = (
+            encode_all(model, sounds, failures)
+            if store is None
+            else encode_stored(model, store, stored, sounds)
+        )
         encoded = (
             (source, CodesRecord.of(model, codes.tolist(), samples, str(source.path), name))
-            for source, (codes, samples, _) in encode_all(model, sounds, failures)
+            for source, (codes, samples, _) in found
         )
         records = chain(records, encoded)
     if sources and kind == "vqc":

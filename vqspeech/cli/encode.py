@@ -1,16 +1,17 @@
 """Sound files to codes, block by block, so that hours of sound take constant memory; each file is opened once."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 from vqspeech.cli.files import Failures, Source
-from vqspeech.errors import VqspeechError
+from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from vqspeech.corpus.store import PackedStore
     from vqspeech.models.autoencoder import Autoencoder
 
 
@@ -93,3 +94,48 @@ def encode_all(
                 report(1.0)
             else:
                 yield source, encoded
+
+
+def find_stored(store: "PackedStore", split: str) -> dict[Source, int]:
+    """List the utterances of a split with their places in the store.
+
+    Raises
+    ------
+    CorpusError
+        When there are none.
+    """
+    found = {}
+    for index in store.indices(split).tolist():
+        utterance = store.utterances[index]
+        # A name with a separator or a dot in it stays one name.
+        name = f"{utterance.utterance}.wav".replace("/", "_")
+        place = PurePath(utterance.speaker.replace("/", "_"), name)
+        found[Source(utterance.path, place)] = index
+    if not found:
+        raise CorpusError(f"{store.path}: nothing in the {split} split")
+    return found
+
+
+def encode_stored(
+    model: "Autoencoder", store: "PackedStore", indices: dict[Source, int], sources: list[Source]
+) -> "Iterator[tuple[Source, Encoded]]":
+    """Encode utterances of a store in turn with progress.
+
+    Raises
+    ------
+    ConfigurationError
+        When the rates differ.
+    """
+    from vqspeech.jobs.progress import Progress
+
+    if store.sample_rate != model.sample_rate:
+        raise ConfigurationError(
+            f"{store.path}: holds {store.sample_rate} Hz and the model takes {model.sample_rate} Hz; "
+            "prepare the corpus at the model's rate"
+        )
+    total = sum(store.utterances[indices[source]].samples for source in sources)
+    with Progress(total, "samples", "encoding") as progress:
+        for source in sources:
+            wav = store.wav(indices[source])
+            yield source, Encoded(model.encode(wav), len(wav), None)
+            progress.update(len(wav))

@@ -64,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="speakers that anyone is converted to (default: the first four by name with recordings)",
     )
     parser.add_argument(
+        "--pairs",
+        type=_count,
+        metavar="N",
+        help="instead of all groups, N conversions of low voices to high ones and back, of phrases of about 2 s",
+    )
+    parser.add_argument(
         "--utterances",
         type=_count,
         default=24,
@@ -130,6 +136,8 @@ def run(args: argparse.Namespace) -> None:
         When the model does not know a target.
     """
     _check_places(args)
+    if args.pairs is not None and args.targets:
+        raise ConfigurationError("--pairs chooses its targets itself: leave out --targets")
     from vqspeech.evaluation.judges import check_judges
 
     check_judges(args.without, args.recogniser)
@@ -178,6 +186,7 @@ def _evaluate(
     from vqspeech.analysis.systems import code_nats
     from vqspeech.cli.render import choose_engine, speakers_named
     from vqspeech.evaluation import judges as bench
+    from vqspeech.evaluation.pairs import make_pairs
     from vqspeech.evaluation.study import evaluate
     from vqspeech.evaluation.trials import make_plan
 
@@ -190,14 +199,17 @@ def _evaluate(
         raise CorpusError(f"{store.path}: nothing in the {args.split} split")
     check_pitch(args, model)
     drawing = choose_engine(model, sampling_of(args))
-    plan = make_plan(
-        store,
-        model.speakers,
-        split=args.split,
-        targets=speakers_named([args.targets], model) if args.targets else None,
-        count=args.utterances,
-        seed=args.seed,
-    )
+    if args.pairs is not None:
+        plan = make_pairs(store, model.speakers, split=args.split, count=args.pairs, seed=args.seed)
+    else:
+        plan = make_plan(
+            store,
+            model.speakers,
+            split=args.split,
+            targets=speakers_named([args.targets], model) if args.targets else None,
+            count=args.utterances,
+            seed=args.seed,
+        )
     wanted = "codes" not in args.without
     prior = find_prior(args.prior, model, model_name(args)) if wanted and model.discrete else None
     judges = bench.open_judges(args.without, args.recogniser, args.threads or 1)

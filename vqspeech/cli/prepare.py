@@ -21,12 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mini (made on the spot), vctk (with --download), or a VCTK tree, a folder of"
         " SPEAKER/UTTERANCE.wav, or a manifest.tsv; give a folder named mini as ./mini",
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="the store")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="the store")
     parser.add_argument(
         "--download",
         type=Path,
         metavar="FOLDER",
-        help="where VCTK 0.92 is, or is fetched to (11 GB, then 11 GB unpacked)",
+        help="where VCTK 0.92 is, or is fetched to (11 GB, then 11 GB unpacked), or the miniature is made"
+        " (default for it: OUT-recordings); without --out nothing else is done",
     )
     parser.add_argument("--mic", choices=("mic1", "mic2"), default="mic1", help="of VCTK 0.92")
     parser.add_argument(
@@ -49,32 +50,40 @@ def run(args: argparse.Namespace) -> None:
     CorpusError
         When the corpus cannot be found, made, fetched or packed.
     """
-    from vqspeech.corpus.manifest import Listing
     from vqspeech.corpus.mini import make_mini
     from vqspeech.corpus.prepare import find_corpus, prepare
     from vqspeech.corpus.store import SKIPPED, PackedStore
-    from vqspeech.corpus.vctk import download, list_vctk
-    from vqspeech.errors import ConfigurationError
+    from vqspeech.corpus.vctk import download
+    from vqspeech.errors import ConfigurationError, CorpusError
 
-    if args.download and args.corpus != "vctk":
-        raise ConfigurationError("--download goes with --corpus vctk only")
+    if args.download and args.corpus not in ("mini", "vctk"):
+        raise ConfigurationError("--download goes with --corpus mini and vctk only")
+    if args.out is None and args.download is None:
+        raise ConfigurationError("name a folder for the store with --out")
     if args.workers < 0:
         raise ConfigurationError(f"--workers is {args.workers}; 0 or more is possible")
     if args.sample_rate < 1:
         raise ConfigurationError(f"--sample-rate is {args.sample_rate}; 1 or more is possible")
-    check_folder(args.out)
-    listing: Listing
+    if args.out is not None:
+        check_folder(args.out)
+    tree = Path(args.corpus)
     if args.corpus == "mini":
-        raw = args.out.with_name(f"{args.out.name}-recordings")
-        listing = find_corpus(make_mini(raw))
+        tree = make_mini(args.download or args.out.with_name(f"{args.out.name}-recordings"))
     elif args.corpus == "vctk":
         if args.download is None:
             raise ConfigurationError(
                 "--corpus vctk needs --download FOLDER (11 GB); a tree you have is --corpus PATH"
             )
-        listing = list_vctk(download(args.download), args.mic)
-    else:
-        listing = find_corpus(Path(args.corpus), args.mic)
+        try:
+            tree = download(args.download)
+        except CorpusError as error:
+            raise CorpusError(
+                f"{error}; --corpus mini needs no download, --corpus PATH takes a tree you have"
+            ) from None
+    if args.out is None:
+        print(tree)
+        return
+    listing = find_corpus(tree, args.mic)
     out = prepare(
         listing,
         args.out,

@@ -180,13 +180,16 @@ def jensen_shannon(one: Codes, other: Codes, size: int, order: int) -> float:
     float
         Bits, from 0, equal distributions, to 1, disjoint ones; nan when either is empty.
     """
+    from scipy.special import rel_entr
+
     tables = [count_ngrams(sequences, size, order) for sequences in (one, other)]
     if not all(len(keys) for keys, _ in tables):
         return math.nan
     every = np.unique(np.concatenate([keys for keys, _ in tables]))
     first, second = (_look_up(*table, every) / table[1].sum() for table in tables)
     middle = (first + second) / 2
-    return max(0.0, float(_entropy(middle) - (_entropy(first) + _entropy(second)) / 2))
+    nats = (rel_entr(first, middle).sum() + rel_entr(second, middle).sum()) / 2
+    return max(0.0, float(nats / np.log(2)))
 
 
 def coarse(sequences: Codes, classes: ArrayLike) -> list[NDArray[np.int64]]:
@@ -198,11 +201,6 @@ def coarse(sequences: Codes, classes: ArrayLike) -> list[NDArray[np.int64]]:
 def spaced(sequences: Codes, frames: int) -> list[NDArray[np.int64]]:
     """Take every `frames`-th code, from each of the first `frames` on: n-grams over longer spans."""
     return [sequence[first::frames] for sequence in sequences for first in range(frames)]
-
-
-def _entropy(shares: NDArray[np.float64]) -> float:
-    there = shares[shares > 0]
-    return float(-(there * np.log2(there)).sum())
 
 
 def _keys(windows: NDArray[np.int64], size: int) -> NDArray[np.int64]:

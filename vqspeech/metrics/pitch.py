@@ -1,4 +1,4 @@
-"""Pitch of a recording and whether a conversion moved it; frequencies are in Hz.
+"""Pitch of a recording; frequencies are in Hz.
 
 The tracker is librosa's pYIN with 64 ms windows every 16 ms. Its prior on YIN's threshold is Beta(2, 10), not librosa's
 Beta(2, 18): on espeak-ng and ARCTIC voices in white noise at 5 dB that finds about 1.5 times as many voiced frames,
@@ -140,24 +140,6 @@ def f0_at(
         return np.full(len(times_s), math.nan)
     steps = np.rint(np.asarray(times_s) * sample_rate / _step(sample_rate)).astype(np.int64)
     return np.asarray(f0_hz[np.clip(steps, 0, len(f0_hz) - 1)], dtype=np.float64)
-
-
-def moved_towards(source_hz: float, converted_hz: float, target_hz: float) -> bool:
-    """Whether a conversion's pitch is nearer to the target's than its source's is, in log frequency.
-
-    Parameters
-    ----------
-    source_hz, converted_hz, target_hz : float
-        Median pitch of the source recording, of its conversion and of the target speaker.
-
-    Returns
-    -------
-    bool
-        False also when any of the three is nan or not above 0.
-    """
-    if not all(f0 > 0 for f0 in (source_hz, converted_hz, target_hz)):
-        return False
-    return abs(math.log(converted_hz / target_hz)) < abs(math.log(source_hz / target_hz))
 
 
 def _step(sample_rate: int) -> int:

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from report import load_json, percent, table
-
 from vqspeech.errors import VqspeechError
 from vqspeech.jobs.atomic import write_atomically
 from vqspeech.models.checkpoint import read_header
@@ -107,6 +105,37 @@ def read_run(folder: Path) -> Row:
         phones=probed["phones"],
         speakers=probed["speakers"],
     )
+
+
+def load_json(path: Path) -> Any:
+    """Read a JSON file of a run.
+
+    Raises
+    ------
+    VqspeechError
+        When it is missing or damaged: it has to be made again.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise VqspeechError(f"{path}: {error}; remove it and run bottlenecks.sh again") from None
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay out a Markdown table whose source reads as a table too."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        return f"| {' | '.join(padded)} |"
+
+    rule = f"| {' | '.join('-' * width for width in widths)} |"
+    return [line(header), rule, *map(line, rows), ""]
+
+
+def percent(share: float | None) -> str:
+    """Write a share, or that there was nothing to score."""
+    return "-" if share is None else f"{share:.1%}"
 
 
 def compose(
