@@ -111,7 +111,7 @@ stop() {
   local pid
   pid=$(running) || fail "nothing trains in $folder"
   kill -TERM "$pid"
-  for _ in {1..600}; do
+  for _ in {1..3000}; do
     running >/dev/null || break
     sleep 0.1
   done

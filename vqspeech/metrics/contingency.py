@@ -4,9 +4,9 @@ A row of the counts is a phone, a column a code, and ``p = n / sum(n)``. Entropi
 function is pure; an argument of the wrong shape or range raises `ValueError`.
 
 Map accuracy (of `map_codes`; baseline `majority_share`, control `shuffle_within`) is the score of van den Oord et al.
-2017, section 4.3: each code is mapped to its most frequent phone on one split, and scored on another. On the same frames
-there are `phone_purity`, `cluster_purity`, `pnmi` and `v_measure`; of the codes alone `used_codes`, `perplexity` and
-`bit_rate`.
+2017, section 4.3: each code is mapped to its most frequent phone on one split, and scored on another. On the same
+frames there are `phone_purity`, `cluster_purity`, `pnmi` and `v_measure`; of the codes alone `used_codes`,
+`perplexity` and `bit_rate`.
 """
 
 from collections.abc import Sequence
