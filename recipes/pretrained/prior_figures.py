@@ -1,7 +1,7 @@
 """Show what a prior is worth: bits a code, statistics of the codes it draws, and how a recogniser hears their sound.
 
 Every figure stands beside real speech and beside what simpler models of the same codes draw, in equal amounts: for each
-test utterance one sequence of its length, its speaker where the model can be told.
+test utterance one sequence of its length, conditioned on its speaker where the model can be.
 
     python recipes/pretrained/prior_figures.py vctk --store STORE --codes CODES --out prior.json
 """

@@ -7,7 +7,7 @@ from studied import reading_system, spoken_store, studied
 
 from vqspeech.analysis import material as module
 from vqspeech.analysis.material import choose_material
-from vqspeech.analysis.study import STEPS, complaints, study_system, track_pitch
+from vqspeech.analysis.study import STEPS, sanity_checks, study_system, track_pitch
 from vqspeech.corpus.store import PackedStore
 
 
@@ -19,7 +19,7 @@ def scrambled(codes: np.ndarray) -> np.ndarray:
 def test_codes_that_are_the_phones_are_not_complained_of(tmp_path: Path) -> None:
     """Perfect codes have no ABX error, every boundary, and nothing to complain of."""
     _, _, study = studied(tmp_path / "s", lambda phones: phones)
-    assert complaints(study) == []
+    assert sanity_checks(study) == []
     assert {key: score.error for key, score in study.abx.items() if "within" in key} == {
         "within_codes": 0,
         "within_vectors": 0,
@@ -33,7 +33,7 @@ def test_codes_that_are_the_phones_are_not_complained_of(tmp_path: Path) -> None
 def test_frames_scrambled_by_a_reshape_are_complained_of(tmp_path: Path) -> None:
     """Perfect codes in the wrong order are called no better than shuffled ones, under both policies."""
     _, _, study = studied(tmp_path / "s", scrambled)
-    found = complaints(study)
+    found = sanity_checks(study)
     assert len(found) == 2
     for text, policy in zip(found, ("with silence", "without silence"), strict=True):
         assert text.startswith(f"reading, {policy}: no better than shuffled codes:")

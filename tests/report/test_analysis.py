@@ -17,7 +17,7 @@ from studied import reading_system, studied
 
 from vqspeech.analysis.examples import make_examples
 from vqspeech.analysis.material import Material
-from vqspeech.analysis.study import SystemStudy, complaints, study_system
+from vqspeech.analysis.study import SystemStudy, sanity_checks, study_system
 from vqspeech.analysis.systems import RANDOM
 from vqspeech.corpus.store import PackedStore
 from vqspeech.metrics.phoneme_scores import PhoneScores
@@ -144,7 +144,7 @@ def test_scrambled_codes_raise_an_alarm(tmp_path: Path) -> None:
     _, material, study = studied(tmp_path / "s", lambda phones: phones.reshape(-1, 2).T.ravel())
     page = to_html(material, [study], {}, [])
     assert page.index('role="alert"') < page.index("<table")
-    assert page.count("no better than shuffled codes") == len(complaints(study)) == 2
+    assert page.count("no better than shuffled codes") == len(sanity_checks(study)) == 2
 
 
 def test_without_pictures_and_utterances_the_page_is_whole(perfect: Studied) -> None:
@@ -168,7 +168,7 @@ def test_json_has_a_key_for_each_system_and_every_score(studies: list[SystemStud
     assert read["reading"]["abx"]["within_codes"]["error"] == 0
     assert read["reading"]["boundaries"]["codes"]["f1"] == 1
     assert read["reading"]["mapping"][:4] == ["aa", "s", "iy", "sil"]
-    assert read["reading"]["complaints"] == []
+    assert read["reading"]["sanity_checks"] == []
 
 
 def test_json_has_null_where_there_is_no_value(studies: list[SystemStudy]) -> None:
@@ -237,9 +237,9 @@ def test_markdown_is_well_formed_and_says_what_was_measured(
 def test_complaints_are_in_the_markdown_and_the_json(tmp_path: Path) -> None:
     """What cannot be meant is said wherever the numbers are."""
     _, material, study = studied(tmp_path / "s", np.zeros_like)
-    (first, *_) = complaints(study)
+    (first, *_) = sanity_checks(study)
     assert first in to_markdown(material, [study])
-    assert first in json.loads(to_json([study]))["reading"]["complaints"]
+    assert first in json.loads(to_json([study]))["reading"]["sanity_checks"]
 
 
 def test_codes_cost_what_the_prior_says_beside_baselines(studies: list[SystemStudy]) -> None:

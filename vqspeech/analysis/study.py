@@ -2,7 +2,7 @@
 
 Codes are mapped to phones on the train split and scored on the test split, as in
 `vqspeech.analysis.phoneme_study`; ABX is taken on the test split alone. What cannot be right is
-said in words (`complaints`), because a table of numbers at chance is easily passed over.
+said in words (`sanity_checks`), because a table of numbers at chance is easily passed over.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -217,7 +217,7 @@ STEPS = 6
 """How often `study_system` reports."""
 
 
-def complaints(study: SystemStudy) -> list[str]:
+def sanity_checks(study: SystemStudy) -> list[str]:
     """Say what of a system's codes cannot be meant.
 
     Codes in another order than their frames, through a careless reshape or a wrong hop, know as little of phones as

@@ -39,7 +39,7 @@ _BROKEN_PIPE = 141
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line, like every other error."""
+    """An argument parser whose errors are one line, like every other error."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigurationError(f"{message} (see: {self.prog} --help)")
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 done, 1 an error that was told in one line, 130 interrupted, 141 the reader of the output
+        Exit status: 0 done, 1 an error, reported in one line, 130 interrupted, 141 the reader of the output
         went away.
     """
     prepare_streams()

@@ -1,4 +1,4 @@
-"""``vqspeech evaluate``: reconstructions and conversions, judged by tools that nobody here made, beside baselines."""
+"""``vqspeech evaluate``: reconstructions and conversions, judged by independent models, beside controls."""
 
 import argparse
 import logging

@@ -1,4 +1,4 @@
-"""``vqspeech sample``: speech that nobody said, or how a recording might go on: codes from the prior, then decoded."""
+"""``vqspeech sample``: new speech, or continuations of a recording: codes sampled from the prior, then decoded."""
 
 import argparse
 import logging
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> None:
     for speaker in speakers:
         if speaker not in prior.speakers:
             log.warning(
-                "the prior does not know %s: the codes are of nobody in particular", speaker
+                "the prior does not know %s: the codes are sampled unconditionally", speaker
             )
     prompt = torch.empty(0, dtype=torch.int64)
     if prompt_file:

@@ -27,7 +27,7 @@ TARGETS = 4
 PAIRS = 3
 """Pairs of speakers with the most sentences in common, each converted both ways."""
 
-# Of pairs that share few sentences beside one that shares many, nothing could be told.
+# Of pairs that share few sentences beside one that shares many, nothing could be concluded.
 _LEAST_OF_MOST = 4
 
 CENTROID_S, LEAST_CENTROID_S = 60.0, 5.0

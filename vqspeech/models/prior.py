@@ -1,8 +1,8 @@
 """The prior: a model of code sequences, learned over the frozen codes of an autoencoder.
 
 Van den Oord et al. 2017, section 4.3, train one after the fact. It says how likely each code is after those before it,
-and so how many bits speech takes, and draws new sequences, from which the decoder makes speech that nobody said.
-Whoever it does not know, and nobody in particular, is one and the same speaker to it, whom it learns as well.
+and so the rate of speech in these codes, and samples new sequences, which the decoder turns into sound. Without a
+speaker, or with one that is not in its table, it is unconditional; it learns that by speaker dropout.
 """
 
 import copy
@@ -73,7 +73,7 @@ class Prior(nn.Module):
     config : PriorConfig
         Shape, and whose codes.
     speakers : sequence of str
-        Names of the speakers it knows, in the order of its table; its last row is nobody.
+        Names of the speakers it knows, in the order of its table; its last row is unconditional.
     dropout : float
         Of `CodeConvolutions`, in training alone.
 
@@ -119,7 +119,7 @@ class Prior(nn.Module):
         return digest.hexdigest()[:16]
 
     def speaker_row(self, speaker: str | None) -> int:
-        """Row of a speaker in the table; that of nobody for None and for whom it does not know."""
+        """Row of a speaker in the table; the unconditional one for None and for names outside the table."""
         known = speaker in self.speakers
         return self.speakers.index(speaker) if known else len(self.speakers)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from vqspeech.analysis.examples import Example
 from vqspeech.analysis.material import Material
-from vqspeech.analysis.study import SystemStudy, complaints
+from vqspeech.analysis.study import SystemStudy, sanity_checks
 from vqspeech.analysis.systems import MFCC, MODEL, RANDOM
 from vqspeech.labels.phones import PHONES
 from vqspeech.metrics.bootstrap import Interval95
@@ -74,7 +74,7 @@ def to_markdown(material: Material, studies: Sequence[SystemStudy]) -> str:
         Lines, the last one ended.
     """
     lines = ["# Codes against phones", "", _describe(material), ""]
-    lines += [f"> **{text}**\n" for study in studies for text in complaints(study)]
+    lines += [f"> **{text}**\n" for study in studies for text in sanity_checks(study)]
     for table in tables(studies):
         lines += markdown_table(table)
     lines += [f"- {remark}" for remark in _remarks(studies)]
@@ -108,7 +108,7 @@ def to_html(
     return TEMPLATES.get_template("analysis.html").render(
         lead=_describe(material),
         remarks=_remarks(studies),
-        complaints=[text for study in studies for text in complaints(study)],
+        sanity_checks=[text for study in studies for text in sanity_checks(study)],
         systems=[(study.system, _KINDS[study.system.kind]) for study in studies],
         baselines=[study.system.name for study in studies if study.system.kind != MODEL],
         tables=tables(studies),
@@ -132,7 +132,7 @@ def to_json(studies: Sequence[SystemStudy]) -> str:
     str
         One object; its keys are the names of the systems, models first. Of each, ``with_silence``
         and ``without_silence`` hold the fields of `PhoneScores`, ``abx`` those of `AbxScore`;
-        ``mapping`` names a phone per code, ``complaints`` says what cannot be meant. nan is null.
+        ``mapping`` names a phone per code, ``sanity_checks`` says what cannot be meant. nan is null.
     """
     return json_text({study.system.name: _fields(study) for study in studies}, indent=2)
 
@@ -329,7 +329,7 @@ def _fields(study: SystemStudy) -> dict[str, Any]:
         "with_silence": asdict(phonemes.with_silence),
         "without_silence": asdict(phonemes.without_silence),
         **_apart(study),
-        "complaints": complaints(study),
+        "sanity_checks": sanity_checks(study),
         "phone_set": list(PHONES),
         "mapping": [PHONES[phone] for phone in phonemes.mapping],
         "unmapped": phonemes.unmapped,

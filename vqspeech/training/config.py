@@ -30,7 +30,7 @@ LEARN = ("all", "decoder", "speakers")
 PRECISIONS = ("32-true", "bf16-mixed")
 """Arithmetics of training: float32, or bfloat16 where that is safe."""
 
-RENAMED = {"history_noise": "input_noise", "wavenet": "init_wavenet"}
+RENAMED = {"history_noise": "input_noise", "nobody": "speaker_dropout", "wavenet": "init_wavenet"}
 """Former names of settings."""
 
 RESIDENT = ("auto", "yes", "no")

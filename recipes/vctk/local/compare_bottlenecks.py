@@ -202,7 +202,7 @@ _READING = (
     "whose phone a linear classifier names by their latent, for all kinds alike. Silence is left out of both. In "
     "brackets, 95 % over utterances.",
     "- **speaker**: utterances whose speaker a linear classifier names by their mean latent, or by how often they"
-    " use each code, cross-validated. Less is better: the decoder is told who speaks.",
+    " use each code, cross-validated. Less is better: the decoder is conditioned on the speaker.",
 )
 
 

@@ -34,7 +34,7 @@ def plain_prior_settings(
             "model": str(tiny_model_file),
             "network": {"width": 16, "dilations": [1, 2]},
             "dropout": 0.1,
-            "nobody": 0.2,
+            "speaker_dropout": 0.2,
         },
         "data": {
             "store": str(sound_store),
@@ -276,7 +276,7 @@ def test_averaged_weights_are_judged_without_dropout(settings: Settings) -> None
 @pytest.mark.parametrize(
     ("group", "change", "expected"),
     [
-        ("prior", {"nobody": 1.5}, "prior.nobody: 1.5 is not in [0, 1]"),
+        ("prior", {"speaker_dropout": 1.5}, "prior.speaker_dropout: 1.5 is not in [0, 1]"),
         ("prior", {"dropout": -0.1}, "prior.dropout: -0.1 is less than 0"),
         ("prior", {"network": {"width": 8}}, "missing setting 'dilations'"),
         ("prior", {"network": {"width": 8, "dilations": [0]}}, "at least one, each from 1"),

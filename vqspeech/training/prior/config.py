@@ -22,14 +22,14 @@ class PriorModelConfig:
         Arguments of `vqspeech.nn.code_convolutions.CodeConvolutions`.
     dropout : float
         Dropout in training.
-    nobody : float
+    speaker_dropout : float
         Speaker dropout: share of the segments for which the prior is unconditional.
     """
 
     model: str
     network: Mapping[str, Any]
     dropout: float
-    nobody: float
+    speaker_dropout: float
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def prior_from_mapping(given: Mapping[str, Any]) -> PriorTrainConfig:
         wrong += not_shares(
             {
                 "prior.dropout": config.prior.dropout,
-                "prior.nobody": config.prior.nobody,
+                "prior.speaker_dropout": config.prior.speaker_dropout,
                 "optimizer.average": config.optimizer.average,
             }
         )

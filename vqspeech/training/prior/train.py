@@ -38,17 +38,17 @@ from vqspeech.training.state import RunningAverage, State, resume
 
 
 class PriorObjective(nn.Module):
-    """A prior under its loss, nats per code; `nobody` is the speaker dropout, the share of unconditional segments."""
+    """A prior under its loss, nats per code; `speaker_dropout` is the share of unconditional segments."""
 
-    def __init__(self, model: Prior, nobody: float) -> None:
+    def __init__(self, model: Prior, speaker_dropout: float) -> None:
         super().__init__()
-        self.model, self.nobody = model, nobody
+        self.model, self.speaker_dropout = model, speaker_dropout
 
     def forward(self, batch: CodeBatch) -> Tensor:
         """Return the loss of a batch, a scalar."""
         codes, frames = batch.codes, batch.codes.shape[1]
         previous = torch.cat([batch.before[:, None], codes[:, :-1]], 1)
-        withheld = torch.rand(len(codes), device=codes.device) < self.nobody
+        withheld = torch.rand(len(codes), device=codes.device) < self.speaker_dropout
         speaker = torch.where(withheld, self.model.speaker_row(None), batch.speaker)
         logits = self.model.network(previous, speaker).logits
         losses = F.cross_entropy(logits.flatten(0, 1).float(), codes.flatten(), reduction="none")
@@ -160,7 +160,7 @@ def _start(
     shape = PriorConfig(store.codebook_size, store.codebook_id, config.prior.network)
     prior = Prior(shape, store.speakers, config.prior.dropout)
     prior.unigram.copy_(torch.from_numpy(np.log(unigram.following(()))))
-    objective = PriorObjective(prior, config.prior.nobody).to(device)
+    objective = PriorObjective(prior, config.prior.speaker_dropout).to(device)
     average = RunningAverage(prior, config.optimizer.average)
     average.eval()
     first, second = config.optimizer.betas
