@@ -255,3 +255,11 @@ def test_the_extension_is_built_where_it_can_be() -> None:
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         pytest.skip("needs the headers of Python")
     assert native.unavailable_reason(torch.device("cpu")) is None
+
+
+def test_every_file_of_the_fast_tier_is_there() -> None:
+    """A name that has gone would end the fast tier before its first test."""
+    lines = (ROOT / "tests/fast.txt").read_text().splitlines()
+    named = [line for line in lines if line and not line.startswith("#")]
+    assert named
+    assert not [name for name in named if not (ROOT / name.partition("::")[0]).exists()]

@@ -9,7 +9,8 @@ import torch
 import vqspeech
 from vqspeech.cli.options import ENGINE_CHOICES
 from vqspeech.errors import ConfigurationError
-from vqspeech.sampling import ENGINES, Sampling, resolve, uniforms, usable_threads
+from vqspeech.nn.wavenet import WaveNet
+from vqspeech.sampling import ENGINES, Sampling, draw, resolve, uniforms, usable_threads
 
 CPU = torch.device("cpu")
 
@@ -105,6 +106,64 @@ def test_every_engine_names_its_modes() -> None:
         assert "auto" not in engine.MODES
     assert list(ENGINES)[-1] == "reference"
     assert ENGINES["reference"].unavailable_reason(CPU) is None
+
+
+EVERY = [
+    pytest.param(
+        name,
+        mode,
+        marks=pytest.mark.skipif(
+            engine.unavailable_reason(CPU) is not None, reason=f"{engine.unavailable_reason(CPU)}"
+        ),
+    )
+    for name, engine in ENGINES.items()
+    for mode in engine.MODES
+]
+HOP = 4
+
+
+@pytest.fixture(scope="module")
+def wavenet() -> WaveNet:
+    """A small network with random weights and no bias towards any level."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return WaveNet(32, [1, 2, 4], 16, 32, 32, 8).eval()
+
+
+@pytest.mark.parametrize(("name", "mode"), EVERY)
+def test_logits_are_those_of_the_parallel_pass(name: str, mode: str, wavenet: WaveNet) -> None:
+    """Exact in float32; in rougher arithmetic within a tenth of what tells levels apart."""
+    condition = torch.randn(20, 8, generator=torch.Generator().manual_seed(1))
+    previous = torch.randint(32, (20 * HOP,), generator=torch.Generator().manual_seed(2))
+    expected = ENGINES["reference"].logits(wavenet, condition, HOP, previous, "fp32")
+    found = ENGINES[name].logits(wavenet, condition, HOP, previous, mode)
+    allowed = 1e-4 if mode == "fp32" else 0.1 * float(expected.std())
+    assert float((found - expected).abs().max()) < allowed
+
+
+@pytest.mark.parametrize(("name", "mode"), EVERY)
+def test_a_stream_does_not_depend_on_its_batch(name: str, mode: str, wavenet: WaveNet) -> None:
+    """Levels of streams of unequal length, drawn together, are those that each has alone."""
+    generator = torch.Generator().manual_seed(3)
+    frames = [30, 7, 19]
+    conditions = [torch.randn(count, 8, generator=generator) for count in frames]
+    samples, seeds = [count * HOP - 1 for count in frames], [5, 6, 7]
+    sampling = Sampling(engine=name, mode=mode)
+
+    def drawn(places: list[int]) -> list[torch.Tensor]:
+        blocks = draw(
+            wavenet,
+            [conditions[place] for place in places],
+            HOP,
+            [samples[place] for place in places],
+            seeds=[seeds[place] for place in places],
+            sampling=sampling,
+        )
+        return [torch.cat(parts) for parts in zip(*blocks, strict=True)]
+
+    for place, together in enumerate(drawn([0, 1, 2])):
+        assert len(together) == samples[place]
+        assert torch.equal(together, drawn([place])[0])
 
 
 def test_numbers_of_a_stream_are_its_seed() -> None:
