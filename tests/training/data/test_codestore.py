@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from vqspeech import audio
-from vqspeech.training.prior.segments import CodeSegments
-from vqspeech.training.data.codestore import CODES, INDEX, TABLE, CodeStore, extract_codes
 from vqspeech.corpus.folder import list_folder
 from vqspeech.corpus.prepare import prepare
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
 from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.training.data.codestore import CODES, INDEX, TABLE, CodeStore, extract_codes
+from vqspeech.training.prior.segments import CodeSegments
 
 HOP = 16
 

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled_store import Sound, write_sounds
 
+from vqspeech.corpus.store import PackedStore
+from vqspeech.errors import ConfigurationError, CorpusError
+from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.training.data import packing
 from vqspeech.training.data.coded import CodedStore, require_codebook
 from vqspeech.training.data.codestore import extract_codes
 from vqspeech.training.data.pack import INDEX, Pack
 from vqspeech.training.data.packing import SMALLEST_PART, write_pack
-from vqspeech.corpus.store import PackedStore
-from vqspeech.errors import ConfigurationError, CorpusError
-from vqspeech.models.autoencoder import Autoencoder
 
 SPEAKERS = ("ann", "çelik", "bob")
 

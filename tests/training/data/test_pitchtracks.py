@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqspeech.training.data import pitchtracks
-from vqspeech.training.data.pitchtracks import FILE, open_tracks
+from vqspeech.audio.pitch import track
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
-from vqspeech.audio.pitch import track
+from vqspeech.training.data import pitchtracks
+from vqspeech.training.data.pitchtracks import FILE, open_tracks
 
 
 @pytest.fixture

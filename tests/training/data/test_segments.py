@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from vqspeech.training.data.segments import Batch, Phase, Segments
 from vqspeech.errors import CorpusError
+from vqspeech.training.data.segments import Batch, Phase, Segments
 
 HOP = 4
 

@@ -14,11 +14,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from vqspeech.jobs.atomic import write_atomically
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
-from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.jobs.atomic import write_atomically
 from vqspeech.jobs.progress import Progress
+from vqspeech.models.autoencoder import Autoencoder
 
 FORMAT, VERSION = "vqspeech-codes", 1
 CODES, TABLE, INDEX = "codes.u16", "codes.tsv", "codes.json"

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from vqspeech.training.data.coded import CodedUtterance
 from vqspeech.errors import CorpusError
 from vqspeech.jobs.workers import usable_threads
+from vqspeech.training.data.coded import CodedUtterance
 
 FORMAT, VERSION = "vqspeech-pack", 1
 INDEX = "pack.json"

@@ -1,4 +1,4 @@
-"""Writing a pack: levels and codes of a corpus in compressed files of bounded size; see `vqspeech.training.data.pack`."""
+"""Writing a pack: levels and codes of a corpus in compressed files of bounded size; see `pack`."""
 
 import hashlib
 import json
@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from vqspeech.errors import ConfigurationError
 from vqspeech.jobs.atomic import write_folder_atomically
+from vqspeech.jobs.progress import Progress
+from vqspeech.jobs.workers import usable_threads
 from vqspeech.training.data.coded import CodedCorpus
 from vqspeech.training.data.pack import CODES, COLUMNS, FORMAT, INDEX, LEVELS, TABLE, VERSION
 from vqspeech.training.data.pitchtracks import FILE as TRACKS
-from vqspeech.errors import ConfigurationError
-from vqspeech.jobs.progress import Progress
-from vqspeech.jobs.workers import usable_threads
 
 STREAM_BYTES = 4_000_000
 """Bytes compressed as one stream: enough for LZMA to adapt, few enough that every core gets some to unpack."""

@@ -14,13 +14,13 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from vqspeech.jobs.atomic import write_atomically
-from vqspeech.training.data.coded import CodedCorpus, CodedUtterance
+from vqspeech.audio.pitch import TRACKER, Voice, frames_of, look_up, track, voice_of
 from vqspeech.corpus.store import PackedStore, StoredUtterance
 from vqspeech.errors import CorpusError
-from vqspeech.audio.pitch import TRACKER, Voice, frames_of, look_up, track, voice_of
+from vqspeech.jobs.atomic import write_atomically
 from vqspeech.jobs.progress import Progress
 from vqspeech.jobs.workers import usable_threads
+from vqspeech.training.data.coded import CodedCorpus, CodedUtterance
 
 FILE = "pitch.npz"
 """File of a store's own tracks in its folder."""

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vqspeech.training.data.coded import CodedCorpus
-from vqspeech.training.data.pitchtracks import PitchTracks
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
+from vqspeech.training.data.coded import CodedCorpus
+from vqspeech.training.data.pitchtracks import PitchTracks
 
 
 class Batch(NamedTuple):
