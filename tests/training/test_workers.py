@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
-from vqspeech.errors import ConfigurationError
+from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.training.config import from_mapping
 from vqspeech.training.loop import train
-from vqspeech.training.process import launch
+from vqspeech.training.process import launch, lost_workers
 
 Settings = dict[str, Any]
 Write = Callable[[Settings], Path]
@@ -131,6 +132,19 @@ def test_a_run_goes_on_from_the_disk_of_the_first_worker(
     assert found["samples"] == expected["samples"]
 
 
+def test_a_failing_collective_is_one_line_and_no_other_error_is() -> None:
+    """Wherever it stands in a step: what counts is that torch.distributed raised it."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        line = r"^run: another worker .* resume=auto$"
+        with pytest.raises(VqspeechError, match=line), lost_workers("run"):
+            dist.all_gather([torch.empty(3)], torch.empty(2))
+    finally:
+        dist.destroy_process_group()
+    with pytest.raises(RuntimeError, match="must match"), lost_workers("run"):
+        torch.ones(2) + torch.ones(3)
+
+
 @pytest.mark.slow
 def test_when_a_worker_is_killed_the_other_ends_with_one_line(
     two: Settings, write_settings: Write
@@ -153,7 +167,7 @@ def test_when_a_worker_is_killed_the_other_ends_with_one_line(
     _, err = runs[0].communicate()
     assert runs[0].returncode == 1
     lines = [line for line in err.splitlines() if line.startswith("vqspeech: ")]
-    assert len(lines) == 1
+    assert len(lines) == 1, err
     assert "another worker has ended" in lines[0]
     assert "resume=auto" in lines[0]
     assert "Traceback" not in err

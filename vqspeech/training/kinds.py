@@ -29,9 +29,12 @@ def run_training(config: TrainConfig | PriorTrainConfig) -> Path | None:
     VqspeechError
         Another run is writing into the folder; or from the two functions.
     """
+    from vqspeech.training.process import lost_workers
+
     ranks = {os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK")}
     # one process holds the folder for all workers of the run
-    with only_run(Path(config.run.dir)) if ranks == {"0"} else nullcontext():
+    alone = only_run(Path(config.run.dir)) if ranks == {"0"} else nullcontext()
+    with alone, lost_workers(config.run.dir):
         if isinstance(config, PriorTrainConfig):
             from vqspeech.training.prior.train import train_prior
 

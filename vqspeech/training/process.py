@@ -6,6 +6,7 @@ Steps, not epochs; a step follows from (seed, step), so a resumed run is equal t
 import json
 import os
 import signal
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from vqspeech.errors import ConfigurationError
+from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.training.config import RunConfig
 from vqspeech.training.data.segments import CodedSegments, Segments
 from vqspeech.training.memory import keep_freed_memory
@@ -66,6 +67,21 @@ def launch(run: RunConfig) -> Fabric:
         torch.set_float32_matmul_precision("high")
     keep_freed_memory()
     return fabric
+
+
+@contextmanager
+def lost_workers(folder: str) -> Iterator[None]:
+    """Turn what any collective raises when a worker has ended, in whatever part of a step, into a `VqspeechError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        frames = traceback.walk_tb(error.__traceback__)
+        if not any(frame.f_globals["__name__"].startswith("torch.distributed") for frame, _ in frames):
+            raise
+        raise VqspeechError(
+            f"{folder}: another worker has ended or cannot be reached ({str(error).splitlines()[0][:120]});"
+            " start all of them again with resume=auto"
+        ) from None
 
 
 def _started_workers() -> int | None:

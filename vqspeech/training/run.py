@@ -347,26 +347,17 @@ class Run(AbstractContextManager["Run"]):
         local = local.to(self.fabric.device, non_blocking=True)
         control = torch.stack([local[0], bad.float(), local[1]])
         flat = torch.cat([grad.flatten() for grad in grads] + [control])
-        self._all_reduce(flat)
+        dist.all_reduce(flat)
         *parts, self._control = flat.split([grad.numel() for grad in grads] + [len(control)])
         for grad, part in zip(grads, parts, strict=True):
             torch.div(part.view_as(grad), self.fabric.world_size, out=grad)
-
-    def _all_reduce(self, tensor: Tensor) -> None:
-        try:
-            dist.all_reduce(tensor)
-        except RuntimeError as error:
-            raise VqspeechError(
-                f"{self.folder}: another worker has ended ({str(error).splitlines()[0][:120]});"
-                " start all of them again with resume=auto"
-            ) from None
 
     def _synchronise_clock(self) -> None:
         if self.fabric.world_size > 1:
             now = torch.zeros(1, device=self.fabric.device)
             if self.fabric.is_global_zero:
                 now += self.clock.now_s
-            self._all_reduce(now)
+            dist.all_reduce(now)
             self._shared_now_s = float(now)
 
     def _open_window(self) -> None:
