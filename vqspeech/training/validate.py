@@ -141,7 +141,7 @@ def held_out(
     known = scorable(corpus, split, model.speakers)
     if not known:
         raise CorpusError(
-            f"{corpus.path}: split {split!r} has no utterance of a speaker that the model knows"
+            f"{corpus.path}: split {split!r} has no utterance of a speaker of the model"
         )
     shared = dist.is_available() and dist.is_initialized()
     rank, workers = (dist.get_rank(), dist.get_world_size()) if shared else (0, 1)
