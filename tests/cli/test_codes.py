@@ -154,7 +154,7 @@ def test_a_prior_may_be_told_who_speaks(run, tone, tiny_prior_file: Path, tmp_pa
     reading = ("--prior", tiny_prior_file)
     told, untold = lines(run("codes", "told/a.vqc", "untold/a.vqc", *reading))
     assert told["codes"] == untold["codes"]
-    assert "speaker 'x': the prior knows 3" in run(*argv, "out", "--speaker", "x").error
+    assert "speaker 'x': none of the 3 speakers" in run(*argv, "out", "--speaker", "x").error
     assert not (tmp_path / "out").exists()
 
 

@@ -157,7 +157,7 @@ def test_foreign_and_absurd_files(content: bytes, expected: str) -> None:
     [
         ({"prior_id": "1" * 16}, "written with prior fedcba98, this one is 11111111"),
         ({"codebook_size": 8}, "codebook_size 16 and speaker 3 are not its prior's"),
-        ({"speakers": ("p225",)}, "which knows 16 codes and 1 speakers"),
+        ({"speakers": ("p225",)}, "which has 16 codes and 1 speakers"),
         ({"noise": 0.01}, "other codes come out than went in: the prior computes otherwise"),
     ],
 )
@@ -182,7 +182,7 @@ def test_without_a_prior_the_line_says_which() -> None:
 
 def test_a_prior_of_other_codes_writes_nothing() -> None:
     """What could not be read again is not written."""
-    with pytest.raises(CodesError, match="of codebook ffffffff, the prior knows codebook 01234567"):
+    with pytest.raises(CodesError, match="of codebook ffffffff, the prior is of codebook 01234567"):
         vqc.pack(replace(recorded([1, 2]), codebook="ffffffff"), PRIOR)
 
 
@@ -192,7 +192,7 @@ def test_a_speaker_is_told_to_the_prior() -> None:
     contents = {vqc.pack(record, PRIOR, who) for who in (None, *PRIOR.speakers)}
     assert len(contents) == 4
     assert all(found(content).codes == [1] for content in contents)
-    with pytest.raises(CodesError, match="speaker 'nobody': the prior knows 3 speakers"):
+    with pytest.raises(CodesError, match="speaker 'nobody': none of the 3 speakers of the prior"):
         vqc.pack(record, PRIOR, "nobody")
 
 

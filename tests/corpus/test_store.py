@@ -103,7 +103,7 @@ def test_changed_manifest_is_refused(folder: Path) -> None:
     ("change", "complaint"),
     [
         ({"format": "zip"}, "not the index of a store"),
-        ({"version": 2}, "version 2, this program reads 1"),
+        ({"version": 2}, "version 2 found, this program reads 1"),
         ({"samples": "many"}, "samples is 'many', expected int"),
         ({"samples": 3}, "utterances of 3 samples"),
         ({"root": None}, "root is None, expected str"),

@@ -113,6 +113,7 @@ def test_damaged_files_are_told_in_one_line(make: Make, tmp_path: Path, damage: 
         (lambda c: c.update(format="other"), "not a vqspeech training state"),
         (lambda c: c.pop("format"), "not a vqspeech training state"),
         (lambda c: c.update(version=9), "state version 9 found, 4 expected"),
+        (lambda c: c.update(version=torch.zeros(3)), "state version of type Tensor found, 4 expected"),
         (lambda c: c.pop("optimizers"), "without optimizers"),
         (lambda c: c.pop("step"), "without step"),
         (lambda c: c["objective"].pop("model.encoder.output.bias"), "output.bias missing"),

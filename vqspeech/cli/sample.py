@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
     for speaker in speakers:
         if speaker not in prior.speakers:
             log.warning(
-                "the prior does not know %s: the codes are sampled unconditionally", speaker
+                "%s is no speaker of the prior: the codes are sampled unconditionally", speaker
             )
     prompt = torch.empty(0, dtype=torch.int64)
     if prompt_file:

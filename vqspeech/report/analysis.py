@@ -341,7 +341,7 @@ _TABLES: tuple[tuple[str, str, Callable[[SystemStudy], dict[str, Cell]]], ...] =
     ),
     (
         "Speakers and pitch",
-        "What codes say besides phones. Speaker probe: a linear classifier names the speaker of a "
+        "What codes carry besides phones. Speaker probe: a linear classifier names the speaker of a "
         "test utterance from how often it has each code. Leakage: the share of the speaker's "
         "entropy that a single code takes away. Pitch: R² of log F0 from the code of the frame, 0 "
         "for always the mean. Shuffled: speakers dealt out anew over the utterances, and for pitch "
@@ -351,13 +351,13 @@ _TABLES: tuple[tuple[str, str, Callable[[SystemStudy], dict[str, Cell]]], ...] =
     (
         "Codes and bits",
         "On the scored frames, with silence. Perplexity is the number of codes that, used evenly, "
-        "would say as much. Bit rates: at the entropy of the codes, and with runs of equal codes "
+        "would carry as much. Bit rates: at the entropy of the codes, and with runs of equal codes "
         "sent once; at most log2 K bits a code.",
         _codes,
     ),
     (
         "Rate of the codes",
-        "Bits a second under models of codes that know more and more: nothing; how often each code comes, counted on "
+        "Bits a second under models of codes with more and more context: none; how often each code comes, counted on "
         "the train split; what follows what, counted there too; a learned prior, where the model has one. Negative "
         "ELBO: bits a sample of recording and codes together, under the prior beside the others; the decoder's "
         "share is what the model's file says of held-out recordings.",

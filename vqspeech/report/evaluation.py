@@ -53,7 +53,7 @@ _NOTES = {
     "that speaker. Distortion is to the source.",
     PARALLEL: "Codes of an utterance decoded with another speaker who read the same sentence. Real target: "
     "that reading, which distortion is to.",
-    CONVERSION: "Codes of anyone's utterance, speakers that the model does not know among them, decoded with the "
+    CONVERSION: "Codes of anyone's utterance, speakers that it was not trained on among them, decoded with the "
     "target. Real target: another sentence by the target.",
 }
 _READING = {
@@ -303,7 +303,7 @@ def to_json(found: Evaluation) -> str:
 
 
 def likelihood_table(of: HeldOut) -> Table:
-    """Lay out the likelihood of a held-out split and the use of the codebook, each beside what knows less."""
+    """Lay out the likelihood of a held-out split and the use of the codebook, each beside its baselines."""
     rows = {}
     for name, bits in {
         "model": of.bits_per_sample,
@@ -328,7 +328,7 @@ def likelihood_table(of: HeldOut) -> Table:
         f"Minus the log-likelihood of a sample given codes, speaker and the samples before it, on "
         f"{counted(of.utterances, 'utterance')} ({of.seconds:.0f} s) of known speakers. What is lost when the codes "
         f"are shuffled in time is what the decoder takes from them. Perplexity: as many codes, used evenly, would "
-        f"say as much.",
+        f"carry as much.",
         rows,
         head="predicted by",
     )
@@ -403,7 +403,7 @@ def _rate(found: Evaluation) -> Table:
         del figures["prior"]
     return Table(
         "Rate of the codes, and negative ELBO",
-        f"Of {counted(of.codes, 'code')} under models that know more and more: nothing; how often each code comes, "
+        f"Of {counted(of.codes, 'code')} under models with more and more context: none; how often each code comes, "
         "counted on the train split; what follows what, counted there too; and, where the model has one, a learned "
         "prior, conditioned on all codes before. Negative ELBO: what recording and codes take together, bits a sample "
         "of the decoder and of the codes.",

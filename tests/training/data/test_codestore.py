@@ -149,7 +149,7 @@ def _forget(path: Path) -> None:
         (CODES, Path.unlink, "found no such file"),
         (TABLE, _change, "changed since the codes were extracted"),
         (TABLE, Path.unlink, "changed since the codes were extracted"),
-        (INDEX, _age, "version 0, this program reads 1"),
+        (INDEX, _age, "version 0 found, this program reads 1"),
         (INDEX, _forget, "hop is None, expected int"),
         (INDEX, lambda path: path.write_text("{"), "not JSON"),
         (INDEX, lambda path: path.write_text("{}"), "not the index of a store of codes"),

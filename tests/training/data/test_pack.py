@@ -202,12 +202,12 @@ def test_a_folder_without_a_readable_index_is_refused(pack: Path, tmp_path: Path
     """A copy that was cut off before its end, and no folder at all."""
     whole = (pack / INDEX).read_text()
     (pack / INDEX).write_text(whole[: len(whole) // 2])
-    with pytest.raises(CorpusError, match=r"pack.json: not JSON; copy it again"):
+    with pytest.raises(CorpusError, match=r"pack.json: not JSON; copy all its files again"):
         Pack(pack)
     (pack / INDEX).unlink()
-    with pytest.raises(CorpusError, match="not a whole pack"):
+    with pytest.raises(CorpusError, match="not a finished pack"):
         Pack(pack)
-    with pytest.raises(CorpusError, match="not a whole pack"):
+    with pytest.raises(CorpusError, match="not a finished pack"):
         Pack(tmp_path / "nowhere")
 
 
