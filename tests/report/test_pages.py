@@ -1,6 +1,5 @@
 """The pages of reports in a browser: readable by everyone, at any width, in light and dark."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from browsing import VIEWS, barriers, open_browser, overflow
+from browsing import VIEWS, barriers, keep_screenshot, open_browser, overflow
 from evaluated import RATE, evaluation, judged
 from studied import reading_system, studied
 
@@ -67,8 +66,7 @@ def test_nothing_serious_stands_in_the_way(
     page.goto(pages[kind].as_uri())
     assert barriers(page) == []
     assert overflow(page) == 0
-    if folder := os.environ.get("VQSPEECH_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{kind}-{width}-{scheme}.png", full_page=True)
+    keep_screenshot(page, f"{kind}-{width}-{scheme}")
     context.close()
 
 
