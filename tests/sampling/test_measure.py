@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+import wavenets
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -57,15 +58,9 @@ class Fake:
 
 
 def make_subject(levels: int = 4, taps: bool = False) -> Subject:
-    torch.manual_seed(0)
-    net = WaveNet(levels, [1, 2, 4], 6, 8, 10, 4, pitch_taps=taps).eval()
-    with torch.no_grad():
-        net.output.weight.mul_(4)
-    condition = torch.randn(5, 4)
-    if net.taps is not None:
-        torch.nn.init.normal_(net.taps)
+    net = wavenets.make([1, 2, 4], levels, (6, 8, 10), taps=taps)
     lag = torch.tensor([0, 4, 7, 0, 2]) if taps else None
-    return Subject(net, condition, hop=3, sample_rate=1000, lag=lag)
+    return Subject(net, torch.randn(5, 4), hop=3, sample_rate=1000, lag=lag)
 
 
 @pytest.fixture
