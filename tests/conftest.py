@@ -193,6 +193,20 @@ def shipped_folder(
     return folder
 
 
+class _Harm:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+@pytest.fixture
+def harmful(tmp_path: Path) -> object:
+    """Return what makes a file `harmed` in the test's folder when it is unpickled."""
+    return _Harm(tmp_path / "harmed")
+
+
 @pytest.fixture
 def read_only_folder() -> Iterator[Path]:
     """Yield an empty folder that this process may read and not write, even where tests run as root."""

@@ -191,18 +191,6 @@ def test_codes_speaker_and_seed_each_decide_what_is_heard(tiny_model: Autoencode
         assert not torch.equal(other, base)
 
 
-def test_a_batch_is_decoded_as_each_alone(tiny_model: Autoencoder) -> None:
-    """Sequences of different lengths, speakers and seeds in lockstep are what they are one by one."""
-    codes = [tiny_model.encode(noise(n, seed=n)) for n in (40, 100, 16)]
-    speakers, samples, seeds = ["p226", "p225", "p227"], [33, None, 1], [1, 2, 3]
-    together = decode_all(tiny_model, asked(codes, speakers, samples, seeds), Sampling())
-    for row, speaker, length, seed, found in zip(
-        codes, speakers, samples, seeds, together, strict=True
-    ):
-        assert torch.equal(tiny_model.decode(row, speaker, length, seed=seed), found)
-    assert decode_all(tiny_model, []) == []
-
-
 def test_a_spectral_head_filters_what_is_said(
     tiny_model: Autoencoder, tiny_config: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,12 +222,15 @@ def test_a_spectral_head_filters_what_is_said(
 def test_blocks_joined_are_what_is_decoded_at_once(
     tiny_model: Autoencoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks of a batch and of a stream give the bits of decode, whatever their length."""
+    """Blocks of a batch and of a stream give the bits of decode alone, whatever their length, speakers and seeds."""
     monkeypatch.setattr(reference, "BLOCK_SAMPLES", 30)
     codes = [tiny_model.encode(noise(n, seed=n)) for n in (40, 100, 16)]
     speakers, samples, seeds = ["p226", "p225", "p227"], [33, None, 1], [1, 2, 3]
     requests = asked(codes, speakers, samples, seeds)
     whole = decode_all(tiny_model, requests)
+    for request, found in zip(requests, decode_all(tiny_model, requests, Sampling()), strict=True):
+        alone = tiny_model.decode(*request[:3], seed=request.seed)
+        assert torch.equal(alone, found)
     yielded = list(decode_blocks(tiny_model, requests, REFERENCE))
     assert [[len(block) for block in blocks] for blocks in yielded] == [
         [30, 30, 1],
@@ -253,7 +244,7 @@ def test_blocks_joined_are_what_is_decoded_at_once(
     streamed = list(tiny_model.stream(codes[1], "p225", seed=2, sampling=REFERENCE))
     assert [len(block) for block in streamed] == [30, 30, 30, 22]
     assert torch.equal(torch.cat(streamed), whole[1])
-    assert list(decode_blocks(tiny_model, [])) == []
+    assert list(decode_blocks(tiny_model, [])) == decode_all(tiny_model, []) == []
 
 
 @pytest.mark.parametrize("end", ["close", "delete"])
@@ -472,11 +463,3 @@ def test_everything_wrong_in_a_configuration_is_told_at_once(tiny_config: ModelC
     assert "\n" not in str(error.value)
     with pytest.raises(ConfigurationError, match="kind 'pickle' is not one of vq, vq_ema"):
         check_config(replace(tiny_config, bottleneck={"kind": "pickle"}))
-
-
-def test_both_bottlenecks_make_a_model(tiny_config: ModelConfig) -> None:
-    """The other quantizer encodes and decodes too."""
-    model = Autoencoder(
-        replace(tiny_config, bottleneck={"kind": "vq", "codebook_size": 5}), ["a"]
-    ).eval()
-    assert len(model.convert(noise(40), "a")) == 40
