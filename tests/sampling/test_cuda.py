@@ -76,13 +76,6 @@ def test_the_kernel_interpreted() -> None:
     )
 
 
-def test_importing_the_engine_does_not_import_triton() -> None:
-    """It is slow, and not installed everywhere."""
-    in_a_process_of_its_own(
-        "-c", "import sys, vqspeech.sampling.cuda; assert 'triton' not in sys.modules"
-    )
-
-
 def test_why_it_cannot_run_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason is where the model is."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
