@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -143,24 +144,27 @@ def test_a_batch_has_the_codes_of_its_rows(
         assert torch.equal(tiny_model.encode(row.double().numpy()), found)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_samples_that_are_no_numbers_are_refused(tiny_model: Autoencoder, bad: float) -> None:
-    """One is enough, wherever it is."""
-    wav = noise(1000)
-    wav[777] = bad
-    with pytest.raises(VqspeechError, match="not finite"):
-        tiny_model.encode(wav)
-    with pytest.raises(VqspeechError, match="not finite"):
-        list(tiny_model.encode_blocks(cut(wav, [100, 700])))
-
-
-def test_a_recording_without_samples_is_refused(tiny_model: Autoencoder) -> None:
-    """There is no code for nothing."""
-    for empty in ([], [np.zeros(0, np.float32)], [np.zeros(0, np.float32)] * 2):
-        with pytest.raises(VqspeechError, match="no samples"):
-            list(tiny_model.encode_blocks(empty))
+@pytest.mark.parametrize(
+    ("wav", "expected"),
+    [
+        *((torch.tensor([*[0.1] * 777, bad]), "not finite") for bad in (nan, inf, -inf)),
+        (torch.zeros(0), "no samples"),
+    ],
+    ids=["nan", "infinite", "minus infinite", "nothing"],
+)
+def test_what_is_no_recording_is_refused(
+    tiny_model: Autoencoder, wav: Tensor, expected: str
+) -> None:
+    """One sample that is no number is enough, wherever it is; there is no code for nothing."""
+    for ask in (
+        lambda: tiny_model.encode(wav),
+        lambda: list(tiny_model.encode_blocks(cut(wav, [100, 600] if len(wav) else [0]))),
+        lambda: list(tiny_model.encode_blocks([wav.numpy()])),
+    ):
+        with pytest.raises(VqspeechError, match=expected):
+            ask()
     with pytest.raises(VqspeechError, match="no samples"):
-        tiny_model.encode(torch.zeros(0))
+        list(tiny_model.encode_blocks([]))
 
 
 @pytest.mark.parametrize("samples", [1, 15, 16, 17, 50])
