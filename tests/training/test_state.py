@@ -101,6 +101,10 @@ def test_damaged_files_are_told_in_one_line(make: Make, tmp_path: Path, damage: 
         (lambda c: [1, 2], "not a vqspeech training state"),
         (lambda c: c | {"format": "other"}, "not a vqspeech training state"),
         (lambda c: c | {"version": 9}, "state version 9 found, 4 expected"),
+        (
+            lambda c: c | {"version": torch.zeros(3)},
+            "state version of type Tensor found, 4 expected",
+        ),
         (lambda c: _without(c, "format"), "not a vqspeech training state"),
         (lambda c: _without(c, "optimizers"), "without optimizers"),
         (lambda c: _without(c, "step"), "without step"),
