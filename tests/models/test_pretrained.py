@@ -151,14 +151,10 @@ def test_shipped_priors(name: str) -> None:
     assert float(prior.nll(drawn).sum()) < float(prior.nll(shuffled).sum())
 
 
-def test_the_model_for_conversion() -> None:
-    """512 codes, and the voices p225 to p228 among others."""
+def test_what_the_models_are_for() -> None:
+    """512 codes and the voices p225 to p228; 25 codes a second out of 128, 640 times fewer than samples."""
     model = vqspeech.load("vctk")
     assert model.codebook_size == 512
     assert {"p225", "p226", "p227", "p228"} <= set(model.speakers)
-
-
-def test_the_model_for_the_phoneme_study() -> None:
-    """25 codes a second out of 128, 640 times fewer than samples."""
     model = vqspeech.load("phoneme25")
     assert (model.frame_rate_hz, model.hop, model.codebook_size) == (25, 640, 128)
