@@ -18,10 +18,10 @@ from studied import reading_system, studied
 from vqspeech.analysis.examples import make_examples
 from vqspeech.analysis.material import Material
 from vqspeech.analysis.study import SystemStudy, sanity_checks, study_system
-from vqspeech.analysis.systems import RANDOM
+from vqspeech.analysis.systems import MFCC, RANDOM
 from vqspeech.corpus.store import PackedStore
 from vqspeech.metrics.phoneme_scores import PhoneScores
-from vqspeech.report.analysis import tables, to_csv, to_html, to_json, to_markdown
+from vqspeech.report.analysis import headlines, tables, to_csv, to_html, to_json, to_markdown
 from vqspeech.report.plots import PLOTS, pictures
 
 Studied = tuple[PackedStore, Material, SystemStudy]
@@ -83,8 +83,10 @@ def test_names_are_text_not_markup(html: str) -> None:
 
 
 def test_every_table_and_the_corpus_are_on_the_page(html: str) -> None:
-    """It opens with what was measured; no score is left out; nothing reads nan."""
-    assert html.index("8 utterances of the test split") < html.index("<table")
+    """It opens with headline figures and utterances; no score is left out; nothing reads nan."""
+    assert "8 utterances of the test split" in html
+    order = [html.index(f"<{part}") for part in ('dl class="headlines"', "svg", "audio", "table")]
+    assert order == sorted(order)
     assert len(Page(html).of("table")) == 8
     text = re.sub(r"<(style|script)>.*?</\1>|<[^>]+>", " ", html, flags=re.DOTALL)
     assert "nan" not in text.split()
@@ -98,6 +100,22 @@ def test_codes_have_the_colour_of_their_phone(html: str) -> None:
     assert len(rows) == 2
     assert rows[0] == rows[1]
     assert len({colour for _, colour in rows[0]}) == 4
+
+
+def test_headlines_are_those_of_the_tables_beside_their_baselines(perfect: Studied) -> None:
+    """Accuracy, ABX and rate of a model; k-means of MFCC stands beside it, and has none of its own."""
+    _, _, study = perfect
+    mfcc = replace(study, system=replace(study.system, name="mfcc", kind=MFCC))
+    found = headlines([study, mfcc])
+    assert list(found) == ["reading"]
+    accuracy, abx, rate = found["reading"]
+    cells = {table.title: table.rows["reading"] for table in tables([study])}
+    chance = study.policies["without_silence"].chance
+    assert accuracy == ("phone accuracy", "100.0 %", f"chance {100 * chance:.1f} %, mfcc 100.0 %")
+    assert abx[0] == "ABX error, within speakers"
+    assert cells["ABX error between phones"]["codes, within speakers"].text.startswith(abx.text)
+    unigram = cells["Rate of the codes"]["bit/s, unigram"].value
+    assert rate == ("rate of the codes", f"{unigram:.0f} bit/s", "at most 300 bit/s")
 
 
 def test_scrambled_codes_raise_an_alarm(tmp_path: Path) -> None:
@@ -115,7 +133,7 @@ def test_without_pictures_and_utterances_the_page_is_whole(perfect: Studied) -> 
     """Sections without content are left out, with their links."""
     _, material, study = perfect
     page = to_html(material, [study], {}, [])
-    assert [a["href"] for a in Page(page).of("a")] == ["#systems", "#scores"]
+    assert [a["href"] for a in Page(page).of("a")] == ["#scores", "#systems", "#measured"]
     assert 'role="alert"' not in page
     assert len(tables([study])) == page.count('class="sortable"')
 
