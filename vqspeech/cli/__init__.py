@@ -28,6 +28,7 @@ VERBS = (
     "decode",
     "convert",
     "sample",
+    "demo",
     "info",
     "bench",
     "analyze",

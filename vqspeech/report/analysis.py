@@ -21,6 +21,7 @@ from vqspeech.metrics.rate import MODELS
 from vqspeech.report.document import (
     TEMPLATES,
     Cell,
+    Headline,
     Table,
     counted,
     fixed,
@@ -56,6 +57,51 @@ def tables(studies: Sequence[SystemStudy]) -> list[Table]:
         Table(title, note, {study.system.name: cells(study) for study in studies})
         for title, note, cells in _TABLES
     ]
+
+
+def headlines(studies: Sequence[SystemStudy]) -> dict[str, list[Headline]]:
+    """Choose the figures that the page opens with.
+
+    Parameters
+    ----------
+    studies : sequence of SystemStudy
+        What was found.
+
+    Returns
+    -------
+    dict of str to list of Headline
+        Of each trained model: phone accuracy, ABX error and rate, each with its baselines.
+    """
+    return {
+        study.system.name: _headlines(study, studies)
+        for study in studies
+        if study.system.kind == MODEL
+    }
+
+
+def _headlines(study: SystemStudy, studies: Sequence[SystemStudy]) -> list[Headline]:
+    phones, system = study.policies["without_silence"], study.system
+    besides = [f"chance {percent(phones.chance)}"]
+    for other in studies:
+        if (other.system.kind, other.system.codebook_size) == (MFCC, system.codebook_size):
+            score = other.policies["without_silence"].map_accuracy
+            besides.append(f"{other.system.name} {percent(score)}")
+    found = [Headline("phone accuracy", percent(phones.map_accuracy), ", ".join(besides))]
+    for key, name in (
+        ("across_codes", "ABX error, across speakers"),
+        ("within_codes", "ABX error, within speakers"),
+    ):
+        if not missing(study.abx[key].error):
+            found.append(Headline(name, percent(study.abx[key].error), "chance 50 %"))
+            break
+    rates = study.cost.figures(system.sample_bits)
+    for model, name in (("prior", "rate under the prior"), ("unigram", "rate of the codes")):
+        bits = rates[model]["bits_per_second"]
+        if not missing(bits):
+            most = rates["uniform"]["bits_per_second"]
+            found.append(Headline(name, f"{bits:.0f} bit/s", f"at most {most:.0f} bit/s"))
+            break
+    return found
 
 
 def to_markdown(material: Material, studies: Sequence[SystemStudy]) -> str:
@@ -106,6 +152,7 @@ def to_html(
         HTML that makes no request.
     """
     return TEMPLATES.get_template("analysis.html").render(
+        headlines=headlines(studies),
         lead=_describe(material),
         remarks=_remarks(studies),
         sanity_checks=[text for study in studies for text in sanity_checks(study)],

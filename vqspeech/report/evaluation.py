@@ -18,8 +18,10 @@ from vqspeech.report.document import (
     NOTHING,
     TEMPLATES,
     Cell,
+    Headline,
     Table,
     counted,
+    fixed,
     json_text,
     markdown_table,
     missing,
@@ -151,6 +153,43 @@ def tables(found: Evaluation) -> list[Table]:
     return [*laid, _phones(found)] if found.phones else laid
 
 
+def headlines(found: Evaluation) -> list[Headline]:
+    """Choose the figures that the page opens with.
+
+    Parameters
+    ----------
+    found : Evaluation
+        What was found.
+
+    Returns
+    -------
+    list of Headline
+        Words, voice and quality of all conversions, of reconstructions where there are none, each beside the
+        untouched source, and the rate of the codes; what was not measured is left out.
+    """
+    groups = sorted(found.groups, key=lambda of: (of.kind != CONVERSION, of.name != TOGETHER))
+    laid = []
+    for group in groups[:1]:
+        made, source = group.rows["made"], group.rows["source"]
+        what = "conversions" if group.kind == CONVERSION else f"{group.kind}s"
+        if not missing(made.word_error):
+            beside = f"recordings {percent(source.word_error)}"
+            laid.append(Headline(f"word error rate, {what}", percent(made.word_error), beside))
+        if not missing(made.nearest_is_target):
+            chance = 1 / len(found.plan.references) if found.plan.references else nan
+            text = percent(made.nearest_is_target)
+            laid.append(Headline("target is the nearest voice", text, f"chance {percent(chance)}"))
+        if not missing(made.overall):
+            beside = f"recordings {fixed(source.overall, 2)}, best 5"
+            laid.append(Headline(f"DNSMOS, {what}", fixed(made.overall, 2), beside))
+    if found.codes is not None:
+        model = "unigram" if missing(found.codes.prior) else "prior"
+        bits, most = (found.codes.bits_per_second(of) for of in (model, "uniform"))
+        name = "rate of the codes" if model == "unigram" else "rate under the prior"
+        laid.append(Headline(name, f"{bits:.0f} bit/s", f"at most {most:.0f} bit/s"))
+    return laid
+
+
 def to_markdown(found: Evaluation) -> str:
     """Write an evaluation as Markdown: what was measured, all tables, remarks."""
     lines = ["# Evaluation of the model", "", _describe(found), ""]
@@ -176,6 +215,7 @@ def to_html(found: Evaluation, examples: Sequence[Example]) -> str:
         HTML that makes no request.
     """
     return TEMPLATES.get_template("evaluation.html").render(
+        headlines={found.model["name"]: headlines(found)},
         lead=_describe(found),
         remarks=found.remarks,
         tables=tables(found),
