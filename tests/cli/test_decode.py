@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from vqspeech.codes import shards
+from vqspeech.codes.entry import Entry
+from vqspeech.codes.record import CodesRecord
+
 
 @pytest.fixture
 def record(run, tone) -> dict:
@@ -38,6 +42,21 @@ def test_codes_come_back_as_the_recording_that_convert_gives(
     assert run("decode", source, "--speaker", speaker, "--out", "found.wav").status == 0
     assert (tmp_path / "found.wav").read_bytes() == (tmp_path / "expected.wav").read_bytes()
     assert soundfile.info(tmp_path / "found.wav").frames == record["samples"]
+
+
+@pytest.mark.parametrize("kind", ["km", "webdataset"])
+def test_shards_are_decoded_like_other_files(run, record, speaker, tmp_path, kind: str) -> None:
+    """A shard of two utterances becomes two recordings, each that of its record by itself."""
+    (tmp_path / "a.json").write_text(json.dumps(record))
+    records = [CodesRecord(**(record | {"file": name})) for name in ("x/a.wav", "x/b.wav")]
+    entries = [Entry(of.file, "ann", of) for of in records]
+    shards.write(tmp_path, 0, entries, kind)
+    shard = f"codes-000000{shards.FORMATS[kind].suffix}"
+    assert run("decode", shard, "--speaker", speaker, "--out", "out").status == 0
+    run("decode", "a.json", "--speaker", speaker, "--out", "expected.wav")
+    for name in ("a", "b"):
+        found = (tmp_path / f"out/{name}-{speaker}.wav").read_bytes()
+        assert found == (tmp_path / "expected.wav").read_bytes()
 
 
 def test_one_file_that_is_no_codes_does_not_stop_the_others(
