@@ -29,6 +29,7 @@ VERBS = (
     "convert",
     "sample",
     "info",
+    "export",
     "bench",
     "analyze",
     "evaluate",

@@ -76,7 +76,9 @@ def lost_workers(folder: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         frames = traceback.walk_tb(error.__traceback__)
-        if not any(frame.f_globals["__name__"].startswith("torch.distributed") for frame, _ in frames):
+        if not any(
+            frame.f_globals["__name__"].startswith("torch.distributed") for frame, _ in frames
+        ):
             raise
         raise VqspeechError(
             f"{folder}: another worker has ended or cannot be reached ({str(error).splitlines()[0][:120]});"
