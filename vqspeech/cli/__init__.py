@@ -30,6 +30,7 @@ VERBS = (
     "sample",
     "info",
     "export",
+    "push",
     "bench",
     "analyze",
     "evaluate",
