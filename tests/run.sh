@@ -19,9 +19,24 @@ if [[ $* == --fast ]]; then
   "$PYTHON" -m pytest -q -n 2 -m "not slow" "${fast[@]}" || status=1
   exit "$status"
 fi
+# Tests of pages need a browser; where it is missing and cannot be installed they are skipped, with the reason.
+browser_ensure() {
+  local name
+  for name in chromium chromium-browser google-chrome; do
+    command -v "$name" >/dev/null && return
+  done
+  if ((EUID == 0)) && command -v apt-get >/dev/null; then
+    printf 'installing Chromium for the tests of pages\n' >&2
+    DEBIAN_FRONTEND=noninteractive apt-get -qq update >/dev/null 2>&1 </dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium >/dev/null 2>&1 </dev/null \
+      || printf 'Chromium could not be installed: tests of pages will be skipped\n' >&2
+  fi
+}
+
 if (($# > 0)); then
   exec "$PYTHON" -m pytest "$@"
 fi
+browser_ensure
 status=0
 bash tests/lint.sh || status=1
 bash tests/sampling/sanitize.sh || status=1

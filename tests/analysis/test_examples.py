@@ -67,7 +67,7 @@ def test_phones_of_an_excerpt_are_end_to_end(store: PackedStore) -> None:
 
 def test_runs_of_codes_are_end_to_end() -> None:
     """Equal neighbours are one interval; the last one ends with the recording."""
-    runs = code_runs(np.array([3, 3, 5, 3]), reading_system(), samples=3 * HOP + 1)
+    runs = code_runs(np.array([3, 3, 5, 3]), HOP, RATE, samples=3 * HOP + 1)
     assert [run.label for run in runs] == ["3", "5", "3"]
     assert [run.start_s for run in runs] == pytest.approx([0, 2 * HOP / RATE, 3 * HOP / RATE])
     assert runs[-1].end_s == (3 * HOP + 1) / RATE

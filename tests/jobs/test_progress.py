@@ -56,22 +56,24 @@ def test_quick_work_says_nothing(clock: Clock) -> None:
     assert stream.getvalue() == ""
 
 
-def test_work_done_before_counts_for_what_is_left_and_not_for_the_rate(clock: Clock) -> None:
-    """Resumed at 80 of 100, 10 more in 10 s are 1 a second, and 10 s are left."""
+@pytest.mark.parametrize(
+    ("initial", "now", "expected"),
+    [
+        (80, 10, "90/100 steps, 1/s, 10 s left"),
+        (0, 0, "0/100 steps, 0/s, "),
+        (0, 120, "120/100 steps, 12/s, 0 s left"),
+    ],
+    ids=["resumed, what was done before is not in the rate", "standing still", "past the total"],
+)
+def test_time_left_is_never_negative_or_divided_by_zero(
+    clock: Clock, initial: int, now: int, expected: str
+) -> None:
+    """After 10 s: 10 of the last 20 steps, none at all, or more than were announced."""
     stream = io.StringIO()
-    with Progress(100, "steps", "training", initial=80, stream=stream) as shown:
+    with Progress(100, "steps", "training", initial=initial, stream=stream) as shown:
         clock.now += 10
-        shown.update(10)
-    assert stream.getvalue() == "training: 90/100 steps, 1/s, 10 s left\n"
-
-
-def test_standing_still_is_no_division_by_zero(clock: Clock) -> None:
-    """An update of nothing after a while is shown as a rate of 0."""
-    stream = io.StringIO()
-    with Progress(5, "files", "packing", stream=stream) as shown:
-        clock.now += 10
-        shown.update(0)
-    assert "0/5 files, 0/s" in stream.getvalue()
+        shown.update(now)
+    assert stream.getvalue().startswith(f"training: {expected}")
 
 
 def test_terminal_gets_a_bar() -> None:

@@ -1,5 +1,6 @@
 """A model that takes pitch: codes suffice, contours steer it, and wrong ones do no harm but to the melody."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model, save_model
 from vqspeech.models.decoding import Request
+from vqspeech.models.pitchfilter import PitchFilter
+from vqspeech.models.postfilter import PostFilter
 from vqspeech.sampling import Sampling
 
 REFERENCE = Sampling(engine="reference")
@@ -99,6 +102,27 @@ def test_the_post_filter_takes_conditions_without_pitch(voiced_model: Autoencode
     one, other = (voiced_model.condition(codes, "p225", c) for c in (contour, 2 * contour))
     assert torch.equal(one.plain, other.plain)
     assert not torch.equal(one.condition, other.condition)
+
+
+def test_what_is_drawn_is_filtered_along_the_contour(voiced_model: Autoencoder) -> None:
+    """First along the pitch, then towards the predicted spectrum; neither with a strength of 0."""
+    codes = voiced_model.encode(voice())
+    contour = torch.full((frames_of(voiced_model, codes),), 150.0)
+    bare, found = (
+        voiced_model.decode(
+            codes, "p225", contour=contour, sampling=replace(REFERENCE, post_filter=s)
+        )
+        for s in (0.0, 1.0)
+    )
+    plain, _, lag = voiced_model.condition(codes, "p225", contour)
+    head = voiced_model.decoder.spectral
+    assert lag is not None
+    assert head is not None
+    with torch.inference_mode():
+        predicted = head(plain[None])[0]
+    combed = PitchFilter(lag, voiced_model.decoder.condition_hop, len(bare), 1.0)(bare)
+    assert not torch.equal(combed, bare)
+    assert torch.equal(found, PostFilter(head, predicted, len(bare), 1.0)(combed))
 
 
 def test_likelihood_with_a_contour_in_windows_is_that_of_one_pass(

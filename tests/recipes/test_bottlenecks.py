@@ -186,7 +186,7 @@ def test_the_page_has_every_figure_of_every_run(experiment: Path, monkeypatch) -
             assert row[column] == "-"
         assert "%" in row["phones, probe"]
     assert cells(page, "levels alone")["bits a sample"] == "5.500"
-    assert cells(page, "chance")["speaker, means"] == "33.3%"
+    assert cells(page, "chance")["speaker, means"] == "33.3 %"
     assert cells(page, "chance")["phones, map"] == cells(page, "chance")["phones, probe"] != "-"
     assert "%" in cells(page, "MFCC")["phones, probe"]
     assert cells(page, "MFCC")["speaker, means"] == "-"

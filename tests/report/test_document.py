@@ -48,5 +48,5 @@ def test_a_table_is_the_same_in_both_forms() -> None:
 
 def test_a_value_that_nobody_gave_is_an_error_not_a_gap() -> None:
     """A page is whole or there is none."""
-    with pytest.raises(UndefinedError, match="lead"):
+    with pytest.raises(UndefinedError, match="headlines"):
         TEMPLATES.get_template("evaluation.html").render(tables=[], examples=[])

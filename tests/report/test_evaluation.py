@@ -12,6 +12,7 @@ from vqspeech.report.evaluation import (
     EXCERPT_S,
     Example,
     choose_examples,
+    headlines,
     tables,
     to_html,
     to_json,
@@ -82,6 +83,21 @@ def test_columns_are_of_those_who_judged() -> None:
     (table,) = tables(evaluation((judged("x", 0),), {"speakers": "", "quality": ""}))
     assert table.columns[:4] == ("number", "to target", "to source", "nearest is target")
     assert table.rows["converted"]["nearest is target"].beside == "chance 100.0 %"
+
+
+def test_headlines_stand_beside_recordings() -> None:
+    """Words of conversions beside those of their sources; what was not judged has no headline."""
+    trials = (judged("x", 0, transcript="hello"),)
+    found = evaluation(
+        trials, {"words": ""}, code_cost([], [np.array([0, 1])], 2, hop=4, sample_rate=RATE)
+    )
+    rows = {row: replace(of, word_error=0.25) for row, of in found.groups[0].rows.items()}
+    rows["source"] = replace(rows["source"], word_error=0.125)
+    group = replace(found.groups[0], rows=rows)
+    assert headlines(replace(found, groups=(group,))) == [
+        ("word error rate, conversions", "25.0 %", "recordings 12.5 %"),
+        ("rate of the codes", "2000 bit/s", "at most 2000 bit/s"),
+    ]
 
 
 def test_speed_speakers_and_judges_are_told() -> None:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Self
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ import torch
 from vqspeech.audio.mulaw import mulaw_encode
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
+from vqspeech.jobs.progress import Progress
 from vqspeech.models.autoencoder import Autoencoder, Encoding
 from vqspeech.models.config import ModelConfig
+from vqspeech.training import validate
 from vqspeech.training.validate import entropy_bits, held_out, scorable
 
 RATE, HOP = 100, 10
@@ -96,13 +99,23 @@ def test_perplexity_counts_unequal_use() -> None:
     assert scores.perplexity == pytest.approx(2**1.5)
 
 
-def test_limit_bounds_scoring_and_not_the_count_of_codes() -> None:
+def test_limit_bounds_scoring_and_not_the_count_of_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scoring stops at the first recording past the limit; codes are counted over the whole split."""
+    shown: list[Progress] = []
+
+    class Kept(Progress):
+        def __enter__(self) -> Self:
+            shown.append(self)
+            return self
+
+    monkeypatch.setattr(validate, "Progress", Kept)
     store = Recordings([("ann", "valid", _noise(40 + i, i)) for i in range(10)])
     model = KnownModel()
     scores = held_out(model, store, "valid", limit_s=1.0)
     assert scores.utterances == 3
     assert 1.0 <= scores.seconds < 1.5
+    # what goes past the limit was announced
+    assert shown[0].done == shown[0].total == round(scores.seconds * RATE)
     assert model.encoded == 10
     assert held_out(model, store, "valid", limit_s=1.0) == scores
     assert held_out(model, store, "valid").utterances == 10

@@ -179,13 +179,13 @@ def excerpt_phones(
     return tuple(found)
 
 
-def code_runs(codes: NDArray[np.int64], system: System, samples: int) -> list[Interval]:
+def code_runs(codes: NDArray[np.int64], hop: int, sample_rate: int, samples: int) -> list[Interval]:
     """Turn codes (frames,) of an excerpt of so many samples into intervals, one for each run of equal codes."""
     edges = [0, *(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist(), len(codes)]
     return [
         Interval(
-            start * system.hop / system.sample_rate,
-            min(stop * system.hop, samples) / system.sample_rate,
+            start * hop / sample_rate,
+            min(stop * hop, samples) / sample_rate,
             str(codes[start]),
         )
         for start, stop in pairwise(edges)
@@ -200,7 +200,9 @@ def example_textgrid(example: Example, systems: Sequence[System]) -> str:
     found = {"phones": list(example.phones)}
     for system in systems:
         tier = "codes" if len(systems) == 1 else f"codes: {system.name}"
-        found[tier] = code_runs(example.codes[system.name], system, len(example.wav))
+        found[tier] = code_runs(
+            example.codes[system.name], system.hop, system.sample_rate, len(example.wav)
+        )
     return to_textgrid(
         {
             tier: [(of.start_s, of.end_s, of.label) for of in intervals]

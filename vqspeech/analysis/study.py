@@ -172,9 +172,7 @@ def study_system(
     vectors: dict[int, Vectors] = dict.fromkeys(drawn, np.empty((0, 0), np.float32))
 
     def codes_of(index: int) -> NDArray[np.int64]:
-        found = system.fitted.get(index)
-        if found is None:
-            found = system.vectors(store.wav(index))
+        found = system.vectors_of(store, index)
         if index in vectors:
             vectors[index] = found
         return system.quantize(found)

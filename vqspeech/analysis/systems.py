@@ -83,6 +83,15 @@ class System:
         """Turn a wav (samples,) into codes (frames,)."""
         return self.quantize(self.vectors(wav))
 
+    def vectors_of(self, store: "PackedStore", index: int) -> Vectors:
+        """Vectors of a recording of the store that it was fitted on, by its place there."""
+        found = self.fitted.get(index)
+        return self.vectors(store.wav(index)) if found is None else found
+
+    def codes_of(self, store: "PackedStore", index: int) -> NDArray[np.int64]:
+        """Codes of a recording of the store that it was fitted on, by its place there."""
+        return self.quantize(self.vectors_of(store, index))
+
     @property
     def frame_rate_hz(self) -> float:
         """Codes a second."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         resample,
         to_int16,
         warnings_kept,
+        wav_header,
         write,
         write_stream,
     )
@@ -27,6 +28,7 @@ __all__ = [
     "resample",
     "to_int16",
     "warnings_kept",
+    "wav_header",
     "write",
     "write_stream",
 ]

@@ -31,6 +31,7 @@ __all__ = [
     "resample",
     "to_int16",
     "warnings_kept",
+    "wav_header",
     "write",
     "write_stream",
 ]
@@ -236,12 +237,7 @@ def write_stream(
     AudioError
         If there are more samples than a wav header can state, another number than `samples`, or NaN or infinite values.
     """
-    size = 2 * samples
-    if size + 36 >= 1 << 32:
-        raise AudioError(f"wav stream: {samples} samples are more than a wav header can state")
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
-    file.write(struct.pack("<4sI4s", b"RIFF", size + 36, b"WAVE") + form)
-    file.write(struct.pack("<4sI", b"data", size))
+    file.write(wav_header(samples, sample_rate))
     file.flush()
     done = 0
     for block in blocks:
@@ -252,6 +248,22 @@ def write_stream(
         file.flush()
     if done != samples:
         raise AudioError(f"wav stream: {done} samples came where the header says {samples}")
+
+
+def wav_header(samples: int, sample_rate: int) -> bytes:
+    """Return what a wav file of so many samples, mono, 16-bit PCM, begins with.
+
+    Raises
+    ------
+    AudioError
+        If there are more samples than a wav header can state.
+    """
+    size = 2 * samples
+    if size + 36 >= 1 << 32:
+        raise AudioError(f"wav stream: {samples} samples are more than a wav header can state")
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+    riff = struct.pack("<4sI4s", b"RIFF", size + 36, b"WAVE")
+    return riff + form + struct.pack("<4sI", b"data", size)
 
 
 def _checked_int16(where: str, wav: np.ndarray) -> np.ndarray:

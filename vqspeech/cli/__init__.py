@@ -28,6 +28,7 @@ VERBS = (
     "decode",
     "convert",
     "sample",
+    "demo",
     "info",
     "export",
     "push",

@@ -236,7 +236,7 @@ def _priors(
     for codebook, file in by_hand.items():
         if codebook not in known.values():
             raise ConfigurationError(
-                f"--prior {file}: knows the codes of codebook {codebook}, and no model here has it"
+                f"--prior {file}: was trained on codes of codebook {codebook}, and no model here has it"
             )
     priors = {
         name: find_prior(by_hand.get(known[name]), model, files[name])

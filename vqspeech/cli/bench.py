@@ -246,7 +246,7 @@ def run(args: argparse.Namespace) -> None:
     for option in ("speech", "speaker"):
         if getattr(args, option) and not named:
             raise ConfigurationError(
-                f"--{option}: random weights know no speech; name a model with --model"
+                f"--{option}: random weights encode and speak noise; name a model with --model"
             )
 
     from vqspeech.jobs.progress import Progress

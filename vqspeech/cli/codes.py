@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speaker",
         metavar="NAME",
-        help="who speaks, to condition the prior on, if it knows the voice",
+        help="speaker to condition the prior on, one of its speakers",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     add_model_arguments(parser)

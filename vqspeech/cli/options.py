@@ -133,8 +133,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         type=number(lambda value: 0 <= value <= 1, "from 0 to 1"),
         default=1.0,
         metavar="S",
-        help="how far the spectrum of what was drawn is moved to the one that the decoder predicts, if it does: from 0,"
-        " the WaveNet alone, to 1 (default: 1)",
+        help="how far the spectrum of what was drawn is moved to the one that the decoder predicts, and noise between"
+        " the harmonics of a voiced sound taken away: from 0, the WaveNet alone, to 1 (default: 1)",
     )
     parser.add_argument(
         "--engine",

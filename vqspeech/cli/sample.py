@@ -4,7 +4,6 @@ import argparse
 import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vqspeech.cli.files import Failures, sound_outputs
 from vqspeech.cli.options import (
@@ -22,11 +21,6 @@ from vqspeech.cli.options import (
     sampling_of,
 )
 from vqspeech.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    import torch
-
-    from vqspeech.models.autoencoder import Autoencoder
 
 log = logging.getLogger("vqspeech")
 
@@ -79,19 +73,6 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def prompt_codes(model: "Autoencoder", path: Path) -> "torch.Tensor":
-    """Encode a recording to go on from, int64, (frames,), without the frames that have heard its end.
-
-    The encoder looks a little ahead, and the last codes would say that speech stops there. Of a recording that is
-    too short for that, every code is kept.
-    """
-    from vqspeech.cli.encode import encode_file
-
-    codes, samples, _ = encode_file(model, path)
-    kept = (samples - model.encoder.context[1]) // model.hop
-    return codes[:kept] if kept > 0 else codes
-
-
 def run(args: argparse.Namespace) -> None:
     """Make what `args` ask for.
 
@@ -110,9 +91,11 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
+    from vqspeech.cli.encode import encode_file
     from vqspeech.cli.render import Job, choose_engine, render, speakers_named
     from vqspeech.jobs.progress import Progress
     from vqspeech.models.decoding import Request
+    from vqspeech.models.prior import prompt_codes
 
     if args.seed + args.count > 2**63:
         raise ConfigurationError(f"--seed {args.seed} leaves no room for --count {args.count}")
@@ -134,11 +117,12 @@ def run(args: argparse.Namespace) -> None:
     for speaker in speakers:
         if speaker not in prior.speakers:
             log.warning(
-                "the prior does not know %s: the codes are sampled unconditionally", speaker
+                "%s is no speaker of the prior: the codes are sampled unconditionally", speaker
             )
     prompt = torch.empty(0, dtype=torch.int64)
     if prompt_file:
-        prompt = prompt_codes(model, prompt_file)
+        codes, length, _ = encode_file(model, prompt_file)
+        prompt = prompt_codes(model, codes, length)
     samples = max(1, round(args.seconds * model.sample_rate))
     frames = -(-samples // model.hop)
     jobs = []

@@ -115,7 +115,7 @@ def pack(
         known = prior.codebook_id[:ID_DIGITS]
         if known != record.codebook:
             raise CodesError(
-                f"{where}: of codebook {record.codebook or 'unknown'}, the prior knows codebook {known};"
+                f"{where}: of codebook {record.codebook or 'unknown'}, the prior is of codebook {known};"
                 " name the prior of the model that made them"
             )
         index = 0 if speaker is None else 1 + speaker_index(prior, speaker)
@@ -132,7 +132,7 @@ def speaker_index(prior: CodePrior, speaker: str) -> int:
     """Return the index of a speaker in a prior; raise `CodesError` where the prior lacks it."""
     if speaker not in prior.speakers:
         raise CodesError(
-            f"speaker {speaker!r}: the prior knows {len(prior.speakers)} speakers and not this one"
+            f"speaker {speaker!r}: none of the {len(prior.speakers)} speakers of the prior"
         )
     return prior.speakers.index(speaker)
 
@@ -270,6 +270,6 @@ def _start(prior: CodePrior, header: _Header, where: str) -> Predictor:
     if header.codebook_size != prior.codebook_size or header.speaker > len(prior.speakers):
         raise CodesError(
             f"{where}: damaged: codebook_size {header.codebook_size} and speaker {header.speaker} are not its"
-            f" prior's, which knows {prior.codebook_size} codes and {len(prior.speakers)} speakers"
+            f" prior's, which has {prior.codebook_size} codes and {len(prior.speakers)} speakers"
         )
     return prior.predictor(prior.speakers[header.speaker - 1] if header.speaker else None)

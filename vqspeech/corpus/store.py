@@ -6,13 +6,13 @@ written last. Opening one needs only numpy.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vqspeech.corpus import manifest
+from vqspeech.corpus.index import read_index
 from vqspeech.errors import CorpusError
 
 FORMAT, VERSION = "vqspeech-store", 1
@@ -89,7 +89,13 @@ class PackedStore:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        index = _read_index(self.path)
+        index = read_index(
+            self.path / INDEX,
+            "store",
+            (FORMAT, VERSION),
+            {int: "sample_rate samples utterances", str: "root corpus manifest_sha256"},
+            "make one with `vqspeech prepare`",
+        )
         self.corpus: str = index["corpus"]
         self.sample_rate: int = index["sample_rate"]
         self.manifest_sha256: str = index["manifest_sha256"]
@@ -156,29 +162,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _read_index(folder: Path) -> dict:
-    """Read store.json and check that it has every key with its kind of value."""
-    path = folder / INDEX
-    if not path.is_file():
-        raise CorpusError(
-            f"{folder}: not a finished store (no {INDEX}); make one with `vqspeech prepare --out`"
-        )
-    try:
-        index = json.loads(_read(path))
-    except ValueError:
-        raise CorpusError(f"{path}: not JSON; prepare the corpus again") from None
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise CorpusError(f"{path}: not the index of a store (format {FORMAT!r} expected)")
-    if index.get("version") != VERSION:
-        raise CorpusError(f"{path}: version {index.get('version')}, this program reads {VERSION}")
-    kinds: dict[str, type] = {"sample_rate": int, "samples": int, "utterances": int}
-    kinds |= {"root": str, "corpus": str, "manifest_sha256": str}
-    for key, kind in kinds.items():
-        if not isinstance(index.get(key), kind):
-            raise CorpusError(f"{path}: {key} is {index.get(key)!r}, expected {kind.__name__}")
-    return index
 
 
 def _parse(path: Path, text: str, root: Path) -> list[StoredUtterance]:

@@ -57,7 +57,7 @@ def make_pairs(
     target_f0 = {name: f0 for name, f0 in train_f0.items() if name in known}
     if len(target_f0) < 2:
         raise CorpusError(
-            f"{store.path}: {len(target_f0)} speakers with a pitch in the train split whom the model knows;"
+            f"{store.path}: {len(target_f0)} speakers with a pitch in the train split are speakers of the model;"
             " pairs take 2 or more"
         )
     names = list(target_f0)

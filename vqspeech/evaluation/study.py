@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vqspeech.analysis.material import choose_material, draw_utterances
 from vqspeech.analysis.phoneme_study import Coder, PhonemeStudy, align_corpus, score_alignment
-from vqspeech.analysis.systems import System, mfcc_shapes, mfcc_system
+from vqspeech.analysis.systems import mfcc_shapes, mfcc_system
 from vqspeech.evaluation.encoded import EncodedStore
 from vqspeech.evaluation.judges import SPEAKERS, WORDS, Judges
 from vqspeech.evaluation.judging import Group, Judged, group, judge
@@ -274,16 +274,12 @@ def study_phones(encoded: EncodedStore, name: str, seed: int = 0) -> dict[str, P
     store, rng = encoded.store, np.random.default_rng(seed)
     material = choose_material(store, PHONE_MINUTES, rng)
 
-    def codes_of(baseline: System, index: int) -> NDArray[np.int64]:
-        vectors = baseline.fitted.get(index)
-        return baseline.quantize(baseline.vectors(store.wav(index)) if vectors is None else vectors)
-
     coders: dict[str, tuple[Coder, Callable[[int], NDArray[np.int64]]]] = {
         name: (encoded.model, encoded.codes)
     }
     for shape in mfcc_shapes([encoded.model]):
         baseline = mfcc_system(store, material.fitted, *shape, seed)
-        coders[baseline.name] = (baseline, partial(codes_of, baseline))
+        coders[baseline.name] = (baseline, partial(baseline.codes_of, store))
     found = {}
     for who, (coder, codes) in coders.items():
         with Progress(len(material.fitted), "utterances", f"phones, {who}") as bar:

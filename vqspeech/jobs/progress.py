@@ -14,7 +14,7 @@ class Progress:
     Parameters
     ----------
     total : int
-        Units of work in all.
+        Units of work in all; what is done beyond them leaves none.
     unit, desc : str
         What is counted, for example ``"files"``, and what is being done.
     initial : int
@@ -68,7 +68,7 @@ class Progress:
 
     def _line(self, now: float, note: str) -> None:
         rate = (self.done - self._initial) / max(now - self._started, 1e-9)
-        left_s = (self.total - self.done) / max(rate, 1e-9)
+        left_s = max(0, self.total - self.done) / max(rate, 1e-9)
         text = (
             f"{self.desc}: {self.done}/{self.total} {self.unit}, {rate:.4g}/s, {left_s:.0f} s left"
         )

@@ -189,13 +189,13 @@ class Autoencoder(nn.Module):
         Raises
         ------
         VqspeechError
-            The model does not know the speaker; names that look alike are listed.
+            The speaker is none of the model's; names that look alike are listed.
         """
         if name in self.speakers:
             return self.speakers.index(name)
         alike = get_close_matches(name, self.speakers, n=5, cutoff=0.4) or self.speakers[:8]
         raise VqspeechError(
-            f"speaker {name!r}: the model knows {len(self.speakers)} speakers and not this one;"
+            f"speaker {name!r}: none of the {len(self.speakers)} speakers of the model;"
             f" some of them: {', '.join(alike)}"
         )
 

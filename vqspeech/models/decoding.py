@@ -4,6 +4,7 @@ Wherever codes are decoded, latents, float32, (dim, frames), may be: a continuou
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from vqspeech.audio.mulaw import mulaw_decode
 from vqspeech.errors import VqspeechError
 from vqspeech.models.config import ModelConfig
+from vqspeech.models.pitchfilter import PASSES, PitchFilter
 from vqspeech.models.postfilter import PostFilter
 from vqspeech.nn.decoder import Decoder
 from vqspeech.sampling import DEFAULT, Sampling, draw
@@ -192,13 +194,18 @@ def _sounds(
     """For each stream, what makes sound of its levels, block by block: the same bits in whatever blocks."""
     values = mulaw_decode(torch.arange(model.config.levels), model.config.levels)
     head = model.decoder.spectral
-    if head is None or not strength:
-        return [values.__getitem__ for _ in conditions]
 
     def sound(condition: Condition, samples: int) -> Callable[[Tensor], Tensor]:
-        with torch.inference_mode():
-            predicted = head(condition.plain[None])[0]
-        post_filter = PostFilter(head, predicted, samples, strength)
-        return lambda levels: post_filter(values[levels])
+        filters: list[Callable[[Tensor], Tensor]] = []
+        if condition.lag is not None:
+            hop = model.decoder.condition_hop
+            filters += [PitchFilter(condition.lag, hop, samples, strength) for _ in range(PASSES)]
+        if head is not None:
+            with torch.inference_mode():
+                predicted = head(condition.plain[None])[0]
+            filters.append(PostFilter(head, predicted, samples, strength))
+        return lambda levels: reduce(lambda wav, apply: apply(wav), filters, values[levels])
 
+    if not strength:
+        return [values.__getitem__ for _ in conditions]
     return [sound(*stream) for stream in zip(conditions, lengths, strict=True)]

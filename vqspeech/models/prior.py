@@ -276,6 +276,16 @@ class Predictor:
         self.logits: Tensor = logits[0, 0]
 
 
+def prompt_codes(model: Autoencoder, codes: Tensor, samples: int) -> Tensor:
+    """Leave out the codes (frames,) of a recording of so many samples that have heard its end.
+
+    The encoder looks a little ahead, and the last codes would say that speech stops there. Of a recording that is
+    too short for that, every code is kept.
+    """
+    kept = (samples - model.encoder.context[1]) // model.hop
+    return codes[:kept] if kept > 0 else codes
+
+
 def check_fits(prior: Prior, model: Autoencoder) -> None:
     """Check that a prior was trained on the codes of a model.
 

@@ -21,6 +21,7 @@ from vqspeech.metrics.rate import MODELS
 from vqspeech.report.document import (
     TEMPLATES,
     Cell,
+    Headline,
     Table,
     counted,
     fixed,
@@ -56,6 +57,51 @@ def tables(studies: Sequence[SystemStudy]) -> list[Table]:
         Table(title, note, {study.system.name: cells(study) for study in studies})
         for title, note, cells in _TABLES
     ]
+
+
+def headlines(studies: Sequence[SystemStudy]) -> dict[str, list[Headline]]:
+    """Choose the figures that the page opens with.
+
+    Parameters
+    ----------
+    studies : sequence of SystemStudy
+        What was found.
+
+    Returns
+    -------
+    dict of str to list of Headline
+        Of each trained model: phone accuracy, ABX error and rate, each with its baselines.
+    """
+    return {
+        study.system.name: _headlines(study, studies)
+        for study in studies
+        if study.system.kind == MODEL
+    }
+
+
+def _headlines(study: SystemStudy, studies: Sequence[SystemStudy]) -> list[Headline]:
+    phones, system = study.policies["without_silence"], study.system
+    besides = [f"chance {percent(phones.chance)}"]
+    for other in studies:
+        if (other.system.kind, other.system.codebook_size) == (MFCC, system.codebook_size):
+            score = other.policies["without_silence"].map_accuracy
+            besides.append(f"{other.system.name} {percent(score)}")
+    found = [Headline("phone accuracy", percent(phones.map_accuracy), ", ".join(besides))]
+    for key, name in (
+        ("across_codes", "ABX error, across speakers"),
+        ("within_codes", "ABX error, within speakers"),
+    ):
+        if not missing(study.abx[key].error):
+            found.append(Headline(name, percent(study.abx[key].error), "chance 50 %"))
+            break
+    rates = study.cost.figures(system.sample_bits)
+    for model, name in (("prior", "rate under the prior"), ("unigram", "rate of the codes")):
+        bits = rates[model]["bits_per_second"]
+        if not missing(bits):
+            most = rates["uniform"]["bits_per_second"]
+            found.append(Headline(name, f"{bits:.0f} bit/s", f"at most {most:.0f} bit/s"))
+            break
+    return found
 
 
 def to_markdown(material: Material, studies: Sequence[SystemStudy]) -> str:
@@ -106,6 +152,7 @@ def to_html(
         HTML that makes no request.
     """
     return TEMPLATES.get_template("analysis.html").render(
+        headlines=headlines(studies),
         lead=_describe(material),
         remarks=_remarks(studies),
         sanity_checks=[text for study in studies for text in sanity_checks(study)],
@@ -294,7 +341,7 @@ _TABLES: tuple[tuple[str, str, Callable[[SystemStudy], dict[str, Cell]]], ...] =
     ),
     (
         "Speakers and pitch",
-        "What codes say besides phones. Speaker probe: a linear classifier names the speaker of a "
+        "What codes carry besides phones. Speaker probe: a linear classifier names the speaker of a "
         "test utterance from how often it has each code. Leakage: the share of the speaker's "
         "entropy that a single code takes away. Pitch: R² of log F0 from the code of the frame, 0 "
         "for always the mean. Shuffled: speakers dealt out anew over the utterances, and for pitch "
@@ -304,13 +351,13 @@ _TABLES: tuple[tuple[str, str, Callable[[SystemStudy], dict[str, Cell]]], ...] =
     (
         "Codes and bits",
         "On the scored frames, with silence. Perplexity is the number of codes that, used evenly, "
-        "would say as much. Bit rates: at the entropy of the codes, and with runs of equal codes "
+        "would carry as much. Bit rates: at the entropy of the codes, and with runs of equal codes "
         "sent once; at most log2 K bits a code.",
         _codes,
     ),
     (
         "Rate of the codes",
-        "Bits a second under models of codes that know more and more: nothing; how often each code comes, counted on "
+        "Bits a second under models of codes with more and more context: none; how often each code comes, counted on "
         "the train split; what follows what, counted there too; a learned prior, where the model has one. Negative "
         "ELBO: bits a sample of recording and codes together, under the prior beside the others; the decoder's "
         "share is what the model's file says of held-out recordings.",

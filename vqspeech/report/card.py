@@ -114,7 +114,9 @@ def _architecture(model: Autoencoder, header: Mapping[str, Any], size: int) -> d
     """Rates and sizes of the model."""
     bits = model.frame_rate_hz * math.log2(model.codebook_size)
     decoder, head = model.config.decoder, model.decoder.spectral
-    filtered = f"{head.n_mels} bands every {head.frame_hop} samples" if head else "none"
+    filters = ["comb along the pitch"] if decoder.get("pitch") else []
+    if head:
+        filters.append(f"{head.n_mels} bands every {head.frame_hop} samples")
     weights = sum(p.numel() for p in model.parameters())
     return {
         "sample rate": f"{model.sample_rate:,} Hz, mono",
@@ -124,7 +126,7 @@ def _architecture(model: Autoencoder, header: Mapping[str, Any], size: int) -> d
         "encoder": f"strides {model.config.encoder['strides']}, depends on {model.receptive_field:,} samples",
         "decoder": f"WaveNet of {len(decoder['dilations'])} layers, {decoder['residual_channels']} residual and"
         f" {decoder['skip_channels']} skip channels, {model.config.levels} µ-law levels",
-        "post-filter": filtered,
+        "post-filter": ", then ".join(filters) or "none",
         "weights": f"{weights:,}, {header.get('weights', 'float32')}, {size:,} bytes",
     }
 

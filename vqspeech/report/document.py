@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -98,6 +98,14 @@ class Table:
     def columns(self) -> tuple[str, ...]:
         """Heads of the columns, without that of the rows' names."""
         return tuple(next(iter(self.rows.values()), ()))
+
+
+class Headline(NamedTuple):
+    """A figure that a page opens with: its name, the value for people, and what it is to be compared with."""
+
+    name: str
+    text: str
+    beside: str
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -18,8 +18,10 @@ from vqspeech.report.document import (
     NOTHING,
     TEMPLATES,
     Cell,
+    Headline,
     Table,
     counted,
+    fixed,
     json_text,
     markdown_table,
     missing,
@@ -51,7 +53,7 @@ _NOTES = {
     "that speaker. Distortion is to the source.",
     PARALLEL: "Codes of an utterance decoded with another speaker who read the same sentence. Real target: "
     "that reading, which distortion is to.",
-    CONVERSION: "Codes of anyone's utterance, speakers that the model does not know among them, decoded with the "
+    CONVERSION: "Codes of anyone's utterance, speakers that it was not trained on among them, decoded with the "
     "target. Real target: another sentence by the target.",
 }
 _READING = {
@@ -151,6 +153,43 @@ def tables(found: Evaluation) -> list[Table]:
     return [*laid, _phones(found)] if found.phones else laid
 
 
+def headlines(found: Evaluation) -> list[Headline]:
+    """Choose the figures that the page opens with.
+
+    Parameters
+    ----------
+    found : Evaluation
+        What was found.
+
+    Returns
+    -------
+    list of Headline
+        Words, voice and quality of all conversions, of reconstructions where there are none, each beside the
+        untouched source, and the rate of the codes; what was not measured is left out.
+    """
+    groups = sorted(found.groups, key=lambda of: (of.kind != CONVERSION, of.name != TOGETHER))
+    laid = []
+    for group in groups[:1]:
+        made, source = group.rows["made"], group.rows["source"]
+        what = "conversions" if group.kind == CONVERSION else f"{group.kind}s"
+        if not missing(made.word_error):
+            beside = f"recordings {percent(source.word_error)}"
+            laid.append(Headline(f"word error rate, {what}", percent(made.word_error), beside))
+        if not missing(made.nearest_is_target):
+            chance = 1 / len(found.plan.references) if found.plan.references else nan
+            text = percent(made.nearest_is_target)
+            laid.append(Headline("target is the nearest voice", text, f"chance {percent(chance)}"))
+        if not missing(made.overall):
+            beside = f"recordings {fixed(source.overall, 2)}, best 5"
+            laid.append(Headline(f"DNSMOS, {what}", fixed(made.overall, 2), beside))
+    if found.codes is not None:
+        model = "unigram" if missing(found.codes.prior) else "prior"
+        bits, most = (found.codes.bits_per_second(of) for of in (model, "uniform"))
+        name = "rate of the codes" if model == "unigram" else "rate under the prior"
+        laid.append(Headline(name, f"{bits:.0f} bit/s", f"at most {most:.0f} bit/s"))
+    return laid
+
+
 def to_markdown(found: Evaluation) -> str:
     """Write an evaluation as Markdown: what was measured, all tables, remarks."""
     lines = ["# Evaluation of the model", "", _describe(found), ""]
@@ -176,6 +215,7 @@ def to_html(found: Evaluation, examples: Sequence[Example]) -> str:
         HTML that makes no request.
     """
     return TEMPLATES.get_template("evaluation.html").render(
+        headlines={found.model["name"]: headlines(found)},
         lead=_describe(found),
         remarks=found.remarks,
         tables=tables(found),
@@ -263,7 +303,7 @@ def to_json(found: Evaluation) -> str:
 
 
 def likelihood_table(of: HeldOut) -> Table:
-    """Lay out the likelihood of a held-out split and the use of the codebook, each beside what knows less."""
+    """Lay out the likelihood of a held-out split and the use of the codebook, each beside its baselines."""
     rows = {}
     for name, bits in {
         "model": of.bits_per_sample,
@@ -288,7 +328,7 @@ def likelihood_table(of: HeldOut) -> Table:
         f"Minus the log-likelihood of a sample given codes, speaker and the samples before it, on "
         f"{counted(of.utterances, 'utterance')} ({of.seconds:.0f} s) of known speakers. What is lost when the codes "
         f"are shuffled in time is what the decoder takes from them. Perplexity: as many codes, used evenly, would "
-        f"say as much.",
+        f"carry as much.",
         rows,
         head="predicted by",
     )
@@ -363,7 +403,7 @@ def _rate(found: Evaluation) -> Table:
         del figures["prior"]
     return Table(
         "Rate of the codes, and negative ELBO",
-        f"Of {counted(of.codes, 'code')} under models that know more and more: nothing; how often each code comes, "
+        f"Of {counted(of.codes, 'code')} under models with more and more context: none; how often each code comes, "
         "counted on the train split; what follows what, counted there too; and, where the model has one, a learned "
         "prior, conditioned on all codes before. Negative ELBO: what recording and codes take together, bits a sample "
         "of the decoder and of the codes.",

@@ -1,11 +1,11 @@
-"""An excerpt over one time axis: wave, spectrogram, phones and the codes of each system; ``picture.svg`` draws it.
+"""A recording over one time axis: wave, spectrogram, and rows of labelled intervals; ``picture.svg`` draws it.
 
-Boxes have the colour of their phone; a code has that of the phone it stands for, so codes with
-phonetic content repeat the colours of the row of phones. Colours of text and lines come from the page.
+In the picture of a study boxes have the colour of their phone; a code has that of the phone it stands for, so codes
+with phonetic content repeat the colours of the row of phones. Colours of text and lines come from the page.
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,14 @@ _WAVE, _SPECTROGRAM, _ROW, _AXIS, _GAP = 70, 130, 26, 22, 6
 _LETTER, _UPRIGHT = 6.2, 9.0
 
 
+class Mark(NamedTuple):
+    """An interval in a row of a picture: when, its colour as CSS, and its words in full."""
+
+    interval: Interval
+    colour: str
+    words: str
+
+
 class Tier(NamedTuple):
     """A row of a picture: its name, its place in pixels from the top, and intervals as `picture.svg` draws them."""
 
@@ -30,38 +38,84 @@ class Tier(NamedTuple):
 
 
 def picture(example: Example, studies: Sequence[SystemStudy]) -> dict[str, Any]:
-    """Lay out an excerpt for `picture.svg`, in pixels; the studies say which phone a code stands for."""
-    fastest_hz = max(study.system.frame_rate_hz for study in studies)
-    # Wide enough for a code's number, upright, unless codes are very fast.
-    scale = float(np.clip(_UPRIGHT * fastest_hz, 200, 900))
-    width = round(scale * example.duration_s)
-    phones = [(phone, phone.label, phone.label) for phone in example.phones]
-    rows = [("wave", _WAVE, []), ("spectrogram", _SPECTROGRAM, []), ("phones", _ROW, phones)]
+    """Lay out an excerpt for `picture.svg`; the studies say which phone a code stands for."""
+    rows = {"phones": phone_marks(example.phones)}
     for study in studies:
-        name = study.system.name
+        name, system = study.system.name, study.system
         if name in example.codes:
-            runs = code_runs(example.codes[name], study.system, len(example.wav))
+            runs = code_runs(example.codes[name], system.hop, system.sample_rate, len(example.wav))
             stands = [PHONES[study.phonemes.mapping[int(run.label)]] for run in runs]
-            words = [
-                (run, phone, f"code {run.label}: {phone}")
+            rows[name] = [
+                Mark(run, colour(phone), f"code {run.label}: {phone}")
                 for run, phone in zip(runs, stands, strict=True)
             ]
-            rows.append((name, _ROW, words))
+    spoken = " ".join(phone.label for phone in example.phones)
+    return lay_out(
+        example.wav,
+        example.sample_rate,
+        rows,
+        max(study.system.frame_rate_hz for study in studies),
+        f"Wave, spectrogram, phones and codes of {example.utterance}. Phones: {spoken}.",
+    )
+
+
+def phone_marks(phones: Iterable[Interval]) -> list[Mark]:
+    """Give phones their colours."""
+    return [Mark(phone, colour(phone.label), phone.label) for phone in phones]
+
+
+def lay_out(
+    wav: NDArray[np.float32],
+    sample_rate: int,
+    rows: Mapping[str, Sequence[Mark]],
+    frame_rate_hz: float,
+    label: str,
+) -> dict[str, Any]:
+    """Lay out a recording for `picture.svg`, in pixels.
+
+    Parameters
+    ----------
+    wav : ndarray of float32, shape (samples,)
+        The recording, at least one sample.
+    sample_rate : int
+        Hz.
+    rows : mapping of str to sequence of Mark
+        What stands below wave and spectrogram, by name.
+    frame_rate_hz : float
+        Codes a second of the fastest row: it is drawn wide enough for their numbers.
+    label : str
+        The picture in words, for who cannot see it.
+
+    Returns
+    -------
+    dict
+        What `picture.svg` calls ``picture``.
+    """
+    # Wide enough for a code's number, upright, unless codes are very fast.
+    scale = float(np.clip(_UPRIGHT * frame_rate_hz, 200, 900))
+    duration_s = len(wav) / sample_rate
+    width = max(1, round(scale * duration_s))
+    laid: list[tuple[str, int, Sequence[Mark]]] = [
+        ("wave", _WAVE, ()),
+        ("spectrogram", _SPECTROGRAM, ()),
+    ]
+    laid += [(name, _ROW, marks) for name, marks in rows.items()]
     tiers, top = [], 0
-    for name, height, intervals in rows:
-        tiers.append(Tier(name, top, height, list(_boxes(intervals, scale))))
+    for name, height, marks in laid:
+        tiers.append(Tier(name, top, height, list(_boxes(marks, scale))))
         top += height + _GAP
     axis = top - _GAP
     return {
+        "label": label,
         "width": width,
         "height": axis + _AXIS,
         "axis": axis,
         "tiers": tiers,
-        "wave": _wave(example.wav, width),
-        "spectrogram": _spectrogram(example),
+        "wave": _wave(wav, width),
+        "spectrogram": _spectrogram(wav, sample_rate),
         "ticks": [
             {"x": tenth / 10 * scale, "text": "" if tenth % 5 else f"{tenth / 10:g} s"}
-            for tenth in range(int(example.duration_s * 10) + 1)
+            for tenth in range(int(duration_s * 10) + 1)
         ],
     }
 
@@ -74,17 +128,15 @@ def colour(phone: str) -> str:
     return f"hsl({round(index * 360 / (len(PHONES) - 1))} {62 + 14 * (index % 2)}% {82 - 5 * (index % 3)}%)"
 
 
-def _boxes(
-    intervals: Iterable[tuple[Interval, str, str]], scale: float
-) -> Iterable[dict[str, Any]]:
-    """Place intervals, each with the phone that colours it and its words in full."""
-    for interval, phone, words in intervals:
+def _boxes(marks: Iterable[Mark], scale: float) -> Iterator[dict[str, Any]]:
+    """Place intervals."""
+    for interval, fill, words in marks:
         x, width = interval.start_s * scale, (interval.end_s - interval.start_s) * scale
         yield {
             "x": x,
             "width": max(width - 0.6, 0.4),
             "middle": x + width / 2,
-            "colour": colour(phone),
+            "colour": fill,
             "words": words,
             "label": "" if width < _UPRIGHT - 0.5 else interval.label,
             "upright": width < _LETTER * len(interval.label),
@@ -104,13 +156,13 @@ def _wave(wav: NDArray[np.float32], width: int) -> str:
     return " ".join(f"{x:.0f},{y:.1f}" for x, y in points)
 
 
-def _spectrogram(example: Example) -> bytes:
+def _spectrogram(wav: NDArray[np.float32], sample_rate: int) -> bytes:
     """Draw 70 dB of power in windows of 20 ms every 5 ms, as a PNG file."""
     from matplotlib.image import imsave
 
-    window, step = round(0.02 * example.sample_rate), round(0.005 * example.sample_rate)
-    padded = np.pad(example.wav, (window // 2, window))
-    starts = np.arange(0, len(example.wav), step)
+    window, step = round(0.02 * sample_rate), round(0.005 * sample_rate)
+    padded = np.pad(wav, (window // 2, window))
+    starts = np.arange(0, len(wav), step)
     frames = padded[starts[:, None] + np.arange(window)] * np.hanning(window)
     power_db = 20 * np.log10(np.abs(np.fft.rfft(frames, axis=1, n=2 * window)) + 1e-7)
     top_db = power_db.max()

@@ -270,7 +270,7 @@ PLOTS = {
         _leakage,
         "Codes and speakers",
         "How much more often a speaker uses a code than all do: red is more, blue is less, white "
-        "says nothing of the speaker. On the right, utterances were dealt out to speakers anew: few "
+        "carries nothing of the speaker. On the right, utterances were dealt out to speakers anew: few "
         "utterances differ by what is said in them.",
     ),
 }

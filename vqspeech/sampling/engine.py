@@ -39,8 +39,9 @@ class Sampling:
     threads : int or None
         CPU threads; None for as many as this process may use, but one for a single stream. Does not change the result.
     post_filter : float
-        In [0, 1]: how far the spectrum of the samples is moved to the one that the decoder predicts, see
-        `vqspeech.models.postfilter`; no effect where a decoder has no spectral head. 0 is the WaveNet alone.
+        In [0, 1]: how far the spectrum of the samples is moved to the one that the decoder predicts, where it has a
+        spectral head (`vqspeech.models.postfilter`), and noise between harmonics taken away, where it has a pitch
+        contour (`vqspeech.models.pitchfilter`). 0 is the WaveNet alone.
 
     Raises
     ------

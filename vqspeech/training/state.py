@@ -151,10 +151,10 @@ def read_state(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelFileError(f"{path}: not a vqspeech training state")
-    if content.get("version") != VERSION:
-        raise ModelFileError(
-            f"{path}: state version {content.get('version')!r} found, {VERSION} expected"
-        )
+    version = content.get("version")
+    if not isinstance(version, int) or version != VERSION:
+        found = version if isinstance(version, int) else f"of type {type(version).__name__}"
+        raise ModelFileError(f"{path}: state version {found} found, {VERSION} expected")
     missing = [
         key
         for key in ("speakers", "objective", "optimizers", "average", *COUNTS)

@@ -141,7 +141,7 @@ def held_out(
     known = scorable(corpus, split, model.speakers)
     if not known:
         raise CorpusError(
-            f"{corpus.path}: split {split!r} has no utterance of a speaker that the model knows"
+            f"{corpus.path}: split {split!r} has no utterance of a speaker of the model"
         )
     shared = dist.is_available() and dist.is_initialized()
     rank, workers = (dist.get_rank(), dist.get_world_size()) if shared else (0, 1)
@@ -161,21 +161,20 @@ def held_out(
         )
 
     rate = corpus.sample_rate
-    total = sum(corpus.utterances[i].samples for i in order)
-    limit = min(total, int(min(limit_s, total) * rate))
+    lengths = [corpus.utterances[i].samples for i in order]
+    begins = np.cumsum([0, *lengths])
+    limit = int(min(limit_s * rate, begins[-1]))
+    # the last one may go past the limit
+    taken = order[: np.searchsorted(begins[:-1], limit)]
     # samples, utterances, nats, nats of shuffled codes, then how often each level was seen
     sums = np.zeros(4 + model.config.levels)
-    taken = 0
     speed = _speed(model, corpus, order[0], conditioning) if math.isfinite(time_s) else math.inf
-    with Progress(limit // workers, "samples", f"scoring {split}") as progress:
-        for number, i in enumerate(order):
-            if taken >= limit:
-                break
+    with Progress(sum(lengths[rank : len(taken) : workers]), "samples", f"scoring {split}") as bar:
+        for number, i in enumerate(taken):
             of = corpus.utterances[i]
             shuffled = conditioning[i][
                 ..., torch.from_numpy(draw.permutation(conditioning[i].shape[-1]))
             ]
-            taken += of.samples
             if number % workers != rank or time.monotonic() + of.samples / speed > until:
                 continue
             levels = _levels(model, corpus, i)
@@ -183,7 +182,7 @@ def held_out(
             sums[2] += float(model.nll(levels, conditioning[i], of.speaker).double().sum())
             sums[3] += float(model.nll(levels, shuffled, of.speaker).double().sum())
             sums[4:] += np.bincount(levels.numpy(), minlength=model.config.levels)
-            progress.update(len(levels))
+            bar.update(len(levels))
     if shared:
         reduced = torch.from_numpy(sums).to(model.device)
         dist.all_reduce(reduced)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vqspeech.errors import VqspeechError
 from vqspeech.jobs.atomic import write_atomically
 from vqspeech.models.checkpoint import read_header
-from vqspeech.report.document import png
+from vqspeech.report.document import fixed, markdown, percent, png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,23 +121,6 @@ def load_json(path: Path) -> Any:
         raise VqspeechError(f"{path}: {error}; remove it and run bottlenecks.sh again") from None
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay out a Markdown table whose source reads as a table too."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-        return f"| {' | '.join(padded)} |"
-
-    rule = f"| {' | '.join('-' * width for width in widths)} |"
-    return [line(header), rule, *map(line, rows), ""]
-
-
-def percent(share: float | None) -> str:
-    """Write a share, or that there was nothing to score."""
-    return "-" if share is None else f"{share:.1%}"
-
-
 def compose(
     name: str, rows: Sequence[Row], metrics: Mapping[str, Any], mfcc: Mapping[str, Any]
 ) -> str:
@@ -168,7 +151,8 @@ def compose(
         f" {metrics['utterances']} utterances ({metrics['seconds']:.0f} s) of the {metrics['split']} split, in"
         " evaluation mode.",
         "",
-        *table(_HEAD, [*map(_cells, rows), *_baselines(rows[0], metrics, mfcc)]),
+        *markdown(_HEAD, [*map(_cells, rows), *_baselines(rows[0], metrics, mfcc)]),
+        "",
         "![likelihood, rates and probes](bottlenecks.png)",
         "",
     ]
@@ -213,8 +197,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.bits:.3f}",
         f"{row.shuffled_bits:.3f}",
         f"{row.gap:+.3f}",
-        _number(row.bits_with_rate, 3),
-        *(_number(rate, 0) for rate in (row.uniform_rate, row.entropy_rate, row.kl_rate)),
+        fixed(row.bits_with_rate, 3),
+        *(fixed(rate, 0) for rate in (row.uniform_rate, row.entropy_rate, row.kl_rate)),
         "-" if row.used_codes is None else f"{row.used_codes} of {row.codebook_size}",
         _interval(phones.get("map"), "map_accuracy"),
         _interval(phones.get("probe"), "accuracy"),
@@ -227,7 +211,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _baselines(
     row: Row, metrics: Mapping[str, Any], mfcc: Mapping[str, Any]
 ) -> list[tuple[str, ...]]:
-    """Rows of what knows nothing, and of what signal processing knows."""
+    """Rows of the baselines: levels alone, chance, and MFCC."""
     phones = percent(row.phones["probe"]["chance"] if row.phones else None)
     speakers = percent(row.speakers["means"]["chance"])
     own = _interval((mfcc["phones"] or {}).get("probe"), "accuracy")
@@ -248,10 +232,6 @@ def _baselines(
     ]
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
 def _interval(scores: Mapping[str, Any] | None, key: str) -> str:
     if scores is None or scores[key] is None:
         return "-"
@@ -260,7 +240,7 @@ def _interval(scores: Mapping[str, Any] | None, key: str) -> str:
 
 
 def plot(rows: Sequence[Row], metrics: Mapping[str, Any], mfcc: Mapping[str, Any]) -> "Figure":
-    """Draw likelihoods with their gaps, rates, and what probes know of phones against what they know of speakers."""
+    """Draw likelihoods with their gaps, rates, and what probes find of phones against what they find of speakers."""
     from matplotlib.figure import Figure
 
     figure = Figure(

@@ -10,10 +10,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
+from vqspeech.corpus.index import read_index
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
 from vqspeech.jobs.atomic import write_atomically
@@ -84,7 +85,16 @@ class CodeStore:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        index = _read_index(self.path)
+        index = read_index(
+            self.path / INDEX,
+            "store of codes",
+            (FORMAT, VERSION),
+            {
+                int: "codebook_size hop sample_rate shifts",
+                str: "codebook_id manifest_sha256 table_sha256",
+            },
+            f"remove {path} to extract them again",
+        )
         self.codebook_id: str = index["codebook_id"]
         self.codebook_size: int = index["codebook_size"]
         self.hop: int = index["hop"]
@@ -210,27 +220,6 @@ def _require_same(found: CodeStore, model: Autoencoder, store: PackedStore, shif
                 f"{found.path}: codes whose {key} is {getattr(found, key)}, asked for {value};"
                 " name another folder, or remove this one to extract them again"
             )
-
-
-def _read_index(folder: Path) -> dict[str, Any]:
-    path = folder / INDEX
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise CorpusError(f"{folder}: not a finished store of codes (no {INDEX})") from None
-    except ValueError:
-        raise CorpusError(f"{path}: not JSON; remove {folder} to extract them again") from None
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise CorpusError(f"{path}: not the index of a store of codes (format {FORMAT!r} expected)")
-    if index.get("version") != VERSION:
-        raise CorpusError(f"{path}: version {index.get('version')}, this program reads {VERSION}")
-    kinds: dict[str, type] = dict.fromkeys(
-        ("codebook_size", "hop", "sample_rate", "shifts"), int
-    ) | dict.fromkeys(("codebook_id", "manifest_sha256", "table_sha256"), str)
-    for key, kind in kinds.items():
-        if not isinstance(index.get(key), kind):
-            raise CorpusError(f"{path}: {key} is {index.get(key)!r}, expected {kind.__name__}")
-    return index
 
 
 def _parse(line: str) -> CodeSequence:

@@ -7,7 +7,6 @@ levels. `vqspeech.training.data.packing.write_pack` makes packs. Reading needs o
 """
 
 import hashlib
-import json
 import lzma
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from vqspeech.corpus.index import read_index
 from vqspeech.errors import CorpusError
 from vqspeech.jobs.workers import usable_threads
 from vqspeech.training.data.coded import CodedUtterance
@@ -63,7 +63,19 @@ class Pack:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        index = _read_index(self.path)
+        index = read_index(
+            self.path / INDEX,
+            "pack",
+            (FORMAT, VERSION),
+            {
+                str: "corpus model codebook_id manifest_sha256",
+                int: "sample_rate hop quantization utterances samples frames",
+                list: "speakers parts",
+            },
+            "copy all its files again, or make it with `vqspeech pack`",
+        )
+        if not all(_is_part(part) for part in index["parts"]):
+            raise CorpusError(f"{self.path / INDEX}: the list of parts is damaged; copy it again")
         self.corpus: str = index["corpus"]
         self.model: str = index["model"]
         self.sample_rate: int = index["sample_rate"]
@@ -111,37 +123,6 @@ class Pack:
 
 def _counts(counts: tuple[int, int, int]) -> str:
     return "{} utterances of {} samples and {} codes".format(*counts)
-
-
-def _read_index(folder: Path) -> dict[str, Any]:
-    """Read pack.json and check that it has every key with its kind of value."""
-    path = folder / INDEX
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CorpusError(
-            f"{folder}: not a whole pack ({INDEX}: {error.strerror}); copy all its files, or make one with"
-            " `vqspeech pack`"
-        ) from None
-    except ValueError:
-        raise CorpusError(f"{path}: not JSON; copy it again") from None
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise CorpusError(f"{path}: not the index of a pack (format {FORMAT!r} expected)")
-    if index.get("version") != VERSION:
-        raise CorpusError(
-            f"{path}: version {index.get('version')} found, this program reads {VERSION}; pack the store again"
-        )
-    kinds: dict[str, type] = dict.fromkeys(
-        ("corpus", "model", "codebook_id", "manifest_sha256"), str
-    )
-    numbers = ("sample_rate", "hop", "quantization", "utterances", "samples", "frames")
-    kinds |= dict.fromkeys(numbers, int) | dict.fromkeys(("speakers", "parts"), list)
-    for key, kind in kinds.items():
-        if not isinstance(index.get(key), kind):
-            raise CorpusError(f"{path}: {key} is {index.get(key)!r}, expected {kind.__name__}")
-    if not all(_is_part(part) for part in index["parts"]):
-        raise CorpusError(f"{path}: the list of parts is damaged; copy it again")
-    return index
 
 
 def _is_part(part: Any) -> bool:

@@ -1,0 +1,117 @@
+"""``vqspeech demo``: a page in the browser to hear a model on."""
+
+import argparse
+import ipaddress
+import logging
+import math
+
+from vqspeech.cli.options import (
+    add_draw_arguments,
+    add_engine_arguments,
+    add_model_arguments,
+    add_prior_argument,
+    find_prior,
+    model_name,
+    number,
+    open_model,
+    sampling_of,
+)
+
+log = logging.getLogger("vqspeech")
+
+HELP = "a page to convert, edit codes and hear new speech in the browser"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this verb."""
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="where to listen (default: 127.0.0.1, this machine alone)",
+    )
+    parser.add_argument(
+        "--port", type=_port, default=7860, metavar="N", help="0 for a free one (default: 7860)"
+    )
+    parser.add_argument(
+        "--longest",
+        type=number(lambda value: 1 <= value <= 600, "from 1 to 600"),
+        default=30.0,
+        metavar="S",
+        help="longest recording, seconds (default: 30)",
+    )
+    parser.add_argument(
+        "--at-once",
+        type=_count,
+        metavar="N",
+        help="sounds that are made at the same time; others wait in line (default: as many as CPU cores)",
+    )
+    parser.add_argument(
+        "--waiting",
+        type=_count,
+        default=50,
+        metavar="N",
+        help="how many may wait in line; more are told to come again (default: 50)",
+    )
+    add_draw_arguments(parser, "levels")
+    add_engine_arguments(parser)
+    add_prior_argument(parser)
+    add_model_arguments(parser)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^16 - 1")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 1000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Serve the page until interrupted.
+
+    Raises
+    ------
+    ConfigurationError
+        Gradio is missing, the address cannot be had, or the engine cannot run.
+    ModelFileError
+        There is no such model or prior.
+    """
+    from vqspeech.demo.server import check_installed, listen, make_app, private_folder, serve
+
+    check_installed()
+    opened = listen(args.host, args.port)
+    with opened, private_folder():
+        name = model_name(args)
+        model = open_model(args)
+        prior = find_prior(args.prior, model, name) if model.discrete else None
+
+        from vqspeech.cli.render import choose_engine
+        from vqspeech.demo.sounds import Visitors
+        from vqspeech.demo.studio import Studio
+        from vqspeech.sampling import usable_threads
+
+        drawing = choose_engine(model, sampling_of(args))
+        log.warning("%s", drawing.note)
+        studio = Studio(model, name, drawing.sampling, prior, args.longest)
+        studio.measure()
+        app = make_app(
+            studio, Visitors(), at_once=args.at_once or usable_threads(), waiting=args.waiting
+        )
+        if not _is_loopback(args.host):
+            log.warning("--host %s: whoever reaches this machine can use the page", args.host)
+        host = f"[{args.host}]" if ":" in args.host else args.host
+        address = f"http://{host}:{opened.getsockname()[1]}"
+        speed = "" if math.isnan(studio.speed) else f", {studio.speed:.1f} x real time"
+        serve(app, opened, lambda: print(f"{address} ({name}{speed})", flush=True))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
