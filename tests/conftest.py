@@ -6,6 +6,8 @@ import os
 # Before anything imports torch: one thread a process is fastest when pytest runs one process a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+# No test asks the Hub for anything; those about it make one of their own.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 import shutil
 import tempfile
@@ -91,12 +93,16 @@ def tiny_config() -> ModelConfig:
     )
 
 
+def _tiny(config: ModelConfig) -> Autoencoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Autoencoder(config, ["p225", "p226", "p227"])
+
+
 @pytest.fixture(scope="session")
 def tiny_model_file(tiny_config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the model file of a tiny model with random weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = Autoencoder(tiny_config, ["p225", "p226", "p227"])
+    model = _tiny(tiny_config)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_model(model, path, training={"steps": 0}, scores={"bits_per_sample": 8.0})
     return path
@@ -114,12 +120,7 @@ def tiny_of_kind(tiny_config: ModelConfig) -> Callable[[str], Autoencoder]:
 
     def make(kind: str) -> Autoencoder:
         bottleneck = {"kind": kind} | ({"codebook_size": 16} if kind in DISCRETE else {})
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model = Autoencoder(
-                replace(tiny_config, bottleneck=bottleneck), ["p225", "p226", "p227"]
-            )
-        return model.eval()
+        return _tiny(replace(tiny_config, bottleneck=bottleneck)).eval()
 
     return make
 
@@ -130,7 +131,7 @@ def voiced_model_file(tiny_config: ModelConfig, tmp_path_factory: pytest.TempPat
     decoder = {**tiny_config.decoder, "pitch": True, "spectral_channels": 8}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = Autoencoder(replace(tiny_config, decoder=decoder), ["p225", "p226", "p227"])
+        model = _tiny(replace(tiny_config, decoder=decoder))
         assert model.decoder.pitch is not None
         assert model.decoder.wavenet.taps is not None
         torch.nn.init.normal_(model.decoder.wavenet.taps)
@@ -191,6 +192,20 @@ def shipped_folder(
     (folder / "vctk.md").write_text("# vctk\n\nA tiny one.\n")
     monkeypatch.setattr(pretrained, "FOLDER", folder)
     return folder
+
+
+class _Harm:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+@pytest.fixture
+def harmful(tmp_path: Path) -> object:
+    """Return what makes a file `harmed` in the test's folder when it is unpickled."""
+    return _Harm(tmp_path / "harmed")
 
 
 @pytest.fixture

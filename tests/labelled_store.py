@@ -55,6 +55,7 @@ class Sound:
     samples: np.ndarray
     labels: str = ""
     start_s: float = 0.0
+    text: str = ""
 
 
 def write_store(folder: Path, utterances: Sequence[Spoken], rate: int = RATE) -> Path:
@@ -79,7 +80,7 @@ def write_sounds(folder: Path, sounds: Sequence[Sound], rate: int = RATE) -> Pat
         count = len(sound.samples)
         row = (
             *("made", sound.speaker, f"u{number}", f"u{number}.wav", rate, count / rate),
-            *(sound.split, sound.labels, "", offset, count, sound.start_s),
+            *(sound.split, sound.labels, sound.text, offset, count, sound.start_s),
         )
         rows.append("\t".join(str(value) for value in row))
         offset += count

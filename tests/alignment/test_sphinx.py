@@ -189,38 +189,32 @@ def test_a_search_that_loses_words_is_followed_by_a_wider_one(
     assert [word.label for word in found.words] == [SILENCE, "one", "two", SILENCE]
 
 
-def test_words_lost_in_every_search_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first lost word and its place are named."""
-    _scripted(monkeypatch, ["one"], ["one"], None, ["one"])
+@pytest.mark.parametrize(
+    "scripts", [[["one"], ["one"], None, ["one"]], [["one", "three", "two"]] * 4]
+)
+def test_words_lost_in_every_search_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, scripts: list[list[str] | None]
+) -> None:
+    """The first lost word and its place are named; as many words in a wrong order are not enough."""
+    _scripted(monkeypatch, *scripts)
     with pytest.raises(CorpusError, match=r"from 'two' on \(word 2 of 3\)"):
         Aligner().align(np.zeros(16000, np.float32), "one two three")
 
 
-def test_a_wrong_order_counts_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many words as were asked for are not enough."""
-    _scripted(monkeypatch, *[["one", "three", "two"]] * 4)
-    with pytest.raises(CorpusError, match="from 'two' on"):
-        Aligner().align(np.zeros(16000, np.float32), "one two three")
-
-
-def test_a_sound_too_short_for_its_words_is_an_error() -> None:
-    """A tenth of a second cannot hold ten words, and says so instead of losing them."""
-    with pytest.raises(CorpusError, match="text and recording"):
-        align(np.zeros(1600, np.float32), "please call stella and ask her to bring these things")
-
-
-@pytest.mark.parametrize("samples", [1, 2, 100, 410])
-def test_a_handful_of_samples_is_an_error(samples: int) -> None:
-    """Sound shorter than an analysis window is refused like any other that cannot hold its words."""
-    with pytest.raises(CorpusError, match="text and recording"):
-        align(np.zeros(samples, np.float32), "hello")
-
-
-@pytest.mark.parametrize("text", ["", " \n", "... !"])
-def test_no_words_are_an_error(text: str) -> None:
-    """Nothing to align is said to be that."""
-    with pytest.raises(CorpusError, match="no words"):
-        align(np.zeros(16000, np.float32), text)
+@pytest.mark.parametrize(
+    ("samples", "text", "complaint"),
+    [
+        (1600, "please call stella and ask her to bring these things", "text and recording"),
+        *((samples, "hello", "text and recording") for samples in (1, 2, 100, 410)),
+        *((16000, text, "no words") for text in ("", " \n", "... !")),
+    ],
+)
+def test_a_sound_too_short_for_its_words_and_no_words_are_an_error(
+    samples: int, text: str, complaint: str
+) -> None:
+    """Down to less than an analysis window, it is said instead of losing words; so is nothing to align."""
+    with pytest.raises(CorpusError, match=complaint):
+        align(np.zeros(samples, np.float32), text)
 
 
 def test_without_pocketsphinx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,12 @@ import pytest
         ("vqspeech.evaluation.judges", {"faster_whisper", "speechmos", "onnxruntime"}),
         ("vqspeech.cli.analyze", {"torch", "matplotlib", "numpy"}),
         ("vqspeech.cli.evaluate", {"torch", "librosa", "numpy"}),
+        ("vqspeech.corpus.prepare", {"espeakng_loader"}),
+        ("vqspeech.sampling.cuda", {"triton"}),
     ],
 )
 def test_importing_brings_nothing_heavy(module: str, heavy: set[str]) -> None:
-    """Pure functions on arrays need numpy alone; drawing and tracking load their library when called."""
+    """Pure functions on arrays, stores and packs need numpy alone; other libraries are loaded when called for."""
     code = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -62,18 +62,6 @@ def test_codes_drawn_blindly_score_like_their_shuffled_selves(tmp_path: Path) ->
         assert scores.pnmi < 0.05
 
 
-def test_frames_scrambled_by_a_reshape_fall_to_the_control(tmp_path: Path) -> None:
-    """A careless (20, frames / 20) transpose of perfect codes leaves no more than the control has."""
-
-    def scrambled(phones: np.ndarray, _: np.random.Generator) -> np.ndarray:
-        return phones.reshape(20, -1).T.reshape(-1)
-
-    found = study(tmp_path, corpus(scrambled, frames=600))
-    for scores in (found.with_silence, found.without_silence):
-        low, high = scores.shuffled_interval
-        assert low <= scores.map_accuracy <= high
-
-
 def test_one_code_scores_chance(tmp_path: Path) -> None:
     """A collapsed codebook is worth the majority phone and no bits."""
     found = study(tmp_path, corpus(lambda phones, _: np.zeros_like(phones)))

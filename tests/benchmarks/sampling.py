@@ -2,16 +2,13 @@
 
 ``python tests/benchmarks/sampling.py`` runs a WaveNet of the reference size with random weights in interleaved rounds:
 plain torch the way it is usually written, the native engine in all its modes, and a loop of nothing but fused
-multiply-adds, for which it needs g++ and a processor with AVX2. ``--oracle DIR`` takes in another sampler to compare
-with: a folder whose oracle.py has ``make() -> weights`` and ``CWN(weights).run(precision, streams a thread, threads,
-mode, samples, hop, condition, uniforms) -> (seconds, ...)``.
+multiply-adds, for which it needs g++ and a processor with AVX2.
 
 ``--busy`` runs one stream on one and on two threads instead, at first alone, then beside a process that takes a core.
 """
 
 import argparse
 import ctypes
-import importlib
 import statistics
 import subprocess
 import sys
@@ -36,10 +33,6 @@ LOADS = {
     "bf16": ((1, 1), (1, 2)),
     "int8": ((1, 1), (1, 2)),
 }
-
-# how the other sampler is asked for a mode, and for one stream on two threads
-PRECISIONS = {"fp32": 0, "bf16": 1, "int8": 2}
-SPLIT = 11
 
 LANES = 12 * 8
 FMA_LOOP = """
@@ -114,6 +107,12 @@ def timed(work: Callable[[], object], amount: float) -> float:
     return amount / (time.perf_counter() - began)
 
 
+def macs_per_sample(net: WaveNet) -> int:
+    """Multiply-adds a sample of the forward pass, conditions left out."""
+    weights = (net.gate_weight, net.residual_weight, net.skip.weight)
+    return sum(weight.numel() for weight in (*weights, net.hidden.weight, net.output.weight))
+
+
 def fma_loop() -> Callable[[int], float]:
     """Compile `FMA_LOOP`; what comes back lets go of Python's lock, so two of them run at once."""
     with tempfile.TemporaryDirectory() as folder:
@@ -133,42 +132,13 @@ def peak(loop: Callable[[int], float], threads: int, rounds: int = 20_000_000) -
         return timed(lambda: list(pool.map(loop, work)), threads * rounds * LANES)
 
 
-def oracle_rows(folder: Path, hop: int, samples: int) -> dict[str, Callable[[], float]]:
-    """The same rows of the other sampler, each of which says samples a second."""
-    sys.path.insert(0, str(folder))
-    oracle = importlib.import_module("oracle")
-    sampler = oracle.CWN(oracle.make())
-    condition = (torch.randn(-(-samples // hop), oracle.L, oracle.G) * 0.3).numpy()
-    numbers = torch.rand(16, samples).numpy()
-
-    def run(mode: str, streams: int, threads: int) -> float:
-        split = threads > streams
-        seconds, *_ = sampler.run(
-            PRECISIONS[mode],
-            1 if split else streams // threads,
-            threads,
-            SPLIT if split else 0,
-            samples,
-            hop,
-            condition,
-            numbers,
-        )
-        return streams * samples / seconds
-
-    return {
-        name(mode, *load): lambda mode=mode, load=load: run(mode, *load)
-        for mode, loads in LOADS.items()
-        for load in loads
-    }
-
-
 def name(mode: str, streams: int, threads: int) -> str:
     """What a row is called."""
     return f"{mode}, {streams:>2} on {threads}"
 
 
-def compare(subject: Subject, oracle: Path | None, rounds: int, samples: int) -> None:
-    """Print the native engine beside plain torch, the other sampler, and the peak."""
+def compare(subject: Subject, rounds: int, samples: int) -> None:
+    """Print the native engine beside plain torch and the peak."""
     wavenet, hop = subject.wavenet, subject.hop
     plain = PlainSampler(wavenet)
     previous = wavenet.previous(torch.randint(256, (1, 10 * hop)))
@@ -178,7 +148,6 @@ def compare(subject: Subject, oracle: Path | None, rounds: int, samples: int) ->
     print(f"plain torch is {off.abs().max():.1e} off the parallel pass\n")
 
     loop = fma_loop()
-    others = {} if oracle is None else oracle_rows(oracle, hop, samples)
     cases = {
         name(mode, *load): Case("native", mode, *load)
         for mode, loads in LOADS.items()
@@ -192,15 +161,11 @@ def compare(subject: Subject, oracle: Path | None, rounds: int, samples: int) ->
     for row, case in cases.items():
         # the first block is not timed
         work[row] = lambda case=case: speed(subject, case, samples + BLOCK_SAMPLES)
-        if row in others:
-            work[f"oracle {row}"] = others[row]
     for threads in (1, 2):
         work[f"peak {threads}"] = lambda threads=threads: peak(loop, threads)
     rates = interleaved(work, rounds)
 
-    weights = (wavenet.gate_weight, wavenet.residual_weight, wavenet.skip.weight)
-    heads = (wavenet.hidden.weight, wavenet.output.weight)
-    macs = sum(weight.numel() for weight in (*weights, *heads))
+    macs = macs_per_sample(wavenet)
     median = {row: statistics.median(found) for row, found in rates.items()}
     for threads in (1, 2):
         found = rates[f"peak {threads}"]
@@ -210,20 +175,14 @@ def compare(subject: Subject, oracle: Path | None, rounds: int, samples: int) ->
         )
     print(f"{macs:,} multiply-adds a sample\n")
     head = ("mode, streams on threads", "samples/s", "best", "x plain", "G mul-adds/s", "of peak")
-    print("{:<24} {:>10} {:>10} {:>8} {:>13} {:>8}".format(*head), end="")
-    print(f" {'oracle':>10} {'x oracle':>9}" if others else "")
+    print("{:<24} {:>10} {:>10} {:>8} {:>13} {:>8}".format(*head))
     for row in ("plain", *cases):
         threads = cases[row].threads if row in cases else 1
         used = median[row] * macs
         print(
             f"{row:<24} {median[row]:>10,.0f} {max(rates[row]):>10,.0f}"
             f" {median[row] / median['plain']:>8.1f} {used / 1e9:>13.1f}"
-            f" {used / median[f'peak {threads}']:>8.0%}",
-            end="",
-        )
-        other = f"oracle {row}"
-        print(
-            f" {median[other]:>10,.0f} {ratio(rates, row, other):>9.2f}" if other in rates else ""
+            f" {used / median[f'peak {threads}']:>8.0%}"
         )
 
 
@@ -274,7 +233,6 @@ def spinning() -> Iterator[None]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--oracle", type=Path, metavar="DIR")
     parser.add_argument("--busy", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--samples", type=int, default=4 * BLOCK_SAMPLES)
@@ -286,7 +244,7 @@ def main() -> None:
     if args.busy:
         busy(subject, args.rounds, args.samples)
     else:
-        compare(subject, args.oracle, args.rounds, args.samples)
+        compare(subject, args.rounds, args.samples)
 
 
 if __name__ == "__main__":

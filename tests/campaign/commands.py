@@ -3,6 +3,7 @@
 A fork begins at once with the work itself, so that a random moment of it is one of the work.
 """
 
+import argparse
 import contextlib
 import itertools
 import json
@@ -10,10 +11,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "VQSPEECH_TRACEBACK": "0"}
 
@@ -279,3 +282,76 @@ def complaints(ended: Ended, allowed: Sequence[int]) -> list[str]:
     if ended.status not in allowed:
         wrong.append(f"status {ended.status}: {ended.words.strip()[-200:]}")
     return wrong
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run of a verb that nothing disturbed: what it left, and how long it took."""
+
+    verb: Verb
+    place: Path
+    results: Mapping[str, Path]
+    seconds: float
+
+    def differences(self, place: Path, *, all_there: bool) -> list[str]:
+        """Compare what a disturbed run has left."""
+        return differences(self.results, results(place, self.verb), all_there=all_there)
+
+    def again(self, place: Path, **how: Any) -> list[Ended]:
+        """Run it once more, and where that is stopped by what was finished before, by force."""
+        ended = [run(self.verb, place, **how)]
+        kept = ended[0].status == 1 and "exists: it is kept" in ended[0].words
+        if kept and self.differences(place, all_there=True):
+            forced = Verb((*self.verb.argv, "--force"), self.verb.growing)
+            ended.append(run(forced, place, **how))
+        return ended
+
+
+def campaign(
+    description: str | None,
+    what: str,
+    times: int,
+    kinds: Sequence[str],
+    attempt: Callable[[Path, Whole, np.random.Generator], tuple[str, dict[str, list[str]]]],
+) -> int:
+    """Disturb every verb so many times, print how often what went wrong, and return the exit status.
+
+    `attempt` works in a folder of the campaign and returns where it disturbed the verb, and complaints by `kinds`.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(f"--{what}", dest="times", type=int, default=times, help="for each verb")
+    parser.add_argument("--verbs", default="prepare,train,codes,convert,align,analyze")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    draw = np.random.default_rng(args.seed)
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="vqspeech-campaign-") as folder:
+        home = Path(folder)
+        table = verbs(home)
+        print(f"| verb | {what} | {' | '.join(kinds)} |")
+        print(f"| {' | '.join(['---'] * (2 + len(kinds)))} |", flush=True)
+        for name in args.verbs.split(","):
+            verb, place = table[name], home / f"{name}-whole"
+            if (undisturbed := run(verb, place)).status != 0:
+                print(f"{name}: {undisturbed.words}", file=sys.stderr)
+                return 1
+            whole = Whole(verb, place, results(place, verb), undisturbed.seconds)
+            counts = dict.fromkeys(kinds, 0)
+            for _ in range(args.times):
+                where, found = attempt(home, whole, draw)
+                for kind, lines in found.items():
+                    counts[kind] += bool(lines)
+                    if lines:
+                        failed = 1
+                        print(f"{name}, {where}: {kind}: {lines}", file=sys.stderr)
+            row = " | ".join(map(str, counts.values()))
+            print(f"| {name} | {args.times} | {row} |", flush=True)
+    return failed
+
+
+def troubles(ended: Sequence[Ended], killed: bool = False) -> dict[str, list[str]]:
+    """Complaints about runs, those that hung apart."""
+    allowed = (0, 1, -signal.SIGKILL) if killed else (0, 1)
+    found = [text for one in ended for text in complaints(one, allowed)]
+    hung = [text for text in found if text == "hang"]
+    return {"traceback": [text for text in found if text != "hang"], "hang": hung}

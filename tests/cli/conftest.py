@@ -20,6 +20,12 @@ class Outcome:
     err: str
 
     @property
+    def printed(self) -> str:
+        """Standard output; there must be no error."""
+        assert self.status == 0, self.err
+        return self.out
+
+    @property
     def error(self) -> str:
         """The one line on standard error; there must be no other."""
         lines = self.err.splitlines()

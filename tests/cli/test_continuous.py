@@ -65,6 +65,5 @@ def test_bench_measures_it(run, tone, model: Path) -> None:
     """Engines are timed under made latents, and compared on those of real speech."""
     tone("a.wav", 0.2)
     words = ["--seconds", "0.02", "--rounds", "1", "--streams", "1", "--engine", "reference"]
-    outcome = run("bench", "--model", model, "--speech", "a.wav", *words)
-    assert outcome.status == 0, outcome.err
-    assert "reference" in outcome.out
+    printed = run("bench", "--model", model, "--speech", "a.wav", *words).printed
+    assert "reference" in printed

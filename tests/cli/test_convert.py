@@ -45,23 +45,8 @@ def test_conversion_is_what_the_python_interface_gives(
     """The file holds model.convert with the same seed, temperature and top-p, to 16 bits."""
     speaker = tiny_model.speakers[1]
     path = tone("a.wav")
-    run(
-        "convert",
-        "--src",
-        path,
-        "--speaker",
-        speaker,
-        "--out",
-        "b.wav",
-        "--seed",
-        7,
-        "--temperature",
-        0.5,
-        "--top-p",
-        0.7,
-        "--threads",
-        1,
-    )
+    drawn = ("--seed", 7, "--temperature", 0.5, "--top-p", 0.7, "--threads", 1)
+    run("convert", "--src", path, "--speaker", speaker, "--out", "b.wav", *drawn)
     how = Sampling(temperature=0.5, top_p=0.7)
     expected = tiny_model.convert(audio.read(path), speaker, seed=7, sampling=how).numpy()
     found, _ = soundfile.read(tmp_path / "b.wav", dtype="float32")
@@ -415,13 +400,21 @@ def test_standard_output_gets_the_bytes_of_the_file(
     assert names_below(tmp_path) == {"a.wav", "b.wav"}
 
 
-def test_sound_is_not_written_to_a_terminal(run, tone, first_two, monkeypatch) -> None:
-    """What a terminal would make of it helps nobody."""
-    tone("a.wav")
-    output = Output(terminal=True)
+@pytest.mark.parametrize(
+    ("terminal", "expected"), [(True, "standard output is a terminal"), (False, "a.wav")]
+)
+def test_nothing_is_written_where_no_sound_can_be(
+    run, tone, first_two, monkeypatch, terminal: bool, expected: str
+) -> None:
+    """A terminal would make nothing of it; of a source that cannot be read there is not even a header."""
+    if terminal:
+        tone("a.wav")
+    else:
+        Path("a.wav").write_text("no sound")
+    output = Output(terminal)
     monkeypatch.setattr(sys, "stdout", output)
     error = run("convert", "--src", "a.wav", "--speaker", first_two[0], "--out", "-").error
-    assert "standard output is a terminal" in error
+    assert expected in error
     assert output.content() == b""
 
 
@@ -436,18 +429,6 @@ def test_a_stream_that_ends_early_is_an_error(run, tone, first_two, monkeypatch)
     monkeypatch.setattr(sys, "stdout", Output())
     argv = ["convert", "--src", "a.wav", "--speaker", first_two[0], "--engine", "reference"]
     assert "100 samples came where the header says 800" in run(*argv, "--out", "-").error
-
-
-def test_a_source_that_cannot_be_read_gives_no_sound(
-    run, tmp_path: Path, first_two, monkeypatch
-) -> None:
-    """Not even a header goes to standard output."""
-    (tmp_path / "a.wav").write_text("no sound")
-    output = Output()
-    monkeypatch.setattr(sys, "stdout", output)
-    error = run("convert", "--src", "a.wav", "--speaker", first_two[0], "--out", "-").error
-    assert "a.wav" in error
-    assert output.content() == b""
 
 
 def test_a_reader_that_goes_away_ends_the_work(tone, tmp_path: Path, tiny_model_file: Path) -> None:

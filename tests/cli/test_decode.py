@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from vqspeech.codes import shards
+from vqspeech.codes.entry import Entry
+from vqspeech.codes.record import CodesRecord
+
 
 @pytest.fixture
 def record(run, tone) -> dict:
@@ -40,6 +44,21 @@ def test_codes_come_back_as_the_recording_that_convert_gives(
     assert soundfile.info(tmp_path / "found.wav").frames == record["samples"]
 
 
+@pytest.mark.parametrize("kind", ["km", "webdataset"])
+def test_shards_are_decoded_like_other_files(run, record, speaker, tmp_path, kind: str) -> None:
+    """A shard of two utterances becomes two recordings, each that of its record by itself."""
+    (tmp_path / "a.json").write_text(json.dumps(record))
+    records = [CodesRecord(**(record | {"file": name})) for name in ("x/a.wav", "x/b.wav")]
+    entries = [Entry(of.file, "ann", of) for of in records]
+    shards.write(tmp_path, 0, entries, kind)
+    shard = f"codes-000000{shards.FORMATS[kind].suffix}"
+    assert run("decode", shard, "--speaker", speaker, "--out", "out").status == 0
+    run("decode", "a.json", "--speaker", speaker, "--out", "expected.wav")
+    for name in ("a", "b"):
+        found = (tmp_path / f"out/{name}-{speaker}.wav").read_bytes()
+        assert found == (tmp_path / "expected.wav").read_bytes()
+
+
 def test_one_file_that_is_no_codes_does_not_stop_the_others(
     run, tone, speaker, tmp_path: Path, caplog
 ) -> None:
@@ -58,13 +77,15 @@ def test_one_file_that_is_no_codes_does_not_stop_the_others(
 
 
 def test_several_lines_become_several_files(run, tone, speaker, tmp_path: Path) -> None:
-    """Each line of a file of codes is named after its recording."""
+    """Each line of a file of codes is named after its recording; one stream is one recording."""
     tone("x.wav", 0.02)
     tone("y.wav", 0.03)
     (tmp_path / "all.jsonl").write_text(run("codes", "x.wav", "y.wav").out)
     assert run("decode", "all.jsonl", "--speaker", speaker, "--out", "out").status == 0
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {f"x-{speaker}.wav", f"y-{speaker}.wav"}
+    error = run("decode", "all.jsonl", "--speaker", speaker, "--out", "-").error
+    assert "--out - is one recording, not 2" in error
 
 
 @pytest.mark.parametrize(
@@ -128,17 +149,10 @@ def test_files_that_are_no_codes(
 
 
 def test_an_npz_with_pickled_objects_is_refused_and_runs_nothing(
-    run, speaker, tmp_path: Path
+    run, speaker, tmp_path: Path, harmful: object
 ) -> None:
     """Loading executes nothing from the file."""
-
-    class Harm:
-        def __reduce__(self):
-            return (Path.touch, (tmp_path / "harmed",))
-
-    codes = np.empty(1, dtype=object)
-    codes[0] = Harm()
-    np.savez(tmp_path / "a.npz", codes=codes)
+    np.savez(tmp_path / "a.npz", codes=np.array([harmful], dtype=object))
     assert "a.npz" in run("decode", "a.npz", "--speaker", speaker).error
     assert not (tmp_path / "harmed").exists()
 
@@ -190,12 +204,3 @@ def test_from_pipe_to_pipe(record, speaker, tiny_model_file: Path, tmp_path: Pat
     assert done.stdout == (tmp_path / "expected.wav").read_bytes()
     assert done.stderr.startswith(b"vqspeech: decoding with engine ")
     assert done.stderr.count(b"\n") == 1
-
-
-def test_one_stream_is_one_recording(run, tone, speaker, tmp_path: Path) -> None:
-    """Several records, or several speakers, do not follow one another on standard output."""
-    tone("x.wav", 0.02)
-    tone("y.wav", 0.03)
-    (tmp_path / "all.jsonl").write_text(run("codes", "x.wav", "y.wav").out)
-    error = run("decode", "all.jsonl", "--speaker", speaker, "--out", "-").error
-    assert "--out - is one recording, not 2" in error

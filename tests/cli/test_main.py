@@ -165,20 +165,16 @@ def test_option_before_variable_before_default(run, shipped_folder: Path, tone) 
     assert by_option == "vctk"
 
 
-def test_a_checkout_without_models(
+def test_a_model_that_is_not_there(
     run, tone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nothing is shipped yet, one line names the missing file and what to name instead."""
+    """The missing file of an installation without models is named, and what to name instead; so are those shipped."""
+    error = run("codes", tone("a.wav"), "--model", "vtck").error
+    assert error.startswith("vtck: no such model file")
+    assert "vctk, phoneme25" in error
     monkeypatch.delenv("VQSPEECH_MODEL")
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "nothing")
     error = run("codes", tone("a.wav")).error
     assert error.startswith(str(tmp_path / "nothing/vctk.safetensors"))
     assert "--model" in error
     assert "VQSPEECH_MODEL" in error
-
-
-def test_a_name_that_nothing_has(run, tone) -> None:
-    """What is neither a file nor shipped is told with the names that are."""
-    error = run("codes", tone("a.wav"), "--model", "vtck").error
-    assert error.startswith("vtck: no such model file")
-    assert "vctk, phoneme25" in error

@@ -57,35 +57,6 @@ def test_missing_config_is_named(run: Run) -> None:
     assert run("train", "--config", "nowhere.json").error.startswith("nowhere.json: ")
 
 
-def test_all_missing_settings_are_named(run: Run) -> None:
-    """Everything without a default is asked for at once."""
-    assert run("train").error == "no value for data.store, run.dir: give it as key=value"
-    assert run("train", HERE[0]).error == "no value for run.dir: give it as key=value"
-
-
-@pytest.mark.parametrize(
-    ("setting", "complaint"),
-    [
-        ("optimizer.stepz=3", "optimizer.stepz"),
-        ("experiment=none", "experiment/none"),
-        ("colour=red", "colour"),
-        ("+optimizer.extra=3", "optimizer.extra: no such setting"),
-        ("steps", "steps"),
-        ("data.batch=[1", "data.batch=[1: not a setting as key=value"),
-        ("data.batch=many", "data.batch: 'many' is neither a number nor auto"),
-        ("~optimizer.clip", "optimizer.clip: missing"),
-        ("model.decoder.upsample=7", "upsample 7 does not divide the hop 64"),
-        ("data.store=${nowhere}", "nowhere"),
-    ],
-)
-def test_wrong_settings_are_one_line(
-    run: Run, tmp_path: Path, setting: str, complaint: str
-) -> None:
-    """A name, group, form or value that is not there is told in one line that has it."""
-    assert complaint in run("train", *HERE, setting).error
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_store_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     """The store is looked for before the folder of the run is made."""
     assert run("train", *HERE).error.startswith("store: ")
@@ -131,13 +102,6 @@ def test_a_folder_is_a_text_however_it_is_spelled(folder: str) -> None:
     composed = compose(["data.store=s", f"run.dir={folder}"])
     assert composed["run"]["dir"] == folder
     assert compose(["data.store=s", f'run.dir="{folder.strip(chr(92))}"'])["run"]["dir"] in folder
-
-
-def test_an_error_shows_the_key_as_it_was_typed(run) -> None:
-    """What Hydra needs in front of a key is not shown to the person who did not write it."""
-    error = run("train", "--show", "data.store=s", "run.dir=d", "run.steps=(2").error
-    assert error.startswith("run.steps=(2: not a setting")
-    assert "++" not in error
 
 
 def test_two_runs_in_one_folder_are_refused(run, tmp_path: Path) -> None:

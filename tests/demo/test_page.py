@@ -69,7 +69,7 @@ def visit(browser: "Browser") -> "Iterator[Callable[..., Page]]":
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)
         page.goto(url)
         page.wait_for_selector("#convert")
         return page
@@ -131,7 +131,7 @@ def test_a_dropped_file_is_heard_in_other_voices_while_they_are_made(
     context = browser.new_context()
     page, asked = context.new_page(), []
     page.on("request", lambda request: asked.append(request.url))
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(240_000)
     page.goto(served.url)
     path = tone("ten.wav", 10.0)
     drop(page, path)

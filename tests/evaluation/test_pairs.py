@@ -1,10 +1,7 @@
-import math
-
-import numpy as np
 import pytest
-import soundfile
+from judged_corpus import tone
+from labelled_store import Sound, write_sounds
 
-from vqspeech.corpus.prepare import find_corpus, prepare
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.pairs import make_pairs, median_f0s
@@ -15,17 +12,12 @@ PITCH_HZ = {"ann": 230.0, "bea": 205.0, "carl": 95.0, "dan": 120.0}
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> PackedStore:
     """A store of four buzzing speakers who all read the same six sentences."""
-    folder = tmp_path_factory.mktemp("buzz")
-    for name, f0_hz in PITCH_HZ.items():
-        (folder / "in" / name).mkdir(parents=True)
-        for i in range(6):
-            time = np.arange(round((0.3 + 0.02 * i) * 16000)) / 16000
-            tone = sum(np.sin(2 * math.pi * f0_hz * k * time) / k for k in range(1, 9))
-            noise = np.random.default_rng(i).normal(size=len(time))
-            path = folder / "in" / name / f"s{i}.wav"
-            soundfile.write(path, 0.2 * tone + 0.002 * noise, 16000)
-            path.with_suffix(".txt").write_text(f"sentence number {'abcdef'[i]}")
-    return PackedStore(prepare(find_corpus(folder / "in"), folder / "store", workers=0))
+    sounds = [
+        Sound(name, split, 32768 * tone(f0_hz, 0.3 + 0.02 * i, seed=i), text=f"sentence {i}")
+        for name, f0_hz in PITCH_HZ.items()
+        for i, split in enumerate(["train"] * 4 + ["test"] * 2)
+    ]
+    return PackedStore(write_sounds(tmp_path_factory.mktemp("buzz") / "store", sounds))
 
 
 def test_speakers_are_ordered_by_pitch(store: PackedStore) -> None:

@@ -1,4 +1,3 @@
-import csv
 import math
 from itertools import product
 from pathlib import Path
@@ -6,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vqspeech import audio
+from vqspeech.corpus.manifest import read_manifest
 from vqspeech.labels.frames import Interval, frame_centres_s, labels_at, read_labels
 from vqspeech.labels.phones import PHONE_INDEX, to_arpabet
 from vqspeech.metrics.abx import AbxScore, Item, abx, phone_items
@@ -240,32 +241,27 @@ def test_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     assert 85 <= sum(low <= truth <= high for low, high in intervals) <= 100
 
 
+CODES, VECTORS = np.zeros(3, int), np.ones((3, 2))
+
+
 @pytest.mark.parametrize(
-    ("item", "feature", "complaint"),
+    ("token", "features", "complaint"),
     [
-        (Item(0, 0, 4, "p", "", "", "s"), np.zeros(3, int), "not inside 3 frames"),
-        (Item(0, 2, 2, "p", "", "", "s"), np.zeros(3, int), "not inside"),
-        (Item(1, 0, 1, "p", "", "", "s"), np.zeros(3, int), "none of the 1 utterances"),
-        (Item(0, 0, 1, "p", "", "", "s"), np.zeros(3), "float64 of shape"),
-        (Item(0, 0, 1, "p", "", "", "s"), np.zeros((3, 2), int), "expected integer codes"),
+        ((0, 0, 4), [CODES], "not inside 3 frames"),
+        ((0, 2, 2), [CODES], "not inside"),
+        ((1, 0, 1), [CODES], "none of the 1 utterances"),
+        ((0, 0, 1), [np.zeros(3)], "float64 of shape"),
+        ((0, 0, 1), [np.zeros((3, 2), int)], "expected integer codes"),
+        (None, [CODES, VECTORS], "not all codes"),
+        (None, [VECTORS, np.ones((3, 4))], "not all vectors of one size"),
+        (None, [np.full((3, 2), np.nan)], "features 0 hold values that are not finite"),
     ],
 )
-def test_what_does_not_fit_is_refused(item: Item, feature, complaint: str) -> None:
-    """Tokens outside their utterance and arrays of another kind are a mistake of the caller."""
+def test_what_does_not_fit_is_refused(token, features, complaint: str) -> None:
+    """Tokens outside their utterance and arrays of another kind, or of several, are a mistake of the caller."""
+    items = [] if token is None else [Item(*token, "p", "", "", "s")]
     with pytest.raises(ValueError, match=complaint):
-        abx([item], [feature], in_context=False, across_speakers=False)
-
-
-def test_features_of_several_kinds_are_refused() -> None:
-    """Codes beside vectors, vectors of two sizes, and nan have no distance."""
-    codes, vectors = np.zeros(3, int), np.ones((3, 2))
-    for features, complaint in (
-        ([codes, vectors], "not all codes"),
-        ([vectors, np.ones((3, 4))], "not all vectors of one size"),
-        ([np.full((3, 2), np.nan)], "features 0 hold values that are not finite"),
-    ):
-        with pytest.raises(ValueError, match=complaint):
-            abx([], features, in_context=False, across_speakers=False)
+        abx(items, features, in_context=False, across_speakers=False)
 
 
 SENTENCE = [
@@ -307,20 +303,16 @@ def test_triphones_span_their_neighbours() -> None:
 @pytest.mark.slow
 def test_real_labels_as_codes_score_zero_in_time(real_speech: Path) -> None:
     """The test split of two speakers at 100 frames/s takes seconds for every kind of ABX."""
-    with (real_speech / "manifest.tsv").open(encoding="utf-8", newline="") as file:
-        rows = [
-            row
-            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            if row["corpus"] == "arctic" and row["split"] == "test"
-        ]
-    assert len({row["speaker"] for row in rows}) == 2
+    listing = read_manifest(real_speech / "manifest.tsv")
+    rows = [u for u in listing.utterances if (u.corpus, u.split) == ("arctic", "test")]
+    assert len({row.speaker for row in rows}) == 2
     items, codes, vectors = [], [], []
     rng = np.random.default_rng(0)
     directions = rng.normal(size=(len(PHONE_INDEX), 32))
     for index, row in enumerate(rows):
-        intervals = read_labels(real_speech / row["labels"])
-        times_s = frame_centres_s(int(float(row["seconds"]) * 100), 160, 16000)
-        items += phone_items(intervals, times_s, index, row["speaker"])
+        intervals = read_labels(row.labels)
+        times_s = frame_centres_s(audio.info(row.path).samples // 160, 160, 16000)
+        items += phone_items(intervals, times_s, index, row.speaker)
         phones = [
             PHONE_INDEX[to_arpabet(label) or "sil"] for label in labels_at(intervals, times_s)
         ]

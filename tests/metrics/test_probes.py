@@ -132,19 +132,6 @@ def test_without_phones_to_tell_apart_there_is_no_phone_probe() -> None:
     assert not math.isnan(phone_probe([two], [two, none]).accuracy)
 
 
-def test_vectors_and_phones_must_pair() -> None:
-    """A phone too many is a mistake of the caller."""
-    with pytest.raises(ValueError, match="one each a frame"):
-        phone_probe([(np.ones((3, 2)), [0, 1])], [])
-
-
-def test_rows_and_speakers_must_pair() -> None:
-    """A speaker too many is a mistake of the caller."""
-    for probe in (speaker_probe, mean_speaker_probe, speaker_leakage):
-        with pytest.raises(ValueError, match="one row each utterance"):
-            probe(np.ones((2, 4), int), ["a"])
-
-
 def test_leakage_worked_by_hand() -> None:
     """One code of each speaker's own and one shared by both equally: half a bit of one bit."""
     found = speaker_leakage([[2, 0, 2], [0, 1, 1], [0, 1, 1]], ["a", "b", "b"])
@@ -249,12 +236,22 @@ def test_pitch_probe_without_voice_is_nan(train, test) -> None:
     assert math.isnan(pitch_probe(train, test, 1).r2)
 
 
-def test_pitch_probe_refuses_what_does_not_fit() -> None:
-    """Frames that do not pair and codes outside the codebook are mistakes of the caller."""
-    good = [([0], [100.0])]
-    with pytest.raises(ValueError, match="one each a frame"):
-        pitch_probe(good, [([0, 1], [100.0])], 2)
-    with pytest.raises(ValueError, match=r"expected \[0, 2\)"):
-        pitch_probe(good, [([2], [100.0])], 2)
-    with pytest.raises(ValueError, match="run from -1"):
-        pitch_probe([([-1], [100.0])], good, 2)
+GOOD = [([0], [100.0])]
+
+
+@pytest.mark.parametrize(
+    ("probe", "arguments", "complaint"),
+    [
+        (phone_probe, ([(np.ones((3, 2)), [0, 1])], []), "one each a frame"),
+        (speaker_probe, (np.ones((2, 4), int), ["a"]), "one row each utterance"),
+        (mean_speaker_probe, (np.ones((2, 4), int), ["a"]), "one row each utterance"),
+        (speaker_leakage, (np.ones((2, 4), int), ["a"]), "one row each utterance"),
+        (pitch_probe, (GOOD, [([0, 1], [100.0])], 2), "one each a frame"),
+        (pitch_probe, (GOOD, [([2], [100.0])], 2), r"expected \[0, 2\)"),
+        (pitch_probe, ([([-1], [100.0])], GOOD, 2), "run from -1"),
+    ],
+)
+def test_probes_refuse_what_does_not_fit(probe, arguments, complaint: str) -> None:
+    """Frames or rows that do not pair and codes outside the codebook are mistakes of the caller."""
+    with pytest.raises(ValueError, match=complaint):
+        probe(*arguments)

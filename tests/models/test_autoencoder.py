@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -143,24 +144,27 @@ def test_a_batch_has_the_codes_of_its_rows(
         assert torch.equal(tiny_model.encode(row.double().numpy()), found)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_samples_that_are_no_numbers_are_refused(tiny_model: Autoencoder, bad: float) -> None:
-    """One is enough, wherever it is."""
-    wav = noise(1000)
-    wav[777] = bad
-    with pytest.raises(VqspeechError, match="not finite"):
-        tiny_model.encode(wav)
-    with pytest.raises(VqspeechError, match="not finite"):
-        list(tiny_model.encode_blocks(cut(wav, [100, 700])))
-
-
-def test_a_recording_without_samples_is_refused(tiny_model: Autoencoder) -> None:
-    """There is no code for nothing."""
-    for empty in ([], [np.zeros(0, np.float32)], [np.zeros(0, np.float32)] * 2):
-        with pytest.raises(VqspeechError, match="no samples"):
-            list(tiny_model.encode_blocks(empty))
+@pytest.mark.parametrize(
+    ("wav", "expected"),
+    [
+        *((torch.tensor([*[0.1] * 777, bad]), "not finite") for bad in (nan, inf, -inf)),
+        (torch.zeros(0), "no samples"),
+    ],
+    ids=["nan", "infinite", "minus infinite", "nothing"],
+)
+def test_what_is_no_recording_is_refused(
+    tiny_model: Autoencoder, wav: Tensor, expected: str
+) -> None:
+    """One sample that is no number is enough, wherever it is; there is no code for nothing."""
+    for ask in (
+        lambda: tiny_model.encode(wav),
+        lambda: list(tiny_model.encode_blocks(cut(wav, [100, 600] if len(wav) else [0]))),
+        lambda: list(tiny_model.encode_blocks([wav.numpy()])),
+    ):
+        with pytest.raises(VqspeechError, match=expected):
+            ask()
     with pytest.raises(VqspeechError, match="no samples"):
-        tiny_model.encode(torch.zeros(0))
+        list(tiny_model.encode_blocks([]))
 
 
 @pytest.mark.parametrize("samples", [1, 15, 16, 17, 50])
@@ -189,18 +193,6 @@ def test_codes_speaker_and_seed_each_decide_what_is_heard(tiny_model: Autoencode
         tiny_model.decode(codes, "p225", seed=2),
     ):
         assert not torch.equal(other, base)
-
-
-def test_a_batch_is_decoded_as_each_alone(tiny_model: Autoencoder) -> None:
-    """Sequences of different lengths, speakers and seeds in lockstep are what they are one by one."""
-    codes = [tiny_model.encode(noise(n, seed=n)) for n in (40, 100, 16)]
-    speakers, samples, seeds = ["p226", "p225", "p227"], [33, None, 1], [1, 2, 3]
-    together = decode_all(tiny_model, asked(codes, speakers, samples, seeds), Sampling())
-    for row, speaker, length, seed, found in zip(
-        codes, speakers, samples, seeds, together, strict=True
-    ):
-        assert torch.equal(tiny_model.decode(row, speaker, length, seed=seed), found)
-    assert decode_all(tiny_model, []) == []
 
 
 def test_a_spectral_head_filters_what_is_said(
@@ -234,12 +226,15 @@ def test_a_spectral_head_filters_what_is_said(
 def test_blocks_joined_are_what_is_decoded_at_once(
     tiny_model: Autoencoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks of a batch and of a stream give the bits of decode, whatever their length."""
+    """Blocks of a batch and of a stream give the bits of decode alone, whatever their length, speakers and seeds."""
     monkeypatch.setattr(reference, "BLOCK_SAMPLES", 30)
     codes = [tiny_model.encode(noise(n, seed=n)) for n in (40, 100, 16)]
     speakers, samples, seeds = ["p226", "p225", "p227"], [33, None, 1], [1, 2, 3]
     requests = asked(codes, speakers, samples, seeds)
     whole = decode_all(tiny_model, requests)
+    for request, found in zip(requests, decode_all(tiny_model, requests, Sampling()), strict=True):
+        alone = tiny_model.decode(*request[:3], seed=request.seed)
+        assert torch.equal(alone, found)
     yielded = list(decode_blocks(tiny_model, requests, REFERENCE))
     assert [[len(block) for block in blocks] for blocks in yielded] == [
         [30, 30, 1],
@@ -253,7 +248,7 @@ def test_blocks_joined_are_what_is_decoded_at_once(
     streamed = list(tiny_model.stream(codes[1], "p225", seed=2, sampling=REFERENCE))
     assert [len(block) for block in streamed] == [30, 30, 30, 22]
     assert torch.equal(torch.cat(streamed), whole[1])
-    assert list(decode_blocks(tiny_model, [])) == []
+    assert list(decode_blocks(tiny_model, [])) == decode_all(tiny_model, []) == []
 
 
 @pytest.mark.parametrize("end", ["close", "delete"])
@@ -472,11 +467,3 @@ def test_everything_wrong_in_a_configuration_is_told_at_once(tiny_config: ModelC
     assert "\n" not in str(error.value)
     with pytest.raises(ConfigurationError, match="kind 'pickle' is not one of vq, vq_ema"):
         check_config(replace(tiny_config, bottleneck={"kind": "pickle"}))
-
-
-def test_both_bottlenecks_make_a_model(tiny_config: ModelConfig) -> None:
-    """The other quantizer encodes and decodes too."""
-    model = Autoencoder(
-        replace(tiny_config, bottleneck={"kind": "vq", "codebook_size": 5}), ["a"]
-    ).eval()
-    assert len(model.convert(noise(40), "a")) == 40

@@ -41,15 +41,6 @@ def test_steps_agree_with_the_parallel_pass(tiny_prior: Prior, codes: Tensor) ->
         np.testing.assert_allclose(found.numpy(), steps, rtol=0, atol=TOLERANCE)
 
 
-def test_windows_change_nothing(
-    tiny_prior: Prior, codes: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many codes are scored at a time, the likelihood is the same."""
-    found = tiny_prior.nll(codes, "p225")
-    monkeypatch.setattr("vqspeech.models.prior.SCORED_FRAMES", 7)
-    torch.testing.assert_close(tiny_prior.nll(codes, "p225"), found, rtol=0, atol=TOLERANCE)
-
-
 def test_probabilities(tiny_prior: Prior) -> None:
     """They are a distribution, and no code is impossible, however unlikely."""
     shares = tiny_prior.predictor().probabilities()

@@ -10,10 +10,8 @@ import numpy as np
 import prior_figures
 import pytest
 import ship
+from labelled_store import Sound, write_sounds
 
-from vqspeech import audio
-from vqspeech.corpus.folder import list_folder
-from vqspeech.corpus.prepare import prepare
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.models import pretrained
@@ -167,14 +165,12 @@ def test_stretches_of_real_speech_have_the_length_and_speaker_asked_for(coded: C
 def small_store(tmp_path: Path) -> Path:
     """Return a store of noise by two voices of the tiny model."""
     draw = np.random.default_rng(0)
-    for speaker in ("p225", "p226"):
-        (tmp_path / "in" / speaker).mkdir(parents=True)
-        for number in range(10):
-            path = tmp_path / "in" / speaker / f"{number}.wav"
-            audio.write(path, draw.normal(scale=0.1, size=2000), 16000)
-            path.with_suffix(".txt").write_text(f"Sentence {number}.")
-    listing = list_folder(tmp_path / "in")
-    return prepare(listing, tmp_path / "packed", top_db=None, workers=1, progress=False)
+    sounds = [
+        Sound(speaker, split, draw.normal(scale=3000, size=2000))
+        for speaker in ("p225", "p226")
+        for split in ["train"] * 6 + ["valid", "test", "test", "test"]
+    ]
+    return write_sounds(tmp_path / "packed", sounds)
 
 
 class _Deaf:

@@ -8,11 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import soundfile
 import spectrum
 import torch
+from labelled_store import Sound, write_sounds
 
-from vqspeech.corpus.prepare import find_corpus, prepare
 from vqspeech.corpus.store import PackedStore
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import save_model
@@ -46,16 +45,12 @@ class Listener:
 @pytest.fixture
 def store(tmp_path: Path) -> PackedStore:
     """Return a store of two speakers who say three words each."""
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    rows = ["speaker\tutterance\tpath\tsplit\ttext"]
-    for seed, speaker in enumerate(("ann", "bob")):
-        noise = 0.1 * torch.randn(6000, generator=torch.Generator().manual_seed(seed))
-        soundfile.write(corpus / f"{speaker}.wav", noise.numpy(), 16000)
-        rows.append(f"{speaker}\t{speaker}\t{speaker}.wav\ttrain\tone {speaker} three")
-    (corpus / "manifest.tsv").write_text("\n".join(rows) + "\n")
-    out = tmp_path / "store"
-    return PackedStore(prepare(find_corpus(corpus), out, workers=1, top_db=None, progress=False))
+    draw = np.random.default_rng(0)
+    sounds = [
+        Sound(name, "train", draw.normal(scale=3000, size=6000), text=f"one {name} three")
+        for name in ("ann", "bob")
+    ]
+    return PackedStore(write_sounds(tmp_path / "store", sounds))
 
 
 def test_a_row_for_each_model(

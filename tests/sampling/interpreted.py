@@ -13,30 +13,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from triton.runtime import interpreter
+from wavenets import make
 
-from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling import cuda, kernel, reference
 from vqspeech.sampling.cuda import Shape
 from vqspeech.sampling.engine import Sampling, Stream, uniforms
 
 HOP = 3
-
-
-def make(
-    dilations: list[int],
-    levels: int = 20,
-    channels: tuple[int, int, int] = (6, 10, 12),
-    taps: bool = False,
-) -> WaveNet:
-    """Return a small net with clear preferences, with channels of residual, gate and skip."""
-    torch.manual_seed(0)
-    net = WaveNet(levels, dilations, *channels, 4, pitch_taps=taps).eval()
-    torch.nn.init.normal_(net.residual_bias)
-    if net.taps is not None:
-        torch.nn.init.normal_(net.taps)
-    with torch.no_grad():
-        net.output.weight.mul_(4)
-    return net
 
 
 def streams(*lengths: int) -> list[Stream]:
@@ -61,9 +44,13 @@ def drawn(blocks: Iterator[list[Tensor]]) -> list[Tensor]:
     return [torch.cat(parts) for parts in zip(*blocks, strict=True)]
 
 
-def matrices(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-    """Give every program several streams, and teach the interpreter to multiply bfloat16."""
-    monkeypatch.setitem(cuda.SHAPES, mode, (Shape(streams=2, warps=4),))
+@pytest.fixture(params=["vectors", "matrices"])
+def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Programs of one stream, or of several, for which the interpreter learns to multiply bfloat16."""
+    if request.param == "vectors":
+        return "vectors"
+    for mode in ("fp32", "bf16"):
+        monkeypatch.setitem(cuda.SHAPES, mode, (Shape(streams=2, warps=4),))
 
     def widened(handle: interpreter.TensorHandle) -> np.ndarray:
         if handle.dtype.scalar != tl.bfloat16:
@@ -75,37 +62,57 @@ def matrices(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
         return interpreter.TensorHandle(data, start.dtype.scalar)
 
     monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", dot)
+    return "matrices"
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Shape, int]]:
+    """Shape and length of each launch, as it is made."""
+    made: list[tuple[Shape, int]] = []
+    launch = cuda.Kernel._launch
+
+    def noted(runner: cuda.Kernel, arguments: dict[str, int]) -> None:
+        made.append((runner.shape, arguments["length"]))
+        launch(runner, arguments)
+
+    monkeypatch.setattr(cuda.Kernel, "_launch", noted)
+    return made
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("several", [False, True], ids=["vectors", "matrices"])
+@pytest.mark.usefixtures("programs")
 @pytest.mark.parametrize("mode", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    ("dilations", "levels", "channels", "hop"),
+    ("dilations", "levels", "channels", "hop", "lags"),
     [
-        ([1, 2, 4], 20, (6, 10, 12), 3),
-        ([1], 4, (1, 2, 1), 1),
-        ([5, 1], 40, (17, 34, 80), 2),
+        ([1, 2, 4], 20, (6, 10, 12), 3, None),
+        ([1], 4, (1, 2, 1), 1, None),
+        ([5, 1], 40, (17, 34, 80), 2, None),
+        ([1, 3], 20, (6, 10, 12), 3, [0, 5, 2, 0, 3, 1]),
+        ([1, 3], 20, (6, 10, 12), 4, [2] * 4),
+        ([1, 3], 20, (6, 10, 12), 4, [2**62, 9, -1, 15]),
+        ([1, 3], 20, (6, 10, 12), 3, [0] * 5),
     ],
+    ids=["small", "smallest", "odd", "voiced edges", "shortest", "beyond the past", "unvoiced"],
 )
 def test_logits_are_those_of_the_parallel_pass(
     monkeypatch: pytest.MonkeyPatch,
-    several: bool,
     mode: str,
     dilations: list[int],
     levels: int,
     channels: tuple[int, int, int],
     hop: int,
+    lags: list[int] | None,
 ) -> None:
-    """Whatever the sizes and wherever blocks end: in float32 to 2e-5, with weights in bfloat16 to 1e-5 nat."""
-    if several:
-        matrices(monkeypatch, mode)
+    """Whatever sizes and lags and wherever blocks end: in float32 to 2e-5, with weights in bfloat16 to 1e-5 nat."""
     monkeypatch.setattr(cuda, "BLOCK_SAMPLES", 4)
-    net = make(dilations, levels, channels)
-    condition = torch.randn(-(-7 // hop), 4)
+    net = make(dilations, levels, channels, taps=lags is not None)
+    condition = torch.randn(len(lags) if lags else -(-7 // hop), 4)
+    lag = None if lags is None else torch.tensor(lags)
     previous = net.previous(torch.randint(levels, (1, len(condition) * hop)))
-    wanted = net(previous, condition[None])[0, :7]
-    found = cuda.logits(net, condition, hop, previous[0, :7], mode)
+    samples = previous.shape[1] if lags else 7
+    wanted = net(previous, condition[None], lag=lag if lag is None else lag[None])[0, :samples]
+    found = cuda.logits(net, condition, hop, previous[0, :samples], mode, lag)
     assert found.dtype == torch.float32
     if mode == "fp32":
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=2e-5)
@@ -114,87 +121,44 @@ def test_logits_are_those_of_the_parallel_pass(
         assert (wanted.exp() * (wanted - found)).sum(1).mean() < 1e-5
 
 
-@torch.inference_mode()
-@pytest.mark.parametrize("several", [False, True], ids=["vectors", "matrices"])
-@pytest.mark.parametrize("mode", ["fp32", "bf16"])
-@pytest.mark.parametrize(
-    ("lags", "hop"),
-    [([0, 5, 2, 0, 3, 1], 3), ([2] * 4, 4), ([2**62, 9, -1, 15], 4), ([0] * 5, 3)],
-    ids=["voiced edges", "shortest", "beyond the past", "unvoiced"],
-)
-def test_logits_with_pitch_taps_are_those_of_the_parallel_pass(
-    monkeypatch: pytest.MonkeyPatch, several: bool, mode: str, lags: list[int], hop: int
-) -> None:
-    """Whatever the lags and wherever blocks end, to the same bounds as without taps."""
-    if several:
-        matrices(monkeypatch, mode)
-    monkeypatch.setattr(cuda, "BLOCK_SAMPLES", 4)
-    net, lag = make([1, 3], taps=True), torch.tensor(lags)
-    condition = torch.randn(len(lags), 4)
-    previous = net.previous(torch.randint(20, (1, len(lags) * hop)))
-    wanted = net(previous, condition[None], lag=lag[None])[0]
-    found = cuda.logits(net, condition, hop, previous[0], mode, lag)
-    if mode == "fp32":
-        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=2e-5)
-    else:
-        wanted, found = wanted.log_softmax(1), found.log_softmax(1)
-        assert (wanted.exp() * (wanted - found)).sum(1).mean() < 1e-5
-
-
-@pytest.mark.parametrize("several", [False, True], ids=["vectors", "matrices"])
-def test_draws_with_pitch_taps_are_those_of_the_reference(
-    monkeypatch: pytest.MonkeyPatch, several: bool
-) -> None:
-    """In float32, streams of unequal lengths together, each with its own lags, one unvoiced, over several launches."""
-    if several:
-        matrices(monkeypatch, "fp32")
-    net = make([1, 2], taps=True)
-    asked = with_lags(streams(7, 13, 0, 10), [[2, 0, 5], [7, 3, 2**40], [4], [0]])
-    wanted = drawn(reference.draw(net, asked, HOP, Sampling()))
-    monkeypatch.setattr(cuda, "BLOCK_SAMPLES", 4)
-    found = drawn(cuda.draw(net, asked, HOP, Sampling(mode="fp32")))
-    assert all(map(torch.equal, found, wanted))
-    assert len(found[1].unique()) > 1
-
-
-def test_a_shape_that_is_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shape_that_is_asked_for_is_taken(launches: list[tuple[Shape, int]]) -> None:
     """Instead of the one that follows from the number of streams, and with the same draws in float32."""
-    shapes: list[cuda.Shape] = []
-    launch = cuda.Kernel._launch
-
-    def noted(runner: cuda.Kernel, arguments: dict[str, int]) -> None:
-        shapes.append(runner.shape)
-        launch(runner, arguments)
-
-    monkeypatch.setattr(cuda.Kernel, "_launch", noted)
     net, asked = make([1, 2]), streams(6)
     usual = drawn(cuda.draw(net, asked, HOP, Sampling(mode="fp32")))
     other = drawn(cuda.draw(net, asked, HOP, Sampling(mode="fp32"), Shape(streams=4, warps=2)))
-    assert shapes == [Shape(streams=1, warps=8), Shape(streams=4, warps=2)]
+    assert [shape for shape, _ in launches] == [
+        Shape(streams=1, warps=8),
+        Shape(streams=4, warps=2),
+    ]
     assert torch.equal(usual[0], other[0])
 
 
-@pytest.mark.parametrize("several", [False, True], ids=["vectors", "matrices"])
+@pytest.mark.usefixtures("programs")
 @pytest.mark.parametrize(
-    "sampling",
-    [Sampling(), Sampling(temperature=0), Sampling(temperature=1.5, top_p=0.6)],
-    ids=["plain", "greedy", "narrow"],
+    ("lengths", "lags", "sampling"),
+    [
+        ((3, 9, 0), None, Sampling()),
+        ((3, 9, 0), None, Sampling(temperature=0)),
+        ((3, 9, 0), None, Sampling(temperature=1.5, top_p=0.6)),
+        ((7, 13, 0, 10), [[2, 0, 5], [7, 3, 2**40], [4], [0]], Sampling()),
+    ],
+    ids=["plain", "greedy", "narrow", "pitch taps"],
 )
 def test_draws_are_those_of_the_reference(
-    monkeypatch: pytest.MonkeyPatch, several: bool, sampling: Sampling
+    monkeypatch: pytest.MonkeyPatch,
+    lengths: tuple[int, ...],
+    lags: list[list[int]] | None,
+    sampling: Sampling,
 ) -> None:
-    """In float32, streams of unequal lengths and of none, over several launches, to the same levels."""
-    if several:
-        matrices(monkeypatch, "fp32")
-    net, asked = make([1, 2, 4]), streams(3, 9, 0)
+    """In float32, streams of unequal lengths and of none, each with its own lags, over several launches."""
+    net, asked = make([1, 2, 4], taps=lags is not None), streams(*lengths)
+    if lags is not None:
+        asked = with_lags(asked, lags)
     wanted = drawn(reference.draw(net, asked, HOP, sampling))
     monkeypatch.setattr(cuda, "BLOCK_SAMPLES", 4)
-    sampling = Sampling(sampling.temperature, sampling.top_p, mode="fp32")
-    blocks = list(cuda.draw(net, asked, HOP, sampling))
+    blocks = list(cuda.draw(net, asked, HOP, replace(sampling, mode="fp32")))
     assert [[len(levels) for levels in block] for block in blocks] == [
-        [3, 4, 0],
-        [0, 4, 0],
-        [0, 1, 0],
+        [min(4, max(0, length - 4 * i)) for length in lengths] for i in range(len(blocks))
     ]
     found = drawn(iter(blocks))
     assert all(levels.dtype == torch.int64 for levels in found)
@@ -202,13 +166,9 @@ def test_draws_are_those_of_the_reference(
     assert len(found[1].unique()) > 1
 
 
-@pytest.mark.parametrize("several", [False, True], ids=["vectors", "matrices"])
-def test_a_stream_is_the_same_alone_and_in_company(
-    monkeypatch: pytest.MonkeyPatch, several: bool
-) -> None:
+@pytest.mark.usefixtures("programs")
+def test_a_stream_is_the_same_alone_and_in_company() -> None:
     """As long as programs have one shape, to the byte: company shares launches and programs, not arithmetic."""
-    if several:
-        matrices(monkeypatch, "bf16")
     net, asked = make([1, 2]), streams(2, 4, 5)
     sampling = Sampling(mode="bf16")
     together = drawn(cuda.draw(net, asked, HOP, sampling))
@@ -217,22 +177,16 @@ def test_a_stream_is_the_same_alone_and_in_company(
         assert torch.equal(found, alone)
 
 
-def test_closing_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_ends_the_work(
+    monkeypatch: pytest.MonkeyPatch, launches: list[tuple[Shape, int]]
+) -> None:
     """After the first block no more is launched than the block that was launched beside it."""
-    launches: list[int] = []
-    launch = cuda.Kernel._launch
-
-    def counted(runner: cuda.Kernel, arguments: dict[str, int]) -> None:
-        launches.append(arguments["length"])
-        launch(runner, arguments)
-
-    monkeypatch.setattr(cuda.Kernel, "_launch", counted)
     monkeypatch.setattr(cuda, "BLOCK_SAMPLES", 2)
     blocks = cuda.draw(make([1]), streams(40), HOP, Sampling(mode="fp32"))
     assert not launches
     assert [len(levels) for levels in next(blocks)] == [2]
     blocks.close()
-    assert launches == [2, 2]
+    assert [length for _, length in launches] == [2, 2]
 
 
 @triton.jit

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from wavenets import make, periods
 
 from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling import cuda, reference
@@ -19,37 +20,10 @@ LAGS = ([0, 5, 2, 0, 9, 1, 0, 6], [2] * 8, [2**62, 9, -1, 15, 12, 3, 0, 20], [0]
 ON_GPU = torch.device("cuda")
 
 
-def make(dilations: list[int], taps: bool = False) -> WaveNet:
-    """Return a small net with clear preferences."""
-    torch.manual_seed(0)
-    net = WaveNet(20, dilations, 6, 10, 12, 4, pitch_taps=taps).eval()
-    torch.nn.init.normal_(net.residual_bias)
-    if net.taps is not None:
-        torch.nn.init.normal_(net.taps)
-    with torch.no_grad():
-        net.output.weight.mul_(4)
-    return net
-
-
 def make_full(taps: bool = False) -> WaveNet:
-    """Return a net of the size that speed is measured at, whose logits are of the order of 1."""
-    torch.manual_seed(0)
+    """Return a net of the size that speed is measured at."""
     dilations = [2**i for i in range(10)] * 2
-    net = WaveNet(256, dilations, 64, 128, 256, 128, pitch_taps=taps).eval()
-    torch.nn.init.normal_(net.residual_bias, std=0.1)
-    if net.taps is not None:
-        torch.nn.init.normal_(net.taps, std=0.3)
-    with torch.no_grad():
-        net.output.weight.mul_(30)
-    return net
-
-
-def make_lag(frames: int, seed: int) -> Tensor:
-    """Return a lag for each frame: none, too short, the shortest, some, longer than any past."""
-    generator = torch.Generator().manual_seed(seed)
-    lag = torch.randint(2, 270, (frames,), generator=generator)
-    odd = torch.tensor([0, -1, 1, 2, 2**62])[torch.randint(5, (frames,), generator=generator)]
-    return torch.where(torch.rand(frames, generator=generator) < 0.5, lag, odd)
+    return make(dilations, 256, (64, 128, 256), 128, taps=taps, spread=30, std=0.1)
 
 
 def make_streams(
@@ -66,7 +40,7 @@ def make_streams(
         Stream(
             torch.randn(frames[seed], channels, generator=generator).to(device),
             uniforms(n, seed),
-            make_lag(frames[seed], seed).to(device) if taps else None,
+            periods(frames[seed], seed, 270).to(device) if taps else None,
         )
         for seed, n in enumerate(lengths)
     ]
@@ -99,13 +73,6 @@ def test_the_kernel_interpreted() -> None:
     tests = str(Path(__file__).with_name("interpreted.py"))
     in_a_process_of_its_own(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, TRITON_INTERPRET="1"
-    )
-
-
-def test_importing_the_engine_does_not_import_triton() -> None:
-    """It is slow, and not installed everywhere."""
-    in_a_process_of_its_own(
-        "-c", "import sys, vqspeech.sampling.cuda; assert 'triton' not in sys.modules"
     )
 
 
@@ -165,7 +132,7 @@ def test_draws_of_the_graph_are_those_of_the_reference(
 ) -> None:
     """Uncaptured, on the CPU, streams of unequal lengths and of none, each with its own lags."""
     monkeypatch.setattr(cuda, "BLOCK_SAMPLES", 10)
-    net, asked = make([1, 2, 4], taps), make_streams([7, 40, 0, 29], 4, HOP, taps)
+    net, asked = make([1, 2, 4], taps=taps), make_streams([7, 40, 0, 29], 4, HOP, taps)
     wanted = drawn(reference, net, asked, HOP, sampling)
     found = drawn(cuda, net, asked, HOP, sampling)
     assert all(map(torch.equal, found, wanted))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+import wavenets
 
 import vqspeech
 from vqspeech.cli.options import ENGINE_CHOICES
@@ -126,8 +127,7 @@ HOP = 4
 def wavenet() -> WaveNet:
     """A small network with random weights and no bias towards any level."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return WaveNet(32, [1, 2, 4], 16, 32, 32, 8).eval()
+        return wavenets.make([1, 2, 4], 32, (16, 32, 32), 8, spread=1.0)
 
 
 @pytest.mark.parametrize(("name", "mode"), EVERY)
@@ -143,27 +143,28 @@ def test_logits_are_those_of_the_parallel_pass(name: str, mode: str, wavenet: Wa
 
 @pytest.mark.parametrize(("name", "mode"), EVERY)
 def test_a_stream_does_not_depend_on_its_batch(name: str, mode: str, wavenet: WaveNet) -> None:
-    """Levels of streams of unequal length, drawn together, are those that each has alone."""
+    """Levels of streams drawn together, some as long as others, are those that each has alone, by its own seed."""
     generator = torch.Generator().manual_seed(3)
-    frames = [30, 7, 19]
+    frames = [30, 7, 30, 19, 1]
     conditions = [torch.randn(count, 8, generator=generator) for count in frames]
-    samples, seeds = [count * HOP - 1 for count in frames], [5, 6, 7]
-    sampling = Sampling(engine=name, mode=mode)
+    samples, seeds = [count * HOP - 1 for count in frames], [5, 6, 7, 5, 8]
 
-    def drawn(places: list[int]) -> list[torch.Tensor]:
+    def drawn(places: list[int], seeds: list[int] = seeds) -> list[torch.Tensor]:
         blocks = draw(
             wavenet,
             [conditions[place] for place in places],
             HOP,
             [samples[place] for place in places],
             seeds=[seeds[place] for place in places],
-            sampling=sampling,
+            sampling=Sampling(engine=name, mode=mode),
         )
         return [torch.cat(parts) for parts in zip(*blocks, strict=True)]
 
-    for place, together in enumerate(drawn([0, 1, 2])):
-        assert len(together) == samples[place]
+    for place, together in enumerate(drawn([*range(5)])):
+        assert (len(together), together.dtype) == (samples[place], torch.int64)
+        torch.manual_seed(place)
         assert torch.equal(together, drawn([place])[0])
+    assert not torch.equal(drawn([0])[0], drawn([0], [9])[0])
 
 
 def test_numbers_of_a_stream_are_its_seed() -> None:

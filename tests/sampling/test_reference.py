@@ -1,11 +1,11 @@
 """The reference engine against the parallel pass, and what drawing by it keeps to."""
 
-import gc
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+import wavenets
 from hypothesis import given
 from hypothesis import strategies as st
 from joined import sample as joined
@@ -14,28 +14,15 @@ from torch import Tensor
 from vqspeech import sampling
 from vqspeech.errors import ConfigurationError
 from vqspeech.nn.wavenet import WaveNet
-from vqspeech.sampling import ENGINES, LOWEST_TEMPERATURE, Sampling, reference, uniforms
+from vqspeech.sampling import LOWEST_TEMPERATURE, Sampling, reference, uniforms
 from vqspeech.sampling.reference import Cache, choose, nucleus
 
-LEVELS = 16
+LEVELS, CHANNELS = 16, (6, 8, 10)
 
 REFERENCE = Sampling(engine="reference")
 draw = partial(sampling.draw, sampling=REFERENCE)
 sample = partial(joined, sampling=REFERENCE)
-
-
-def make(
-    dilations: list[int], levels: int = LEVELS, spread: float = 4.0, taps: bool = False
-) -> WaveNet:
-    """Return a small net with clear preferences, so that neighbours in time and condition matter."""
-    torch.manual_seed(0)
-    net = WaveNet(levels, dilations, 6, 8, 10, 4, pitch_taps=taps).eval()
-    torch.nn.init.normal_(net.residual_bias)
-    if net.taps is not None:
-        torch.nn.init.normal_(net.taps)
-    with torch.no_grad():
-        net.output.weight.mul_(spread)
-    return net
+make = partial(wavenets.make, levels=LEVELS, channels=CHANNELS)
 
 
 def conditions(*frames: int) -> list[Tensor]:
@@ -49,80 +36,79 @@ def net() -> WaveNet:
     return make([1, 2, 4])
 
 
-@torch.inference_mode()
-@given(
-    dilations=st.lists(st.integers(1, 20), min_size=1, max_size=5),
-    hop=st.integers(1, 7),
-    frames=st.integers(1, 8),
-    streams=st.integers(1, 3),
-)
-def test_cached_steps_give_the_logits_of_the_parallel_pass(
-    dilations: list[int], hop: int, frames: int, streams: int
-) -> None:
-    """Fed the same levels, both give the same logits up to rounding: 2e-5 where logits are of the order of 10."""
-    net = make(dilations)
-    condition = torch.stack(conditions(*[frames] * streams))
-    levels = torch.randint(LEVELS, (streams, frames * hop))
-    previous = net.previous(levels)
-    projected = net.project(condition)
-    cache = Cache(net, streams)
-    steps = [
-        cache.step(previous[:, time], list(projected[:, time // hop].unbind(1)))
-        for time in range(frames * hop)
-    ]
-    torch.testing.assert_close(
-        torch.stack(steps, 1), net(previous, condition), rtol=1e-5, atol=2e-5
-    )
-
-
 LAGS = st.one_of(st.sampled_from([-1, 0, 1, 2**62]), st.integers(2, 60))
 
 
 @torch.inference_mode()
 @given(
-    dilations=st.lists(st.integers(1, 20), min_size=1, max_size=4),
+    dilations=st.lists(st.integers(1, 20), min_size=1, max_size=5),
     hop=st.integers(1, 7),
     lags=st.lists(LAGS, min_size=1, max_size=12),
+    taps=st.booleans(),
+    dropped=st.integers(0, 90),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
 )
-def test_steps_with_pitch_taps_give_the_logits_of_the_parallel_pass(
-    dilations: list[int], hop: int, lags: list[int]
+def test_logits_are_those_of_the_parallel_pass(
+    dilations: list[int], hop: int, lags: list[int], taps: bool, dropped: int, dtype: torch.dtype
 ) -> None:
-    """With a period for each frame, none where unvoiced, some longer than the past, to the same 2e-5."""
-    net = make(dilations, taps=True)
-    (condition,) = conditions(len(lags))
-    levels = torch.randint(LEVELS, (1, len(lags) * hop))
-    previous, lag = net.previous(levels), torch.tensor(lags)
-    found = reference.logits(net, condition, hop, previous[0], "fp32", lag)
-    expected = net(previous, condition[None], lag=lag[None])[0]
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
+    """With a period for each frame, none where unvoiced, some longer than the past: float32, the same to 2e-5."""
+    net = make(dilations, taps=taps).to(dtype)
+    condition = conditions(len(lags))[0].to(dtype)
+    previous = net.previous(torch.randint(LEVELS, (1, len(lags) * hop)))
+    lag = torch.tensor(lags) if taps else None
+    samples = max(0, len(lags) * hop - dropped)
+    found = reference.logits(net, condition, hop, previous[0, :samples], "fp32", lag)
+    assert (found.shape, found.dtype) == ((samples, LEVELS), torch.float32)
+    expected = net(previous, condition[None], lag=lag if lag is None else lag[None])[0, :samples]
+    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=2e-5)
 
 
 @torch.inference_mode()
 @given(
+    dilations=st.lists(st.integers(1, 20), min_size=1, max_size=4),
     lags=st.lists(st.lists(LAGS, min_size=1, max_size=9), min_size=1, max_size=4),
+    taps=st.booleans(),
     hop=st.integers(1, 7),
+    dropped=st.integers(0, 6),
     block=st.integers(1, 20),
+    how=st.builds(
+        partial(replace, REFERENCE),
+        temperature=st.sampled_from([0, 1e-320, 1e-45, 1e-30, 1e-7, 0.7, 1.0]),
+        top_p=st.sampled_from([1e-6, 0.5, 1.0]),
+    ),
 )
-def test_draws_with_pitch_taps_are_those_of_the_parallel_pass(
-    lags: list[list[int]], hop: int, block: int
+def test_draws_are_those_of_the_parallel_pass(
+    dilations: list[int],
+    lags: list[list[int]],
+    taps: bool,
+    hop: int,
+    dropped: int,
+    block: int,
+    how: Sampling,
 ) -> None:
-    """Streams of unequal lengths together, in blocks of any size: each draw follows from its own past and lags."""
-    net = make([1, 3, 9], taps=True).double()
+    """Streams of unequal lengths, in blocks of any size: each draw follows from its own past, number and lags."""
+    net = make(dilations, taps=taps).double()
     given_conditions = [condition.double() for condition in conditions(*map(len, lags))]
-    samples = [len(row) * hop for row in lags]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference, "BLOCK_SAMPLES", block)
         found = sample(
             net,
             given_conditions,
             hop,
-            samples,
+            [max(1, len(row) * hop - dropped) for row in lags],
             seeds=range(len(lags)),
-            lags=[torch.tensor(row) for row in lags],
+            sampling=how,
+            lags=[torch.tensor(row) for row in lags] if taps else None,
         )
     for seed, (drawn, condition, row) in enumerate(zip(found, given_conditions, lags, strict=True)):
-        logits = net(net.previous(drawn[None]), condition[None], lag=torch.tensor([row]))[0]
-        assert torch.equal(choose(logits, uniforms(len(drawn), seed), 1.0), drawn)
+        padded = torch.nn.functional.pad(drawn, (0, len(row) * hop - len(drawn)))[None]
+        lag = torch.tensor([row]) if taps else None
+        logits = net(net.previous(padded), condition[None], lag=lag)[0, : len(drawn)]
+        numbers = uniforms(len(drawn), seed)
+        expected = choose(logits, numbers, how.effective_temperature, how.top_p)
+        assert torch.equal(expected, drawn)
+        if how.effective_temperature == 0:
+            assert torch.equal(logits.argmax(1), drawn)
 
 
 def test_lags_go_with_pitch_taps_frame_by_frame(net: WaveNet) -> None:
@@ -137,71 +123,12 @@ def test_lags_go_with_pitch_taps_frame_by_frame(net: WaveNet) -> None:
         draw(tapped, conditions(2), 4, [8], seeds=[0], lags=[lag[:1]])
 
 
-@torch.inference_mode()
-@given(
-    dilations=st.lists(st.integers(1, 20), min_size=1, max_size=4),
-    hop=st.integers(1, 7),
-    frames=st.integers(1, 8),
-    dropped=st.integers(0, 6),
-)
-def test_samples_are_the_draws_from_the_parallel_pass(
-    dilations: list[int], hop: int, frames: int, dropped: int
-) -> None:
-    """Given what was drawn, the parallel logits and the stream's numbers lead to the same draw at each time."""
-    net = make(dilations).double()
-    (condition,) = conditions(frames)
-    condition = condition.double()
-    samples = max(1, frames * hop - dropped)
-    (drawn,) = sample(
-        net, [condition], hop, [samples], seeds=[3], sampling=replace(REFERENCE, temperature=0.7)
-    )
-    assert drawn.shape == (samples,)
-    padded = torch.nn.functional.pad(drawn, (0, frames * hop - samples))[None]
-    logits = net(net.previous(padded), condition[None])[0, :samples]
-    assert torch.equal(choose(logits, uniforms(samples, 3), 0.7), drawn)
-
-
-def test_the_seed_decides(net: WaveNet) -> None:
-    """The same seed gives the same levels whatever the global generator does; another seed gives others."""
-    one, again, other = (
-        sample(net, conditions(10), 4, [40], seeds=[seed])[0] for seed in (1, 1, 2)
-    )
-    assert torch.equal(one, again)
-    assert not torch.equal(one, other)
-    assert one.dtype == torch.int64
-    assert len(one.unique()) > 3
-
-
-def test_a_stream_is_the_same_alone_and_in_company(net: WaveNet) -> None:
-    """Streams of unequal lengths, none in order of length, are what each is alone."""
-    lengths, frames = [5, 40, 1, 33, 40, 12], [2, 10, 3, 9, 10, 3]
-    given_conditions, seeds = conditions(*frames), [4, 5, 6, 7, 8, 5]
-    together = sample(net, given_conditions, 4, lengths, seeds=seeds)
-    for condition, length, seed, found in zip(
-        given_conditions, lengths, seeds, together, strict=True
-    ):
-        (alone,) = sample(net, [condition], 4, [length], seeds=[seed])
-        assert torch.equal(found, alone)
-
-
 def test_streams_of_no_samples_and_no_streams(net: WaveNet) -> None:
     """Nothing asked for is nothing drawn, beside others or alone."""
     assert sample(net, [], 4, [], seeds=[]) == []
     empty, full = sample(net, conditions(1, 1), 4, [0, 3], seeds=[0, 1])
     assert (len(empty), len(full)) == (0, 3)
     assert [len(levels) for levels in sample(net, conditions(1), 4, [0], seeds=[0])] == [0]
-
-
-@torch.inference_mode()
-@pytest.mark.parametrize("temperature", [0, 1e-320, 1e-45, 1e-30, 1e-7])
-def test_without_temperature_the_most_likely_level_is_taken(
-    net: WaveNet, temperature: float
-) -> None:
-    """At 0 and at any temperature too low to divide by, each level is the argmax of its logits."""
-    coldest = replace(REFERENCE, temperature=temperature)
-    (found,) = sample(net, conditions(6), 4, [24], seeds=[1], sampling=coldest)
-    logits = net(net.previous(found[None]), torch.stack(conditions(6)))
-    assert torch.equal(logits[0].argmax(1), found)
 
 
 @pytest.mark.parametrize("temperature", [LOWEST_TEMPERATURE, 1e-3, 1.0, 1e10, float("inf")])
@@ -236,7 +163,7 @@ def test_extremes_of_the_uniform_number() -> None:
 def test_draws_follow_the_distribution(temperature: float) -> None:
     """Pairs of levels are as frequent as p(a) p(b | a): chi-square below its 0.999 quantile at 15 degrees."""
     streams, levels = 3000, 4
-    net = make([1, 1], levels, spread=1.0)
+    net = wavenets.make([1, 1], levels, CHANNELS, spread=1.0)
     (condition,) = conditions(1)
     drawn = sample(
         net,
@@ -294,34 +221,6 @@ def test_conditions_are_projected_a_block_at_a_time(
         handle.remove()
     assert len(seen) == 19
     assert max(seen) <= 4
-
-
-@pytest.mark.parametrize("end", ["close", "delete"])
-def test_a_draw_that_is_closed_computes_no_more(
-    net: WaveNet, monkeypatch: pytest.MonkeyPatch, end: str
-) -> None:
-    """Steps are made when blocks are asked for, and none after the end."""
-    monkeypatch.setattr(reference, "BLOCK_SAMPLES", 8)
-    steps = 0
-    step = Cache.step
-
-    def counted(*args: object) -> Tensor:
-        nonlocal steps
-        steps += 1
-        return step(*args)
-
-    monkeypatch.setattr(Cache, "step", counted)
-    blocks = draw(net, conditions(10), 4, [40], seeds=[0])
-    assert steps == 0
-    next(blocks)
-    assert steps == 8
-    if end == "close":
-        blocks.close()
-        assert list(blocks) == []
-    else:
-        del blocks
-        gc.collect()
-    assert steps == 8
 
 
 def test_the_caller_keeps_its_threads_and_its_gradients(
@@ -402,47 +301,6 @@ def test_the_ends_of_top_p(seed: int) -> None:
     assert torch.equal(choose(logits, uniform, 0.9, 1.0), whole)
     assert torch.equal(choose(logits, uniform, 0.9, 1e-6), logits.argmax(1))
     assert not torch.equal(choose(logits, uniform, 0.9, 0.3), whole)
-
-
-def test_top_p_reaches_the_draw(net: WaveNet) -> None:
-    """Next to 0 it gives the levels of temperature 0, at 1 those without it, and between others."""
-    colder, none, tiny, half = (
-        sample(net, conditions(10), 4, [40], seeds=[1], sampling=how)[0]
-        for how in (
-            replace(REFERENCE, temperature=0),
-            REFERENCE,
-            replace(REFERENCE, top_p=1e-6),
-            replace(REFERENCE, top_p=0.5),
-        )
-    )
-    assert torch.equal(tiny, colder)
-    assert not torch.equal(half, none)
-    assert not torch.equal(half, colder)
-
-
-@torch.inference_mode()
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("samples", [0, 1, 22, 24])
-def test_logits_are_those_of_the_parallel_pass(samples: int, dtype: torch.dtype) -> None:
-    """Given the levels, the engine's own steps lead to the logits of the parallel pass, in float32."""
-    net = make([1, 2, 4]).to(dtype)
-    (condition,) = conditions(6)
-    condition = condition.to(dtype)
-    previous = torch.randint(LEVELS, (24,))
-    found = reference.logits(net, condition, 4, previous[:samples], "fp32")
-    assert (found.shape, found.dtype) == ((samples, LEVELS), torch.float32)
-    expected = net(previous[None], condition[None])[0, :samples].float()
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
-
-
-def test_auto_is_an_engine_that_runs_here(net: WaveNet) -> None:
-    """The default is the first of the engines that runs where the model is."""
-    first = next(n for n, e in ENGINES.items() if e.unavailable_reason(torch.device("cpu")) is None)
-    one, other = (
-        sample(net, conditions(5), 4, [20], seeds=[0], sampling=Sampling(engine=engine))[0]
-        for engine in ("auto", first)
-    )
-    assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 import fcntl
 import json
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vqspeech import audio
 from vqspeech.corpus.folder import list_folder
@@ -18,6 +22,7 @@ from vqspeech.corpus.prepare import prepare
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import save_model
 from vqspeech.models.config import ModelConfig
+from vqspeech.training import loop
 
 RATE = 16000
 Settings = dict[str, Any]
@@ -145,3 +150,34 @@ def write_settings(tmp_path: Path) -> Callable[[Settings], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
+    """Return a context in which a signal arrives while step number so many, from 1, is taken."""
+
+    @contextmanager
+    def stopping(number: int) -> Iterator[None]:
+        step = loop._step
+
+        def stopped(config: Any, state: Any, *rest: Any) -> Any:
+            if state.step == number - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return step(config, state, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "_step", stopped)
+            yield
+
+    return stopping
+
+
+@pytest.fixture
+def events() -> Callable[[Path], EventAccumulator]:
+    """Return a function that reads the events of TensorBoard in a folder, all scalars and sounds."""
+
+    def read(folder: Path) -> EventAccumulator:
+        found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "audio": 0})
+        return found.Reload()
+
+    return read

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from one_line import one_line
 
 from vqspeech.errors import ConfigurationError
 from vqspeech.training.config import from_mapping, read_config
@@ -101,9 +102,8 @@ def test_impossible_values_are_refused_in_one_line(
 ) -> None:
     """A value that no run can be made from names its setting before anything is read or written."""
     _set(settings, key, value)
-    with pytest.raises(ConfigurationError, match=complaint) as error:
+    with one_line(ConfigurationError, match=complaint):
         from_mapping(settings)
-    assert "\n" not in str(error.value)
 
 
 def test_phases_leave_out_an_absent_warm_start(settings: Settings) -> None:
@@ -121,7 +121,5 @@ def test_unreadable_files_are_named(tmp_path: Path, content: str | bytes | None)
     path = tmp_path / "config.json"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(ConfigurationError) as error:
+    with one_line(ConfigurationError, start=str(path)):
         read_config(path)
-    assert str(error.value).startswith(str(path))
-    assert "\n" not in str(error.value)

@@ -1,19 +1,16 @@
 """Runs with every kind of bottleneck: trained, listened to, scored, written, and gone on with to the bit."""
 
 import json
-import os
-import signal
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vqspeech.models.checkpoint import load_model
 from vqspeech.models.config import DISCRETE
-from vqspeech.training import loop
 from vqspeech.training.config import from_mapping
 from vqspeech.training.loop import train
 
@@ -40,7 +37,9 @@ def of_kind(settings: Settings, kind: str) -> Settings:
     return settings
 
 
-def test_a_run_leaves_a_scored_model(of_kind: Settings, kind: str) -> None:
+def test_a_run_leaves_a_scored_model(
+    of_kind: Settings, kind: str, events: Callable[[Path], Any]
+) -> None:
     """The model file works; its metrics have figures of codes or none; sound and scalars are in the events."""
     path = train(from_mapping(of_kind))
     model = load_model(path)
@@ -51,31 +50,22 @@ def test_a_run_leaves_a_scored_model(of_kind: Settings, kind: str) -> None:
     assert (metrics["kl_bits"] is None) == (kind == "none")
     for key in ("used_codes", "perplexity", "codebook_size"):
         assert (metrics[key] is None) == (kind not in DISCRETE)
-    events = EventAccumulator(str(path.parent))
-    events.Reload()
-    scalars = set(events.Tags()["scalars"])
+    tags = events(path.parent).Tags()
+    scalars = set(tags["scalars"])
     assert ("train/batch_perplexity" in scalars) == (kind in DISCRETE)
     assert ("train/kl_nats_per_frame" in scalars) == (kind != "none")
     assert ("valid/kl_bits" in scalars) == (kind != "none")
-    assert "valid/reconstructed" in events.Tags()["audio"]
+    assert "valid/reconstructed" in tags["audio"]
 
 
 def test_a_stopped_run_goes_on_to_the_bit(
-    of_kind: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    of_kind: Settings, stop_at: Callable[[int], Any], tmp_path: Path
 ) -> None:
     """Noise of draws, temperature and all: stopped at step 7 and resumed, the state is that of a straight run."""
     straight = deepcopy(of_kind)
     straight["run"]["dir"] = str(tmp_path / "straight")
     assert train(from_mapping(straight)) is not None
-    step = loop._step
-
-    def stop_at_seven(config: Any, *rest: Any) -> Any:
-        if rest[0].step == 6:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(config, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_step", stop_at_seven)
+    with stop_at(7):
         assert train(from_mapping(of_kind)) is None
     assert train(from_mapping(of_kind)) is not None
     found, expected = (

@@ -1,12 +1,12 @@
 """The state of a run: whole or not at all, plain values only, and for the model it was made with."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from one_line import one_line
 
 from vqspeech.errors import ModelFileError
 from vqspeech.training.config import from_mapping
@@ -47,10 +47,8 @@ def _moments(state: State) -> dict[tuple[int, int], dict[str, torch.Tensor]]:
     }
 
 
-def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    content = torch.load(path, weights_only=True)
-    change(content)
-    torch.save(content, path)
+def _without(content: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name != key}
 
 
 def test_there_and_back(make: Make, tmp_path: Path) -> None:
@@ -71,23 +69,14 @@ def test_there_and_back(make: Make, tmp_path: Path) -> None:
     assert loaded.curve == saved.curve
 
 
-class Evil:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return (os.mkdir, (str(self.path),))
-
-
-def test_state_that_would_run_code_is_refused_and_nothing_run(make: Make, tmp_path: Path) -> None:
+def test_state_that_would_run_code_is_refused_and_nothing_run(
+    make: Make, tmp_path: Path, harmful: object
+) -> None:
     """A pickle that calls a function is refused in one line, and the function is not called."""
-    path, trace = tmp_path / "state.pt", tmp_path / "trace"
-    torch.save({"format": "vqspeech-state", "version": 1, "step": Evil(trace)}, path)
-    with pytest.raises(ModelFileError, match=r"state\.pt: not a training state.*safely") as error:
+    path, trace = tmp_path / "state.pt", tmp_path / "harmed"
+    torch.save({"format": "vqspeech-state", "version": 1, "step": harmful}, path)
+    with one_line(ModelFileError, match=r"state\.pt: not a training state.*safely"):
         load_state(make(), path)
-    assert "\n" not in str(error.value)
     assert not trace.exists()
     torch.load(path, weights_only=False)
     assert trace.exists(), "the file was harmless, so the test shows nothing"
@@ -102,41 +91,59 @@ def test_damaged_files_are_told_in_one_line(make: Make, tmp_path: Path, damage: 
     path.write_bytes(
         {"empty": b"", "cut": whole[: len(whole) // 2], "text": b"hello\n" * 9}[damage]
     )
-    with pytest.raises(ModelFileError, match=r"state\.pt: not a training state") as error:
+    with one_line(ModelFileError, match=r"state\.pt: not a training state"):
         load_state(state, path)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda c: c.update(format="other"), "not a vqspeech training state"),
-        (lambda c: c.pop("format"), "not a vqspeech training state"),
-        (lambda c: c.update(version=9), "state version 9 found, 4 expected"),
-        (lambda c: c.update(version=torch.zeros(3)), "state version of type Tensor found, 4 expected"),
-        (lambda c: c.pop("optimizers"), "without optimizers"),
-        (lambda c: c.pop("step"), "without step"),
-        (lambda c: c["objective"].pop("model.encoder.output.bias"), "output.bias missing"),
+        (lambda c: [1, 2], "not a vqspeech training state"),
+        (lambda c: c | {"format": "other"}, "not a vqspeech training state"),
+        (lambda c: c | {"version": 9}, "state version 9 found, 4 expected"),
         (
-            lambda c: c["objective"].update(extra=torch.zeros(1)),
+            lambda c: c | {"version": torch.zeros(3)},
+            "state version of type Tensor found, 4 expected",
+        ),
+        (lambda c: _without(c, "format"), "not a vqspeech training state"),
+        (lambda c: _without(c, "optimizers"), "without optimizers"),
+        (lambda c: _without(c, "step"), "without step"),
+        (
+            lambda c: c | {"objective": _without(c["objective"], "model.encoder.output.bias")},
+            "output.bias missing",
+        ),
+        (
+            lambda c: c | {"objective": c["objective"] | {"extra": torch.zeros(1)}},
             "extra found, the configured model has none",
+        ),
+        *(
+            (lambda c, part=part: c | part, "")
+            for part in (
+                {"speakers": None},
+                {"objective": []},
+                {"optimizers": []},
+                {"optimizers": [{}]},
+                {"average": {}},
+                {"step": "seven"},
+                {"curve": None},
+            )
         ),
     ],
 )
 def test_foreign_states_are_refused_by_what_is_wrong(
-    make: Make, tmp_path: Path, change: Callable[[dict[str, Any]], None], complaint: str
+    make: Make, tmp_path: Path, change: Callable[[dict[str, Any]], object], complaint: str
 ) -> None:
-    """Another format, version or set of entries is named, and the state at hand stays as it was."""
+    """Of another format, version or entries, or at odds with itself: one line, and the state at hand stays."""
     path, state = tmp_path / "state.pt", make()
     save_state(state, path)
-    _edit(path, change)
+    torch.save(change(torch.load(path, weights_only=True)), path)
     other = make(seed=1)
     before = other.objective.model.encoder.output.weight.clone()
-    with pytest.raises(ModelFileError, match=complaint) as error:
+    with one_line(ModelFileError, start=f"{path}: ", match=complaint):
         load_state(other, path)
-    assert str(error.value).startswith(str(path))
-    assert torch.equal(other.objective.model.encoder.output.weight, before)
-    assert other.step == 0
+    if complaint:
+        assert torch.equal(other.objective.model.encoder.output.weight, before)
+        assert other.step == 0
 
 
 def test_another_model_is_refused_by_key_and_both_shapes(make: Make, tmp_path: Path) -> None:
@@ -148,13 +155,6 @@ def test_another_model_is_refused_by_key_and_both_shapes(make: Make, tmp_path: P
         match=r"model\.decoder\.wavenet\.hidden\.bias has shape \(16,\).* has \(32,\); use another",
     ):
         load_state(make(skip_channels=32), path)
-
-
-def test_list_is_no_state(make: Make, tmp_path: Path) -> None:
-    """Plain values that are not a state are refused too."""
-    torch.save([1, 2], tmp_path / "state.pt")
-    with pytest.raises(ModelFileError, match="not a vqspeech training state"):
-        load_state(make(), tmp_path / "state.pt")
 
 
 def test_failed_save_leaves_the_state_before_it(
@@ -176,28 +176,3 @@ def test_failed_save_leaves_the_state_before_it(
         save_state(state, path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("speakers", None),
-        ("objective", []),
-        ("optimizers", []),
-        ("optimizers", [{}]),
-        ("average", {}),
-        ("step", "seven"),
-        ("curve", None),
-    ],
-)
-def test_a_state_that_contradicts_itself_is_told_in_one_line(
-    make: Make, tmp_path: Path, key: str, value: object
-) -> None:
-    """Whatever torch makes of parts that do not fit, it is an error of the file."""
-    path, state = tmp_path / "state.pt", make()
-    save_state(state, path)
-    content = torch.load(path, weights_only=True)
-    torch.save(content | {key: value}, path)
-    with pytest.raises(ModelFileError, match=r"state\.pt: ") as error:
-        load_state(state, path)
-    assert "\n" not in str(error.value)

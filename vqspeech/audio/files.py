@@ -108,6 +108,7 @@ def read_blocks(
     sample_rate: int = 16000,
     block_s: float = 10.0,
     opened: Callable[[AudioInfo], object] = lambda _: None,
+    content: bytes | None = None,
 ) -> Iterator[np.ndarray]:
     """Read a sound file block by block, in constant memory; joined, the blocks are what `read` returns.
 
@@ -121,6 +122,8 @@ def read_blocks(
         Seconds of the file read at a time; does not change the result.
     opened : callable, optional
         Called with what the headers say, before the first block.
+    content : bytes, optional
+        Of the file, where it is in memory already; `path` then names it in messages alone.
 
     Yields
     ------
@@ -133,7 +136,7 @@ def read_blocks(
         As for `read`, when the block concerned is reached.
     """
     path = Path(path)
-    with SoundReader(path, lambda text: _say(path, text)) as reader:
+    with SoundReader(path, lambda text: _say(path, text), content) as reader:
         header = reader.info()
         _say_conversion(path, header, sample_rate)
         opened(header)

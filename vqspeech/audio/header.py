@@ -100,6 +100,14 @@ def open_file(path: Path) -> int:
     return descriptor
 
 
+def open_content(content: bytes) -> int:
+    """Return the descriptor of a file in memory that holds `content`."""
+    descriptor = os.memfd_create("vqspeech")
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(content)
+    return descriptor
+
+
 def reason(error: BaseException) -> str:
     """Return the message of a library or system error, without the path, on one line."""
     if isinstance(error, OSError) and error.strerror:

@@ -18,7 +18,7 @@ from typing import IO, Any, Self
 import numpy as np
 
 from vqspeech.audio.formats import Content, Part, Window, find_parts
-from vqspeech.audio.header import is_stream, kind_of, open_file, reason
+from vqspeech.audio.header import is_stream, kind_of, open_content, open_file, reason
 from vqspeech.errors import AudioError
 
 CANCELLED = 0.01
@@ -57,16 +57,19 @@ class AudioInfo:
 class SoundReader:
     """A sound file, open for reading; a context manager. A pipe is copied to a temporary file first.
 
-    `say` takes a warning about the file, without its name. Raises `AudioError` if the file is missing, a folder,
+    `say` takes a warning about the file, without its name. With `content`, the bytes of the file, `path` names it in
+    messages alone. Raises `AudioError` if the file is missing, a folder,
     unreadable, empty, or truncated.
     """
 
-    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, say: Callable[[str], None], content: bytes | None = None
+    ) -> None:
         self.path, self._say = path, say
         self._copy: IO[bytes] | None = None
         self._info: AudioInfo | None = None
-        stream = is_stream(path)
-        self._descriptor = open_file(path)
+        stream = content is None and is_stream(path)
+        self._descriptor = open_file(path) if content is None else open_content(content)
         try:
             if stream:
                 self._keep_stream()

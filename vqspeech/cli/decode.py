@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "codes",
         nargs="+",
         metavar="FILE",
-        help="what vqspeech codes wrote, JSON, npz or vqc; - reads the same from standard input",
+        help="what vqspeech codes wrote, JSON, npz, vqc, or a shard (.parquet, .km, .tar; of Lhotse Shar its"
+        " cuts.N.jsonl.gz); - reads JSON, npz or vqc from standard input",
     )
     add_speaker_argument(parser)
     parser.add_argument(

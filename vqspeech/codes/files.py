@@ -1,5 +1,7 @@
 """Codes on disk: JSON lines, npz, vqc and Praat TextGrid, each with what the decoder needs besides the codes.
 
+Shards of many utterances (`vqspeech.codes.shards`) are read too.
+
 A record is one recording's codes with hop, sample rate, length and codebook size. Frame i covers samples
 [i * hop, (i + 1) * hop). JSON lines, npz and vqc, the compressed one (`vqspeech.codes.vqc`), are read back; a TextGrid
 is for viewing.
@@ -7,16 +9,13 @@ is for viewing.
 
 import io
 import json
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vqspeech.codes import vqc
+from vqspeech.codes import shards, vqc
 from vqspeech.codes.entropy import CodePrior, Tick
-from vqspeech.codes.record import ID_DIGITS, CodesRecord
+from vqspeech.codes.record import CodesRecord, checked
 from vqspeech.errors import CodesError
 from vqspeech.jobs.atomic import write_atomically
 from vqspeech.labels import textgrid
@@ -74,13 +73,15 @@ def write(
 def read(
     path: Path, find_prior: vqc.PriorFinder | None = None, progress: Tick | None = None
 ) -> list[CodesRecord]:
-    """Read the records of a file; see `parse`.
+    """Read the records of a file, see `parse`, or of a shard of many utterances, see `shards.read`.
 
     Raises
     ------
     CodesError
         When the file is missing, of no known format, or a record contradicts itself.
     """
+    if shards.is_shard(path):
+        return [entry.record for entry in shards.read(path)]
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -115,7 +116,7 @@ def parse(
     if content.startswith(b"PK"):
         return [_from_npz(content, name)]
     if content.startswith(vqc.MAGIC) or name.lower().endswith(vqc.SUFFIX):
-        return [_checked(vqc.unpack(content, name, find_prior, progress), name)]
+        return [checked(vqc.unpack(content, name, find_prior, progress), name)]
     try:
         text = content.decode("utf-8").strip()
     except UnicodeDecodeError:
@@ -133,7 +134,7 @@ def parse(
             raise CodesError(
                 f"{name}, line {line}: not JSON; expected what vqspeech codes writes"
             ) from None
-        records.append(_checked(fields, f"{name}, record {len(records) + 1}"))
+        records.append(checked(fields, f"{name}, record {len(records) + 1}"))
         while position < len(text) and text[position].isspace():
             position += 1
     if not records:
@@ -149,41 +150,4 @@ def _from_npz(content: bytes, name: str) -> CodesRecord:
         # zipfile, zlib and numpy raise a dozen types for damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CodesError(f"{name}: not an npz file of plain arrays ({reason})") from None
-    return _checked(fields, name)
-
-
-def _checked(fields: Any, name: str) -> CodesRecord:
-    if not isinstance(fields, Mapping):
-        raise CodesError(f"{name}: found {type(fields).__name__}, expected an object with codes")
-    # files from before codebooks had ids lack this field
-    fields = {"codebook": "", **fields}
-    for key, kind in CodesRecord.__annotations__.items():
-        if key not in fields:
-            raise CodesError(f"{name}: {key!r} is missing; expected what vqspeech codes writes")
-        value = fields[key]
-        if kind is int and not (_is_int(value) and value > 0):
-            raise CodesError(f"{name}: {key} is {value!r}, expected a whole number above 0")
-        if kind is str and not isinstance(value, str):
-            raise CodesError(f"{name}: {key} is {value!r}, expected text")
-    if not re.fullmatch(f"([0-9a-f]{{{ID_DIGITS}}})?", fields["codebook"]):
-        raise CodesError(
-            f"{name}: codebook is {fields['codebook']!r}, expected {ID_DIGITS} hexadecimal digits"
-        )
-    codes, size = fields["codes"], fields["codebook_size"]
-    if not isinstance(codes, list) or not all(map(_is_int, codes)):
-        raise CodesError(f"{name}: codes are not a list of whole numbers")
-    if codes and not 0 <= min(codes) <= max(codes) < size:
-        raise CodesError(
-            f"{name}: codes range from {min(codes)} to {max(codes)}, expected 0 to {size - 1}"
-        )
-    frames = -(-fields["samples"] // fields["hop"])
-    if len(codes) != frames:
-        raise CodesError(
-            f"{name}: {len(codes)} codes, expected {frames} for {fields['samples']} samples"
-            f" at hop {fields['hop']}"
-        )
-    return CodesRecord(**{key: fields[key] for key in CodesRecord.__annotations__})
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return checked(fields, name)

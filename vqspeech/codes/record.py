@@ -2,8 +2,10 @@
 
 import io
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
@@ -76,7 +78,7 @@ class CodesRecord:
         buffer = io.BytesIO()
         fields = asdict(self) | {"codes": np.asarray(self.codes, dtype=np.int64)}
         # A name from a system that is not UTF-8 has surrogates, which an array cannot store.
-        fields |= {k: _storable(v) for k, v in fields.items() if isinstance(v, str)}
+        fields |= {k: storable(v) for k, v in fields.items() if isinstance(v, str)}
         # numpy.savez takes arrays as keyword arguments, and has a parameter `file`.
         with ZipFile(buffer, "w", ZIP_DEFLATED) as archive:
             for key, value in fields.items():
@@ -113,5 +115,44 @@ class CodesRecord:
             )
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """Return a text in which what is no UTF-8, as in names from a system of another encoding, is escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def checked(fields: Any, name: str) -> CodesRecord:
+    """Make a record of its fields by name; raise `CodesError`, `name` first, where one is missing or impossible."""
+    if not isinstance(fields, Mapping):
+        raise CodesError(f"{name}: found {type(fields).__name__}, expected an object with codes")
+    # files from before codebooks had ids lack this field
+    fields = {"codebook": "", **fields}
+    for key, kind in CodesRecord.__annotations__.items():
+        if key not in fields:
+            raise CodesError(f"{name}: {key!r} is missing; expected what vqspeech codes writes")
+        value = fields[key]
+        if kind is int and not (_is_int(value) and value > 0):
+            raise CodesError(f"{name}: {key} is {value!r}, expected a whole number above 0")
+        if kind is str and not isinstance(value, str):
+            raise CodesError(f"{name}: {key} is {value!r}, expected text")
+    if not re.fullmatch(f"([0-9a-f]{{{ID_DIGITS}}})?", fields["codebook"]):
+        raise CodesError(
+            f"{name}: codebook is {fields['codebook']!r}, expected {ID_DIGITS} hexadecimal digits"
+        )
+    codes, size = fields["codes"], fields["codebook_size"]
+    if not isinstance(codes, list) or not all(map(_is_int, codes)):
+        raise CodesError(f"{name}: codes are not a list of whole numbers")
+    if codes and not 0 <= min(codes) <= max(codes) < size:
+        raise CodesError(
+            f"{name}: codes range from {min(codes)} to {max(codes)}, expected 0 to {size - 1}"
+        )
+    frames = -(-fields["samples"] // fields["hop"])
+    if len(codes) != frames:
+        raise CodesError(
+            f"{name}: {len(codes)} codes, expected {frames} for {fields['samples']} samples"
+            f" at hop {fields['hop']}"
+        )
+    return CodesRecord(**{key: fields[key] for key in CodesRecord.__annotations__})
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

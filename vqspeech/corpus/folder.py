@@ -50,7 +50,7 @@ def list_folder(root: Path) -> Listing:
     folders = Folders()
     for path in recordings(root, listing.skipped):
         inside = path.relative_to(root).parts
-        if known := _of_known_corpus(path):
+        if known := of_known_corpus(path):
             speaker, utterance = known
         elif len(inside) < 2:
             listing.skipped.append(Skipped(path, "not inside a speaker's folder"))
@@ -68,7 +68,7 @@ def list_folder(root: Path) -> Listing:
     return listing
 
 
-def _of_known_corpus(path: Path) -> tuple[str, str] | None:
+def of_known_corpus(path: Path) -> tuple[str, str] | None:
     """Return speaker and utterance where the names are those of LibriSpeech, LibriTTS or TIMIT."""
     *_, upper, lower, _ = ("", "", *path.absolute().parts)
     if upper.isdigit() and lower.isdigit() and re.match(f"{upper}[-_]{lower}[-_]", path.stem):

@@ -215,3 +215,9 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
         for row in rows:
             file.write("\t".join(str(field) for field in row) + "\n")
     temporary.replace(path)
+
+
+def printable(text: str) -> str:
+    """Escape characters that a table's field cannot contain."""
+    escaped = text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    return escaped.encode("utf-8", "backslashreplace").decode("utf-8")

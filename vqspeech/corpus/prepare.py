@@ -21,6 +21,7 @@ from vqspeech.corpus.manifest import (
     Listing,
     Skipped,
     Utterance,
+    printable,
     read_manifest,
     split_listing,
     write_table,
@@ -241,7 +242,7 @@ def _join(listing: Listing, parts: Sequence[Part], out: Path, plan: str, sample_
 
 
 def _write_list(path: Path, entries: Sequence[Skipped]) -> None:
-    rows = [(_printable(str(entry.path)), _printable(entry.reason)) for entry in entries]
+    rows = [(printable(str(entry.path)), printable(entry.reason)) for entry in entries]
     write_table(path, ("path", "reason"), rows)
 
 
@@ -291,17 +292,11 @@ def _nameable(listing: Listing) -> Listing:
     kept, skipped = [], list(listing.skipped)
     for u in listing.utterances:
         names = (u.corpus, u.speaker, u.utterance, str(u.path), str(u.labels or ""))
-        if all(_printable(name) == name for name in names):
+        if all(printable(name) == name for name in names):
             kept.append(u)
         else:
             skipped.append(Skipped(u.path, "a name with a tab, a line break or no valid UTF-8"))
     return Listing(listing.kind, listing.root, kept, skipped)
-
-
-def _printable(text: str) -> str:
-    """Escape characters that a table's field cannot contain."""
-    escaped = text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-    return escaped.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _fingerprint(listing: Listing, sample_rate: int, top_db: float | None) -> str:

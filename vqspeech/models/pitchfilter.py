@@ -23,8 +23,8 @@ WINDOW = 400
 NEAR = 0.15
 """Largest difference of a lag from the contour's period, as a share of that."""
 
-PASSES = 1
-"""How often sound is filtered."""
+PASSES = 2
+"""How often sound is filtered; the second time reaches two periods to either side."""
 
 
 class PitchFilter:
@@ -117,7 +117,8 @@ class PitchFilter:
             around = span[first[:, None] + torch.arange(WINDOW + 2 * self.spread)]
             others = around.unfold(1, WINDOW, 1)
             products = (others @ own[:, :, None])[..., 0]
-            energies = F.avg_pool1d(around.square()[:, None], WINDOW, 1)[:, 0] * WINDOW
+            sums = F.pad(around.double().square().cumsum(1), (1, 0))
+            energies = (sums[:, WINDOW:] - sums[:, :-WINDOW]).float()
             norm = (own.square().sum(1, keepdim=True) * energies).sqrt()
             correlation = torch.where(near, products / (norm + 1e-6), 0)
             highest, place = correlation.max(1)

@@ -8,9 +8,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from labelled_store import Sound, write_sounds
 from torch import Tensor
 
 from vqspeech.errors import ConfigurationError, CorpusError, ModelFileError
@@ -101,13 +102,14 @@ def test_it_learns_and_says_so_beside_simpler_models(finished: Settings) -> None
     assert header["training"]["codes_seen"] == header["training"]["steps"] * 4 * 30
 
 
-def test_events_hold_figures_and_what_was_drawn(finished: Settings) -> None:
+def test_events_hold_figures_and_what_was_drawn(
+    finished: Settings, events: Callable[[Path], Any]
+) -> None:
     """TensorBoard shows the loss of every step, bits of every validation, and a sound."""
-    events = EventAccumulator(str(_folder(finished)), size_guidance={"scalars": 0, "audio": 0})
-    events.Reload()
-    assert [e.step for e in events.Scalars("train/bits_per_code")] == [*range(1, STEPS + 1)]
-    assert [e.step for e in events.Scalars("valid/bits_per_code")] == [40, 80, 120]
-    assert [e.length_frames for e in events.Audio("valid/drawn")] == [160] * 3
+    found = events(_folder(finished))
+    assert [e.step for e in found.Scalars("train/bits_per_code")] == [*range(1, STEPS + 1)]
+    assert [e.step for e in found.Scalars("valid/bits_per_code")] == [40, 80, 120]
+    assert [e.length_frames for e in found.Audio("valid/drawn")] == [160] * 3
 
 
 def test_the_file_is_what_was_best_on_the_validation_split(finished: Settings) -> None:
@@ -201,48 +203,23 @@ def test_stopped_and_resumed_is_bitwise_what_a_straight_run_gives(
     assert timeless[0] == timeless[1]
 
 
-def test_resuming_on_other_codes_is_refused(
-    settings: Settings, write_other_store: Callable[[], Path]
-) -> None:
+def test_resuming_on_other_codes_is_refused(settings: Settings, tmp_path: Path) -> None:
     """The codes of a run are those it began with: of another store, and of the state if they are kept elsewhere."""
     settings["optimizer"]["steps"] = 3
     _run(settings)
     settings["optimizer"]["steps"] = 4
-    settings["data"]["store"] = str(write_other_store())
+    draw = np.random.default_rng(0)
+    sounds = [
+        Sound(speaker, split, draw.integers(-3000, 3000, 900))
+        for speaker in ("ann", "bob", "eve")
+        for split in ("train", "valid", "test")
+    ]
+    settings["data"]["store"] = str(write_sounds(tmp_path / "other", sounds))
     with pytest.raises(CorpusError, match="codes whose manifest_sha256 is"):
         _run(settings)
     settings["data"]["codes"] = str(_folder(settings) / "other")
     with pytest.raises(ModelFileError, match="trained on other codes"):
         _run(settings)
-
-
-@pytest.fixture
-def write_other_store(tmp_path: Path) -> Callable[[], Path]:
-    """Return a function that makes a store of the same speakers who say something else."""
-    from vqspeech import audio
-    from vqspeech.corpus.folder import list_folder
-    from vqspeech.corpus.prepare import prepare
-
-    def write() -> Path:
-        people = tmp_path / "people"
-        for speaker in ("ann", "bob", "eve"):
-            (people / speaker).mkdir(parents=True)
-            for number in range(8):
-                path = people / speaker / f"{number}.wav"
-                noise = torch.randn(900, generator=torch.Generator().manual_seed(number))
-                audio.write(path, 0.1 * noise.numpy(), 16000)
-                path.with_suffix(".txt").write_text(f"Sentence {number}.")
-        listing = list_folder(people)
-        return prepare(listing, tmp_path / "other", top_db=None, workers=1, progress=False)
-
-    return write
-
-
-def test_a_run_that_is_there_is_kept_when_asked(settings: Settings, finished: Settings) -> None:
-    """With resume=never a run is not gone on with."""
-    own = deepcopy(finished) | {"resume": "never"}
-    with pytest.raises(ConfigurationError, match="there is a run already"):
-        _run(own)
 
 
 def test_half_precision_learns_too(settings: Settings, finished: Settings) -> None:
