@@ -14,7 +14,7 @@ import pytest
 
 from vqspeech import audio
 from vqspeech.corpus.folder import list_folder
-from vqspeech.corpus.prepare import prepare
+from vqspeech.corpus.prepare import find_corpus, prepare
 from vqspeech.corpus.sources import Unit, list_units, read_unit
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import AudioError, ConfigurationError, CorpusError
@@ -194,6 +194,31 @@ def test_lhotse_shar_and_manifests(folder: Path, expected: dict, tmp_path: Path)
     shar.mkdir()
     lhotse.CutSet.from_cuts(cuts).to_shar(shar, fields={"recording": "flac"}, shard_size=2)
     assert_same(heard(shar), expected)
+
+
+def test_a_manifest_of_lhotse_is_prepared_like_the_folder(people: Path, tmp_path: Path) -> None:
+    """The store has the sound and speakers of the folder; a cut of a part is skipped with its reason."""
+    lhotse = pytest.importorskip("lhotse")
+    cuts = []
+    for u in list_folder(people).utterances:
+        cut = lhotse.Recording.from_file(u.path, recording_id=u.utterance).to_cut()
+        cut.id = u.utterance
+        cut.supervisions = [
+            lhotse.SupervisionSegment(cut.id, cut.id, 0, cut.duration, speaker=u.speaker)
+        ]
+        cuts.append(cut)
+    cuts.append(cuts[0].truncate(duration=0.1).with_id("part"))
+    lhotse.CutSet.from_cuts(cuts).to_file(tmp_path / "all.jsonl.gz")
+    listing = find_corpus(tmp_path / "all.jsonl.gz")
+    assert [entry.reason for entry in listing.skipped] == [
+        "a part of a recording; write it to a file first"
+    ]
+    store = PackedStore(prepare(listing, tmp_path / "lhotse", workers=0, progress=False))
+    plain = PackedStore(prepare(list_folder(people), tmp_path / "plain", workers=0, progress=False))
+    assert [(u.speaker, u.utterance) for u in store.utterances] == [
+        (u.speaker, u.utterance) for u in plain.utterances
+    ]
+    np.testing.assert_array_equal(store.audio, plain.audio)
 
 
 def test_damage_is_one_line_when_it_is_read(folder: Path, tmp_path: Path) -> None:

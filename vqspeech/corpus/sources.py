@@ -22,7 +22,7 @@ import numpy as np
 
 from vqspeech import audio
 from vqspeech.corpus.folder import of_known_corpus, recordings
-from vqspeech.corpus.manifest import Skipped
+from vqspeech.corpus.manifest import Listing, Skipped, Utterance
 from vqspeech.corpus.store import INDEX, PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError
 
@@ -427,6 +427,36 @@ def _of_lhotse(fields: dict[str, Any], folder: str) -> Unit:
     if start_s == 0 and abs(seconds - whole_s) < 1 / recording["sampling_rate"]:
         return Unit("file", place, name, speaker, whole_s)
     return Unit("span", place, name, speaker, seconds, start_s=start_s)
+
+
+def list_files(table: Path) -> Listing:
+    """List a manifest of Lhotse or a Parquet file of paths as a corpus, which needs whole files with speakers.
+
+    Raises
+    ------
+    CorpusError
+        When it cannot be read, or holds the recordings themselves.
+    """
+    listing = Listing(f"manifest {table.name}", table.parent.absolute())
+    for unit in list_units(str(table)):
+        path = Path(unit.path)
+        if unit.kind == "parquet":
+            raise CorpusError(
+                f"{table}: holds recordings, not their paths; write them to files first"
+            )
+        reason = unit.reason
+        if unit.kind == "span":
+            reason = "a part of a recording; write it to a file first"
+        elif is_url(unit.path):
+            reason = "not on this machine; fetch it first"
+        elif not unit.speaker and not reason:
+            reason = "no speaker is named"
+        if reason:
+            listing.skipped.append(Skipped(path, reason))
+        else:
+            name = unit.id.removeprefix(f"{unit.speaker}/").replace("/", "-")
+            listing.utterances.append(Utterance(table.stem, unit.speaker, name, path))
+    return listing
 
 
 def _parquet(path: str) -> Any:
