@@ -15,6 +15,11 @@ def prepare_caches() -> None:
 
     Each run has its own, since what is read back from a cache is run: nobody else may put something there.
     """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        # Some libraries ask for its name when they are imported (dill, which torch takes where it is there).
+        tempfile.tempdir = "/tmp"
     missing = [name for name in _VARIABLES if not os.environ.get(name)]
     if not missing or _writable(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")):
         return

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vqspeech.cli import shards
 from vqspeech.cli.encode import encode_all, encode_stored, find_stored
 from vqspeech.cli.files import (
     Failures,
@@ -49,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="FILE|FOLDER",
         help="sound files, or folders to search for them; .vqc files, whose codes are read; - reads sound from"
-        " standard input",
+        " standard input; for shards one folder, manifest (.tsv, Lhotse .jsonl.gz), Parquet, tar, or folder of these or"
+        " of Lhotse Shar, also as a URL",
     )
     parser.add_argument(
         "--corpus",
@@ -63,9 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("json", "npz", "textgrid", "vqc"),
+        choices=("json", "npz", "textgrid", "vqc", *shards.FORMATS),
         help="json: one object a line on standard output, or a file each under --out (default, unless --out is a file"
-        " of another format); vqc: the smallest, entropy-coded",
+        " of another format); vqc: the smallest, entropy-coded; the others: shards of many utterances",
     )
     parser.add_argument(
         "--out",
@@ -86,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace existing files")
     add_model_arguments(parser)
     add_prior_argument(parser, ", with which .vqc files are written and read")
+    shards.add_arguments(parser)
 
 
 def read_all(
@@ -138,11 +141,16 @@ def run(args: argparse.Namespace) -> None:
     VqspeechError
         When the prior knows the codes of another model; after all other files are done, when some could not be encoded.
     """
+    if args.merge or args.format in shards.FORMATS:
+        shards.make(args)
+        return
+
     from vqspeech.codes import files as codesfile
     from vqspeech.codes import vqc
     from vqspeech.codes.record import CodesRecord
     from vqspeech.corpus.store import PackedStore
 
+    shards.check_alone(args)
     if (args.corpus is None) == (not args.sources):
         raise ConfigurationError("name sound files or folders, or a prepared store with --corpus")
     store = None if args.corpus is None else PackedStore(args.corpus)

@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="mini|vctk|PATH",
         help="mini (made on the spot), vctk (with --download), or a VCTK tree, a folder of"
-        " SPEAKER/UTTERANCE.wav, or a manifest.tsv; give a folder named mini as ./mini",
+        " SPEAKER/UTTERANCE.wav, or a manifest: .tsv, Lhotse .jsonl.gz, .parquet with paths; give a folder named mini"
+        " as ./mini",
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="the store")
     parser.add_argument(

@@ -19,7 +19,7 @@ from vqspeech.codes.entry import Entry, entry_of, find_runs
 from vqspeech.errors import CodesError
 from vqspeech.jobs.atomic import write_atomically
 
-ABOUT, DICTIONARY = "codes.json", "dict.km.txt"
+ABOUT, DICTIONARY = COMMON = ("codes.json", "dict.km.txt")
 _CONSTANT = ("sample_rate", "hop", "codebook_size", "codebook_id", "model", "model_id")
 
 
@@ -104,7 +104,7 @@ def join(shards: Sequence[Path], stem: Path) -> None:
         if shards[0].with_suffix(suffix).is_file():
             lines = (line for shard in shards for line in _each_line(shard.with_suffix(suffix)))
             write_atomically(stem.with_suffix(suffix), partial(_write_lines, lines=lines))
-    for name in (ABOUT, DICTIONARY):
+    for name in COMMON:
         write_atomically(stem.with_name(name), partial(shutil.copyfile, shards[0].with_name(name)))
 
 

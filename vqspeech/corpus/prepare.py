@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vqspeech import audio
-from vqspeech.corpus import mini, store, vctk
+from vqspeech.corpus import mini, sources, store, vctk
 from vqspeech.corpus.folder import list_folder
 from vqspeech.corpus.manifest import (
     Listing,
@@ -41,8 +41,8 @@ def find_corpus(path: Path, mic: str = "mic1") -> Listing:
     Parameters
     ----------
     path : Path
-        A manifest (``.tsv``), or a folder: with a ``manifest.tsv``, the miniature corpus, a VCTK tree, or speakers'
-        folders; tried in this order.
+        A manifest (``.tsv``; of Lhotse ``.jsonl`` or ``.jsonl.gz``; Parquet with a column of paths), or a folder: with
+        a ``manifest.tsv``, the miniature corpus, a VCTK tree, or speakers' folders; tried in this order.
     mic : {"mic1", "mic2"}
         The microphone, for VCTK 0.92.
 
@@ -59,7 +59,11 @@ def find_corpus(path: Path, mic: str = "mic1") -> Listing:
     if path.is_file():
         if path.suffix.lower() == ".tsv":
             return read_manifest(path)
-        raise CorpusError(f"{path}: neither a folder nor a manifest (.tsv)")
+        if path.name.lower().endswith((".jsonl", ".jsonl.gz", ".parquet")):
+            return sources.list_files(path)
+        raise CorpusError(
+            f"{path}: neither a folder nor a manifest (.tsv, Lhotse .jsonl or .jsonl.gz, .parquet)"
+        )
     if not path.is_dir():
         raise CorpusError(f"{path}: no such folder or manifest")
     if (path / store.INDEX).is_file():
@@ -163,15 +167,15 @@ def _start(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         stated.write_text(plan, encoding="utf-8")
-    sources = [utterance.path for utterance in listing.utterances]
+    paths = [utterance.path for utterance in listing.utterances]
     return [
         Part(
             folder / f"{first // UTTERANCES_PER_PART:06d}.i16",
-            tuple(sources[first : first + UTTERANCES_PER_PART]),
+            tuple(paths[first : first + UTTERANCES_PER_PART]),
             sample_rate,
             top_db,
         )
-        for first in range(0, len(sources), UTTERANCES_PER_PART)
+        for first in range(0, len(paths), UTTERANCES_PER_PART)
     ]
 
 

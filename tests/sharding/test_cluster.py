@@ -1,0 +1,128 @@
+"""A cluster makes the shards of one process, also when a machine is lost in the middle."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqspeech import audio
+from vqspeech.cli import main
+from vqspeech.corpus.sources import list_units
+from vqspeech.models.checkpoint import load_model
+from vqspeech.sharding import cluster
+from vqspeech.sharding.plan import Plan, Settings, make_plan
+from vqspeech.sharding.work import encode_shard
+
+# No report to anybody, no token in the home of whoever runs the tests, and no lower priority than the tests have.
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_worker_niceness": "0",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator["Cluster"]:  # noqa: F821
+    """Start a cluster whose machines, as far as Ray knows, have one CPU each."""
+    pytest.importorskip("ray", reason="needs Ray (the extra `cluster`)")
+    before = dict(os.environ)
+    os.environ.update(SETTINGS)
+    import ray
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster()
+    try:
+        nodes.add_node(num_cpus=1, object_store_memory=80_000_000)
+        ray.init(address=nodes.address, log_to_driver=False)
+        yield nodes
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture
+def plan(tmp_path: Path, tiny_model_file: Path) -> Plan:
+    """Return a plan of twelve shards of noise, one of them damaged."""
+    for i in range(12):
+        wav = np.random.default_rng(i).uniform(-0.5, 0.5, 16000 * 2).astype(np.float32)
+        (tmp_path / "sound/ann").mkdir(parents=True, exist_ok=True)
+        audio.write(tmp_path / f"sound/ann/{i:02}.wav", wav, 16000)
+    (tmp_path / "sound/ann/03.wav").write_bytes(b"RIFF")
+    return planned(tmp_path, tiny_model_file, "out")
+
+
+def planned(tmp_path: Path, model: Path, out: str) -> Plan:
+    source = str(tmp_path / "sound")
+    settings = Settings(source, None, str(model), "0" * 16, "km", False, 1.5 / 3600)
+    return make_plan(tmp_path / out, settings, list_units(source))
+
+
+def test_a_lost_machine_costs_its_shards_and_no_others(
+    two_nodes, plan: Plan, tmp_path: Path, tiny_model_file: Path
+) -> None:
+    """One of two machines is killed after the first shards: all are made, and are those of one process."""
+    lost = two_nodes.add_node(num_cpus=1, object_store_memory=80_000_000)
+    two_nodes.wait_for_nodes()
+    numbers = plan.missing()
+    assert len(numbers) >= 11
+    first = threading.Event()
+
+    def kill() -> None:
+        first.wait(120)
+        two_nodes.remove_node(lost, allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    made = []
+    for shard in cluster.encode_shards(plan, numbers, tiny_model_file, workers=2):
+        made.append(shard.number)
+        first.set()
+    killer.join()
+    assert sorted(made) == numbers
+    assert plan.missing() == []
+
+    alone = planned(tmp_path, tiny_model_file, "alone")
+    model = load_model(tiny_model_file)
+    for number in numbers:
+        encode_shard(model, alone, number)
+        assert plan.done(number) == alone.done(number)
+    for path in (tmp_path / "alone/shards").iterdir():
+        assert (tmp_path / "out/shards" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_verb_on_a_cluster_gives_what_it_gives_alone(
+    two_nodes, plan: Plan, tmp_path: Path, tiny_model_file: Path, capsys
+) -> None:
+    """The same files with and without --cluster, the damaged recording listed, and its status."""
+    for place, options in (("alone", ()), ("cluster", ("--cluster", "auto"))):
+        argv = ["codes", str(tmp_path / "sound"), "--out", str(tmp_path / place), *options]
+        argv += ["--model", str(tiny_model_file), "--device", "cpu", "--format", "parquet"]
+        assert main([*argv, "--shard-hours", str(8 / 3600)]) == 1
+        assert "1 recordings were not encoded" in capsys.readouterr().err
+        assert "03.wav" in (tmp_path / place / "failures.tsv").read_text()
+    files = {path.name: path.read_bytes() for path in (tmp_path / "alone/shards").iterdir()}
+    assert len(files) > 1
+    for name, content in files.items():
+        assert (tmp_path / "cluster/shards" / name).read_bytes() == content
+
+
+def test_what_is_done_is_not_made_again(two_nodes, plan: Plan, tiny_model_file: Path) -> None:
+    """Shards whose markers are there keep their files; only the missing ones are written."""
+    model = load_model(tiny_model_file)
+    numbers = plan.missing()
+    for number in numbers[:-2]:
+        encode_shard(model, plan, number)
+    times = {number: plan.marker(number).stat().st_mtime_ns for number in numbers[:-2]}
+    time.sleep(0.01)
+    made = list(cluster.encode_shards(plan, numbers, tiny_model_file, workers=1))
+    assert sorted(shard.number for shard in made) == numbers
+    assert {number: plan.marker(number).stat().st_mtime_ns for number in numbers[:-2]} == times
+    assert plan.missing() == []
