@@ -66,8 +66,8 @@ def test_what_is_written_is_read(kind: str, unique: bool, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("unique", [False, True])
-def test_pyarrow_and_datasets_read_parquet(unique: bool, tmp_path: Path, monkeypatch) -> None:
-    """A folder of shards is one data set for pyarrow and for datasets; codes are a list of uint16."""
+def test_pyarrow_reads_parquet(unique: bool, tmp_path: Path) -> None:
+    """A folder of shards is one data set; codes are a list of uint16."""
     pa = pytest.importorskip("pyarrow")
     import pyarrow.dataset
 
@@ -84,16 +84,21 @@ def test_pyarrow_and_datasets_read_parquet(unique: bool, tmp_path: Path, monkeyp
     assert set(table["code_rate_hz"].to_pylist()) == {100.0}
     assert table["duration_s"].to_pylist()[1] == pytest.approx((HOP - 7) / RATE)
 
+
+def test_datasets_reads_parquet(tmp_path: Path, monkeypatch) -> None:
+    """`load_dataset` takes a folder of shards as it is."""
     for variable in ("HF_DATASETS_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.setenv(variable, "1")
-    datasets = pytest.importorskip("datasets")
+    datasets = pytest.importorskip("datasets", reason="needs datasets: pip install datasets")
+    for number in (0, 1):
+        shards.write(tmp_path, number, ENTRIES[2 * number :][:2], "parquet")
     loaded = datasets.load_dataset(
         "parquet",
         data_files=str(tmp_path / "*.parquet"),
         split="train",
         cache_dir=str(tmp_path / "cache"),
     )
-    assert [row["codes"] for row in loaded] == [list(codes) for codes, _ in expected]
+    assert [row["codes"] for row in loaded] == [list(codes) for codes in CODES]
 
 
 def read_like_fairseq(tsv: Path, labels: Path) -> list[tuple[str, int, list[int]]]:
