@@ -5,7 +5,7 @@
 # container, a GPU machine), and then nothing is made or installed. An active virtual or conda environment is left alone.
 # shellcheck shell=bash
 
-venv_extras="mini,align,eval,formats,cluster,demo,dev,notebooks"
+venv_extras="mini,align,eval,formats,cluster,demo,onnx,hub,docs,dev,notebooks"
 
 venv_fail() {
   printf 'vqspeech: %s\n' "$1" >&2

@@ -1,5 +1,6 @@
 """A browser for tests of pages: Debian's Chromium without a window, driven by Playwright, and axe-core."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +55,12 @@ def barriers(page: "Page") -> list[str]:
         if of["impact"] in ("serious", "critical")
         for node in of["nodes"]
     ]
+
+
+def keep_screenshot(page: "Page", name: str) -> None:
+    """Write a picture of a whole page into the folder that VQSPEECH_SCREENSHOTS names, if it does."""
+    if folder := os.environ.get("VQSPEECH_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 def overflow(page: "Page") -> int:

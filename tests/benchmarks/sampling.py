@@ -107,6 +107,12 @@ def timed(work: Callable[[], object], amount: float) -> float:
     return amount / (time.perf_counter() - began)
 
 
+def macs_per_sample(net: WaveNet) -> int:
+    """Multiply-adds a sample of the forward pass, conditions left out."""
+    weights = (net.gate_weight, net.residual_weight, net.skip.weight)
+    return sum(weight.numel() for weight in (*weights, net.hidden.weight, net.output.weight))
+
+
 def fma_loop() -> Callable[[int], float]:
     """Compile `FMA_LOOP`; what comes back lets go of Python's lock, so two of them run at once."""
     with tempfile.TemporaryDirectory() as folder:
@@ -159,9 +165,7 @@ def compare(subject: Subject, rounds: int, samples: int) -> None:
         work[f"peak {threads}"] = lambda threads=threads: peak(loop, threads)
     rates = interleaved(work, rounds)
 
-    weights = (wavenet.gate_weight, wavenet.residual_weight, wavenet.skip.weight)
-    heads = (wavenet.hidden.weight, wavenet.output.weight)
-    macs = sum(weight.numel() for weight in (*weights, *heads))
+    macs = macs_per_sample(wavenet)
     median = {row: statistics.median(found) for row, found in rates.items()}
     for threads in (1, 2):
         found = rates[f"peak {threads}"]

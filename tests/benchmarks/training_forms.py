@@ -7,10 +7,9 @@ matrix products reach in the same run.
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
+from sampling import macs_per_sample, timed
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -64,25 +63,6 @@ class PlainWaveNet(torch.nn.Module):
         return out.transpose(1, 2)
 
 
-def per_second(work: Callable[[], object], amount: float) -> float:
-    """Amount of work done a second in one call."""
-    began = time.perf_counter()
-    work()
-    return amount / (time.perf_counter() - began)
-
-
-def macs_per_sample(net: WaveNet) -> int:
-    """Multiply-adds a sample of the forward pass, conditions left out."""
-    weights = (
-        net.gate_weight,
-        net.residual_weight,
-        net.skip.weight,
-        net.hidden.weight,
-        net.output.weight,
-    )
-    return sum(w.numel() for w in weights)
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -111,9 +91,9 @@ def main() -> None:
     amount = args.batch * args.samples
     rates: dict[str, list[float]] = {"fast": [], "plain": [], "peak": []}
     for _ in range(args.rounds):
-        rates["plain"].append(per_second(lambda: step(plain), amount))
-        rates["fast"].append(per_second(lambda: step(fast), amount))
-        rates["peak"].append(per_second(lambda: [matrix @ matrix for _ in range(20)], 20 * 1024**3))
+        rates["plain"].append(timed(lambda: step(plain), amount))
+        rates["fast"].append(timed(lambda: step(fast), amount))
+        rates["peak"].append(timed(lambda: [matrix @ matrix for _ in range(20)], 20 * 1024**3))
     median = {name: statistics.median(values) for name, values in rates.items()}
     # backward costs twice the forward pass
     useful = 3 * macs_per_sample(fast)

@@ -223,7 +223,7 @@ class _Lines:
 
 
 def _too_long(*_: object) -> None:
-    raise TimeoutError(f"more than {LIMIT_S} s")
+    raise TimeoutError(f"more than {LIMIT_S} s of processor time")
 
 
 def fuzz(parser: Parser, home: Path, seconds: float, seed: int, report: Path) -> None:
@@ -237,14 +237,14 @@ def fuzz(parser: Parser, home: Path, seconds: float, seed: int, report: Path) ->
         path.write_bytes(seed_file)
         with contextlib.suppress(VqspeechError):
             parser.read(path)
-    signal.signal(signal.SIGALRM, _too_long)
+    signal.signal(signal.SIGPROF, _too_long)
     end = time.monotonic() + seconds
     waiting = list(pool)
     while time.monotonic() < end:
         data = waiting.pop() if waiting else mutate(draw, pool)
         path.write_bytes(data)
         before = len(lines.seen)
-        signal.alarm(LIMIT_S)
+        signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
         sys.settrace(lines.trace)
         try:
             parser.read(path)
@@ -265,7 +265,7 @@ def fuzz(parser: Parser, home: Path, seconds: float, seed: int, report: Path) ->
                 shutil.copy(path, home / f"finding-{len(findings)}{parser.suffix}")
         finally:
             sys.settrace(None)
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
         tried += 1
         if len(lines.seen) > before:
             pool.append(data)

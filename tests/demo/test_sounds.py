@@ -49,6 +49,38 @@ def test_a_visitor_keeps_few_sounds() -> None:
     assert len({sound.token for sound in sounds}) == len(sounds)
 
 
+def test_a_source_stays_beside_what_is_made_of_it(studio) -> None:
+    """It is not the one that makes room; a sound of the same title takes the place of the one before."""
+    visitor = Visitors().find("one")
+    visitor.source = studio.encode("a", np.zeros(160, np.float32))
+    source = Sound.of("source", visitor.source.wav, 16000)
+    visitor.add(source)
+    first = Sound("0", 10, 16000)
+    visitor.add(first)
+    again = Sound("0", 10, 16000)
+    visitor.add(again)
+    assert visitor.sounds == [source, again]
+    assert first.finished
+    for number in range(KEPT_SOUNDS):
+        visitor.add(Sound(str(number), 10, 16000))
+    assert visitor.sounds[0] is source
+    assert len(visitor.sounds) == KEPT_SOUNDS
+
+
+def test_all_sounds_together_are_bounded() -> None:
+    """Visitors seen longest ago make room by the length of what they are promised; the last one stays."""
+    visitors = Visitors(kept_bytes=100)
+    for name in ("first", "second"):
+        visitors.find(name).add(Sound("a", 25, 16000))
+    assert (visitors.size, len(visitors)) == (100, 2)
+    visitors.find("third").add(Sound("a", 25, 16000))
+    visitors.find("third")
+    assert (visitors.size, len(visitors)) == (100, 2)
+    visitors.find("third").add(Sound("b", 500, 16000))
+    visitors.find("third")
+    assert (visitors.size, len(visitors)) == (1050, 1)
+
+
 def test_there_are_few_visitors() -> None:
     """Who was seen longest ago goes, with all sounds; others stay who they were."""
     visitors = Visitors(limit=2)

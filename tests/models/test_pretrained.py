@@ -54,7 +54,7 @@ def test_a_file_comes_before_a_name(
     assert pretrained.find("vctk") == Path("vctk")
 
 
-@pytest.mark.parametrize("text", ["vctk.safetensors", "./vctk", "models/vctk", "/vctk", "..", ""])
+@pytest.mark.parametrize("text", ["vctk.safetensors", "./vctk", "a/models/vctk", "/vctk", "..", ""])
 def test_what_has_a_folder_or_a_suffix_is_a_path(shipped_folder: Path, text: str) -> None:
     """It is never taken for a name, whether or not it is there."""
     assert pretrained.find(text) == Path(text)
@@ -77,8 +77,18 @@ def test_a_model_that_an_installation_lacks(shipped_folder: Path) -> None:
             ask("phoneme25")
     with pytest.raises(ModelFileError, match=r"phoneme25\.md: missing"):
         pretrained.card("phoneme25")
-    with pytest.raises(ModelFileError, match="no card"):
+    with pytest.raises(ModelFileError, match="nobody: no such model file"):
         pretrained.card("nobody")
+
+
+def test_the_card_beside_a_file(tiny_model_file: Path, tmp_path: Path) -> None:
+    """It is NAME.md; where there is none, the line says so."""
+    file = tmp_path / "mine.safetensors"
+    shutil.copy(tiny_model_file, file)
+    with pytest.raises(ModelFileError, match=r"mine\.safetensors: no card beside it"):
+        pretrained.card(str(file))
+    file.with_suffix(".md").write_text("# mine\n")
+    assert pretrained.card(str(file)) == "# mine\n"
 
 
 def test_priors_by_name(shipped_folder: Path, tiny_prior_file: Path, tmp_path: Path) -> None:
@@ -151,14 +161,10 @@ def test_shipped_priors(name: str) -> None:
     assert float(prior.nll(drawn).sum()) < float(prior.nll(shuffled).sum())
 
 
-def test_the_model_for_conversion() -> None:
-    """512 codes, and the voices p225 to p228 among others."""
+def test_what_the_models_are_for() -> None:
+    """512 codes and the voices p225 to p228; 25 codes a second out of 128, 640 times fewer than samples."""
     model = vqspeech.load("vctk")
     assert model.codebook_size == 512
     assert {"p225", "p226", "p227", "p228"} <= set(model.speakers)
-
-
-def test_the_model_for_the_phoneme_study() -> None:
-    """25 codes a second out of 128, 640 times fewer than samples."""
     model = vqspeech.load("phoneme25")
     assert (model.frame_rate_hz, model.hop, model.codebook_size) == (25, 640, 128)

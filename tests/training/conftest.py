@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vqspeech import audio
 from vqspeech.corpus.folder import list_folder
@@ -169,3 +170,14 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextM
             yield
 
     return stopping
+
+
+@pytest.fixture
+def events() -> Callable[[Path], EventAccumulator]:
+    """Return a function that reads the events of TensorBoard in a folder, all scalars and sounds."""
+
+    def read(folder: Path) -> EventAccumulator:
+        found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "audio": 0})
+        return found.Reload()
+
+    return read

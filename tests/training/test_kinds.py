@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vqspeech.models.checkpoint import load_model
 from vqspeech.models.config import DISCRETE
@@ -38,7 +37,9 @@ def of_kind(settings: Settings, kind: str) -> Settings:
     return settings
 
 
-def test_a_run_leaves_a_scored_model(of_kind: Settings, kind: str) -> None:
+def test_a_run_leaves_a_scored_model(
+    of_kind: Settings, kind: str, events: Callable[[Path], Any]
+) -> None:
     """The model file works; its metrics have figures of codes or none; sound and scalars are in the events."""
     path = train(from_mapping(of_kind))
     model = load_model(path)
@@ -49,13 +50,12 @@ def test_a_run_leaves_a_scored_model(of_kind: Settings, kind: str) -> None:
     assert (metrics["kl_bits"] is None) == (kind == "none")
     for key in ("used_codes", "perplexity", "codebook_size"):
         assert (metrics[key] is None) == (kind not in DISCRETE)
-    events = EventAccumulator(str(path.parent))
-    events.Reload()
-    scalars = set(events.Tags()["scalars"])
+    tags = events(path.parent).Tags()
+    scalars = set(tags["scalars"])
     assert ("train/batch_perplexity" in scalars) == (kind in DISCRETE)
     assert ("train/kl_nats_per_frame" in scalars) == (kind != "none")
     assert ("valid/kl_bits" in scalars) == (kind != "none")
-    assert "valid/reconstructed" in events.Tags()["audio"]
+    assert "valid/reconstructed" in tags["audio"]
 
 
 def test_a_stopped_run_goes_on_to_the_bit(

@@ -18,7 +18,6 @@ import pytest
 import torch
 from one_line import one_line
 from safetensors.torch import load_file
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from vqspeech.corpus.store import PackedStore
@@ -31,6 +30,7 @@ from vqspeech.training.objective import Losses, Objective
 from vqspeech.training.run import BAD_STEPS_IN_A_ROW
 
 Settings = dict[str, Any]
+Events = Callable[[Path], Any]
 WARM, JOINT = 4, 8
 OVERFIT = 150
 
@@ -41,12 +41,6 @@ def _run(settings: Settings) -> Path | None:
 
 def _state(settings: Settings) -> dict[str, Any]:
     return torch.load(Path(settings["run"]["dir"]) / "state.pt", weights_only=True)
-
-
-def _events(folder: Path) -> EventAccumulator:
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "audio": 0})
-    events.Reload()
-    return events
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +54,9 @@ def finished(plain_settings: Settings, tmp_path_factory: pytest.TempPathFactory)
     return own
 
 
-def test_loss_falls(finished: Settings) -> None:
+def test_loss_falls(finished: Settings, events: Events) -> None:
     """A run of some seconds on some seconds of sound takes far more than noise off the likelihood."""
-    nll = [e.value for e in _events(Path(finished["run"]["dir"])).Scalars("train/nats_per_sample")]
+    nll = [e.value for e in events(Path(finished["run"]["dir"])).Scalars("train/nats_per_sample")]
     assert nll[:WARM] == [0.0] * WARM
     learned = sum(nll[WARM : WARM + 10]) / 10 - sum(nll[-10:]) / 10
     assert learned > 1.0
@@ -122,16 +116,16 @@ def test_average_starts_with_joint_training(settings: Settings) -> None:
     assert int(_state(settings)["average"]["n_averaged"]) == JOINT
 
 
-def test_events_hold_scalars_and_sound(finished: Settings) -> None:
+def test_events_hold_scalars_and_sound(finished: Settings, events: Events) -> None:
     """TensorBoard shows losses, codes and rates of training and validation, and two sounds."""
-    events = _events(Path(finished["run"]["dir"]))
-    scalars = set(events.Tags()["scalars"])
+    found = events(Path(finished["run"]["dir"]))
+    scalars = set(found.Tags()["scalars"])
     assert {"train/spectral", "train/bottleneck", "train/batch_perplexity"} <= scalars
     assert {"train/samples_per_s", "train/gradient_norm", "train/skipped_steps"} <= scalars
     assert {"valid/bits_per_sample", "valid/shuffled_bits", "valid/used_codes"} <= scalars
-    assert [e.step for e in events.Scalars("train/nats_per_sample")] == [*range(1, OVERFIT + 1)]
+    assert [e.step for e in found.Scalars("train/nats_per_sample")] == [*range(1, OVERFIT + 1)]
     for name in ("valid/original", "valid/reconstructed"):
-        (sound,) = events.Audio(name)
+        (sound,) = found.Audio(name)
         assert (sound.step, sound.sample_rate, sound.length_frames) == (100, 16000, 160)
 
 
@@ -195,19 +189,19 @@ def test_model_file_is_there_from_the_first_validation_on(
 
 
 def test_resumed_run_keeps_the_events_of_the_step_it_stopped_at(
-    settings: Settings, stop_at: Callable[[int], Any]
+    settings: Settings, stop_at: Callable[[int], Any], events: Events
 ) -> None:
     """No step is missing from the events after a stop, and none is there twice."""
     with stop_at(7):
         assert _run(settings) is None
     # to the file before the process ends
-    assert len(_events(Path(settings["run"]["dir"])).Scalars("train/bottleneck")) == 7
+    assert len(events(Path(settings["run"]["dir"])).Scalars("train/bottleneck")) == 7
     # TensorBoard reads files in the order of their names, which tell the time to the second.
     stopped = int(time.time())
     while int(time.time()) == stopped:
         time.sleep(0.05)
     assert _run(settings) is not None
-    logged = _events(Path(settings["run"]["dir"])).Scalars("train/bottleneck")
+    logged = events(Path(settings["run"]["dir"])).Scalars("train/bottleneck")
     assert [e.step for e in logged] == [*range(1, WARM + JOINT + 1)]
 
 

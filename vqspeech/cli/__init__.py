@@ -30,6 +30,8 @@ VERBS = (
     "sample",
     "demo",
     "info",
+    "export",
+    "push",
     "bench",
     "analyze",
     "evaluate",

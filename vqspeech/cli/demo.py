@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--at-once",
         type=_count,
         metavar="N",
-        help="sounds that are made at the same time; others wait in line (default: as many as CPU cores)",
+        help="sounds that are made at the same time; others wait in line (default: as many as CPU cores, 1 on a GPU)",
     )
     parser.add_argument(
         "--waiting",
@@ -99,9 +99,8 @@ def run(args: argparse.Namespace) -> None:
         log.warning("%s", drawing.note)
         studio = Studio(model, name, drawing.sampling, prior, args.longest)
         studio.measure()
-        app = make_app(
-            studio, Visitors(), at_once=args.at_once or usable_threads(), waiting=args.waiting
-        )
+        able = usable_threads() if model.device.type == "cpu" else 1
+        app = make_app(studio, Visitors(), at_once=args.at_once or able, waiting=args.waiting)
         if not _is_loopback(args.host):
             log.warning("--host %s: whoever reaches this machine can use the page", args.host)
         host = f"[{args.host}]" if ":" in args.host else args.host

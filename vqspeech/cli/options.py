@@ -27,7 +27,7 @@ ENGINE_CHOICES = ("auto", "cuda", "native", "reference")
 
 MODEL_METAVAR = "NAME|FILE"
 
-MODEL_HELP = f"a shipped model ({', '.join(pretrained.NAMES)}) or a model file"
+MODEL_HELP = f"a shipped model ({', '.join(pretrained.NAMES)}), a model file, or owner/name on the Hugging Face Hub"
 
 
 def add_model_arguments(

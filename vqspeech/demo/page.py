@@ -197,9 +197,6 @@ class _Handlers:
         except VqspeechError as error:
             yield _said(str(error))
             return
-        # Another take of a voice replaces the one before it.
-        for sound in [sound for sound in visitor.sounds if sound.title in dict(wanted)]:
-            visitor.sounds.remove(sound)
         yield from self._make(visitor, wanted)
 
     def decode(

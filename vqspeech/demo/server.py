@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -26,9 +25,6 @@ LARGEST_UPLOAD = "50mb"
 
 POLL_S = 0.02
 """How often a growing sound is looked at."""
-
-STALLED_S = 120.0
-"""When a sound that does not grow any more is given up."""
 
 POLICY = "; ".join(
     (
@@ -130,14 +126,14 @@ def make_app(studio: "Studio", visitors: Visitors, *, at_once: int, waiting: int
 
 async def _growing(sound: Sound) -> AsyncIterator[bytes]:
     """Yield a sound's file as it grows, until nothing more comes."""
-    sent, grew = 0, time.monotonic()
+    sent = 0
     while True:
         finished = sound.finished
         content = sound.since(sent)
         if content:
-            sent, grew = sent + len(content), time.monotonic()
+            sent += len(content)
             yield content
-        elif finished or time.monotonic() - grew > STALLED_S:
+        elif finished:
             return
         else:
             await asyncio.sleep(POLL_S)

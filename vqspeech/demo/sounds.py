@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from vqspeech.demo.studio import Recording
 
 KEPT_SOUNDS = 8
-"""Sounds that a visitor can hear; a new one takes the place of the oldest."""
+"""Sounds that a visitor can hear, the source among them; a new one takes the place of the oldest that was made."""
 
 KEPT_VISITORS = 64
 """Visitors whose sounds are kept; a new one takes the place of who was seen longest ago."""
+
+KEPT_BYTES = 2**28
+"""Memory that all sounds may take; who was seen longest ago makes room."""
 
 
 class Sound:
@@ -103,10 +106,23 @@ class Visitor:
     sounds: list[Sound] = field(default_factory=list)
 
     def add(self, sound: Sound) -> None:
-        """Keep a sound, and close and forget the oldest where there are too many."""
+        """Keep a sound, in place of one of the same title; close and forget the oldest where there are too many."""
+        for old in [old for old in self.sounds if old.title == sound.title]:
+            self._forget(old)
         self.sounds.append(sound)
         while len(self.sounds) > KEPT_SOUNDS:
-            self.sounds.pop(0).close()
+            # The first one is the source, where there is one.
+            self._forget(self.sounds[0 if self.source is None else 1])
+
+    def _forget(self, sound: Sound) -> None:
+        sound.close()
+        self.sounds.remove(sound)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, once all sounds are whole."""
+        source = 0 if self.source is None else self.source.wav.nbytes
+        return source + sum(2 * sound.samples for sound in self.sounds)
 
     def clear(self) -> None:
         """Forget everything; what is still being made ends."""
@@ -116,10 +132,10 @@ class Visitor:
 
 
 class Visitors:
-    """Visitors by the name of their session, at most `limit`."""
+    """Visitors by the name of their session, at most `limit`, with at most `kept_bytes` of sounds together."""
 
-    def __init__(self, limit: int = KEPT_VISITORS) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = KEPT_VISITORS, kept_bytes: int = KEPT_BYTES) -> None:
+        self._limit, self._bytes = limit, kept_bytes
         self._visitors: OrderedDict[str, Visitor] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -132,9 +148,16 @@ class Visitors:
         with self._lock:
             visitor = self._visitors.setdefault(session, Visitor())
             self._visitors.move_to_end(session)
-            while len(self._visitors) > self._limit:
+            while len(self._visitors) > self._limit or (
+                len(self._visitors) > 1 and self.size > self._bytes
+            ):
                 self._visitors.popitem(last=False)[1].clear()
             return visitor
+
+    @property
+    def size(self) -> int:
+        """Bytes that all of them take."""
+        return sum(visitor.size for visitor in self._visitors.values())
 
     def drop(self, session: str) -> None:
         """Forget a visitor and all sounds; what is still being made for them ends."""

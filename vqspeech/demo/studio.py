@@ -3,6 +3,7 @@
 A `wav` is float32 in [-1, 1], (samples,), at the model's rate. Nothing here knows of the page.
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -88,7 +89,7 @@ class Studio:
     ) -> None:
         self.model, self.name, self.sampling, self.prior = model, name, sampling, prior
         self.longest_s = longest_s
-        self.speed = float("nan")
+        self.speed = math.nan
         # pocketsphinx and Whisper serve one caller at a time.
         self._listening = threading.Lock()
 
@@ -246,10 +247,11 @@ class Studio:
         """Say which model and engine work here, and how fast, by the names of the facts."""
         model = self.model
         coded = f"{model.codebook_size} different codes" if model.discrete else "no codes"
+        measured = f"{self.speed:.1f} times real time, measured at the start"
         return {
             "model": f"{self.name}: {model.frame_rate_hz:g} frames a second, {coded}",
             "engine": f"{self.sampling.engine} ({self.sampling.mode}) on {model.device}",
-            "speed": f"{self.speed:.1f} times real time, measured at the start",
+            "speed": "not measured" if math.isnan(self.speed) else measured,
         }
 
 

@@ -8,6 +8,8 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +19,7 @@ from torch.nn import functional as F
 
 from vqspeech.audio.pitch import Voice, look_up, move, smooth, track
 from vqspeech.errors import ConfigurationError, VqspeechError
-from vqspeech.models import decoding
+from vqspeech.models import decoding, hub
 from vqspeech.models.config import BOTTLENECKS, DISCRETE, ModelConfig, check_config
 from vqspeech.models.decoding import Condition, Request
 from vqspeech.nn.bottleneck import Bottleneck, DiscreteBottleneck
@@ -85,6 +87,45 @@ class Autoencoder(nn.Module):
             config.sample_rate,
             **config.decoder,
         )
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, revision: str | None = None) -> "Autoencoder":
+        """Load a model as `vqspeech.load` does; `revision` is a branch, tag or commit of ``owner/name``."""
+        from vqspeech.models.checkpoint import load_model
+
+        return load_model(name if revision is None else hub.fetch(str(name), revision))
+
+    def push_to_hub(self, repository: str, *, card: str, private: bool = False) -> str:
+        """Put the model into a repository of the Hugging Face Hub.
+
+        How it was trained is in its file, not here: ``vqspeech push`` sends the file as it is, with its prior.
+
+        Parameters
+        ----------
+        repository : str
+            ``owner/name``.
+        card : str
+            Markdown: what it was trained on, for what it is, and for what not.
+        private : bool
+            Whether a repository that is made is seen by its owner alone.
+
+        Returns
+        -------
+        str
+            Where it is.
+
+        Raises
+        ------
+        ConfigurationError
+            huggingface_hub is not installed.
+        ModelFileError
+            The Hub cannot be reached, or does not let this person write there.
+        """
+        from vqspeech.models.checkpoint import save_model
+
+        with TemporaryDirectory(prefix="vqspeech-push-") as folder:
+            save_model(self, file := Path(folder, hub.MODEL))
+            return hub.upload(repository, file, card, private=private)
 
     @property
     def device(self) -> torch.device:

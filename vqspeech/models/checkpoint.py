@@ -142,7 +142,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     Parameters
     ----------
     path : str or Path
-        The file, or the name of a shipped model.
+        The file, or the name of a model, as `load_model` takes it.
 
     Returns
     -------
@@ -265,7 +265,7 @@ def load_model(path: str | Path) -> Autoencoder:
     Parameters
     ----------
     path : str or Path
-        The file, or the name of a shipped model: ``"vctk"``.
+        The file, the name of a shipped model, ``"vctk"``, or a repository of the Hugging Face Hub, ``"owner/name"``.
 
     Returns
     -------
@@ -287,7 +287,7 @@ def load_prior(path: str | Path) -> Prior:
     Parameters
     ----------
     path : str or Path
-        The file, or the name of a shipped model, for the prior that comes with it: ``"vctk"``.
+        The file, or the name of a model, for the prior that comes with it: ``"vctk"``, ``"owner/name"``.
 
     Returns
     -------

@@ -23,8 +23,8 @@ WINDOW = 400
 NEAR = 0.15
 """Largest difference of a lag from the contour's period, as a share of that."""
 
-PASSES = 1
-"""How often sound is filtered."""
+PASSES = 2
+"""How often sound is filtered; the second time reaches two periods to either side."""
 
 
 class PitchFilter:

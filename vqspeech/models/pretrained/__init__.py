@@ -2,13 +2,14 @@
 
 A model is ``NAME.safetensors`` with its card ``NAME.md``, which ``recipes/pretrained`` writes; a prior over its codes
 is ``NAME-prior.safetensors``. Where a model is asked for, a file of that name comes first; a shipped name stands
-alone, without folder and suffix.
+alone, without folder and suffix; ``owner/name`` without a folder ``owner`` is a repository of `vqspeech.models.hub`.
 """
 
 import os
 from pathlib import Path
 
 from vqspeech.errors import ModelFileError
+from vqspeech.models import hub
 
 NAMES = ("vctk", "phoneme25")
 """What a release ships."""
@@ -49,37 +50,50 @@ def path(name: str) -> Path:
 
 
 def card(name: str) -> str:
-    """Return the card of a shipped model, Markdown: data, training, scores, failures, what it is not for.
+    """Return the card of a model, Markdown: data, training, scores, failures, what it is not for.
+
+    That is ``NAME.md`` beside its file, or the card of its repository.
 
     Raises
     ------
     ModelFileError
-        No model of that name is shipped, or this installation lacks its card.
+        There is no such model, or it has no card.
     """
     if name not in NAMES:
+        if (file := find(name)).is_file() and (text := hub.card_of(file)) is not None:
+            return text
         raise ModelFileError(
-            f"{name}: no card; the models that come with vqspeech have one ({', '.join(NAMES)})"
+            f"{name}: no card beside it; the models that come with vqspeech have one ({', '.join(NAMES)})"
         )
     return _installed(f"{name}.md", "install vqspeech again").read_text(encoding="utf-8")
 
 
 def find(name_or_path: str | Path) -> Path:
-    """Return the file that a person means: one that is there, else the shipped model of that name.
+    """Return the file that a person means: one that is there, else the model of that name, shipped or on the Hub.
 
     Parameters
     ----------
     name_or_path : str or Path
-        ``vctk``, or the path of a model file. What has a folder or a suffix is always a path, and is returned
-        whether or not it is there.
+        ``vctk``, ``owner/name``, or the path of a model file. What else has a folder or a suffix, and every `Path`, is
+        a path, and is returned whether or not it is there.
 
     Raises
     ------
+    ConfigurationError
+        A repository is named, and huggingface_hub is not installed.
     ModelFileError
-        A bare name that is neither a file nor a shipped model, or one that this installation lacks.
+        A bare name that is neither a file nor a shipped model, or one that this installation lacks; a repository that
+        cannot be had.
     """
     file = Path(name_or_path)
+    if _on_hub(name_or_path):
+        return hub.fetch(str(name_or_path))
     is_path = file.suffix or os.sep in os.fspath(name_or_path) or str(file) in (".", "..")
     return file if is_path or file.is_file() else path(str(file))
+
+
+def _on_hub(name: str | Path) -> bool:
+    return isinstance(name, str) and not Path(name).is_file() and hub.is_repository(name)
 
 
 def prior_beside(model: Path) -> Path:
@@ -93,15 +107,22 @@ def find_prior(name_or_path: str | Path) -> Path:
     Parameters
     ----------
     name_or_path : str or Path
-        ``vctk``, or the path of a prior; what is a path is as for `find`.
+        ``vctk``, ``owner/name``, or the path of a prior; what is a path is as for `find`.
 
     Raises
     ------
+    ConfigurationError
+        As `find` raises it.
     ModelFileError
         A bare name that is neither a file nor a shipped model, or one that has no prior in this installation.
     """
     file = find(name_or_path)
     name = str(name_or_path)
+    if _on_hub(name_or_path):
+        prior = prior_beside(file)
+        if not prior.is_file():
+            raise ModelFileError(f"{name}: this repository has no {prior.name}")
+        return prior
     if file != FOLDER / f"{name}.safetensors":
         return file
     if name not in PRIORS:
