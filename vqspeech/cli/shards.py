@@ -24,7 +24,9 @@ FORMATS = ("parquet", "km", "shar", "webdataset")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that go with these formats."""
-    group = parser.add_argument_group("shards", f"with --format {', '.join(FORMATS)}")
+    group = parser.add_argument_group(
+        "shards", f"with --format {', '.join(FORMATS)}; see docs/scale.md"
+    )
     group.add_argument(
         "--unique",
         action="store_true",

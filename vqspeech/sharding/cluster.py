@@ -7,14 +7,16 @@ is not made again: its marker is looked at first.
 
 import logging
 import os
-import tempfile
+import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vqspeech.errors import ConfigurationError
+from vqspeech.jobs.atomic import write_atomically
 from vqspeech.jobs.workers import usable_threads
-from vqspeech.sharding.plan import Plan
+from vqspeech.sharding.plan import MODEL, Plan
 
 MOST_TASKS = 4096
 """Tasks that the shards are given out in; more would burden the driver."""
@@ -31,7 +33,7 @@ class Made(NamedTuple):
 class _Encoder:
     """Makes shards; one in each actor."""
 
-    def __init__(self, model: bytes, folder: str, device: str) -> None:
+    def __init__(self, folder: str, device: str) -> None:
         import torch
 
         from vqspeech.models.checkpoint import load_model
@@ -39,11 +41,8 @@ class _Encoder:
         # One thread for each actor: a core does more with two processes than with two threads.
         torch.set_num_threads(1)
         logging.getLogger("vqspeech").setLevel(logging.ERROR)
-        with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
-            file.write(model)
-            file.flush()
-            self._model = load_model(file.name).to(device)
         self._plan = Plan(Path(folder))
+        self._model = load_model(self._plan.folder / MODEL).to(device)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         from vqspeech.sharding.work import encode_shard
@@ -106,7 +105,7 @@ def encode_shards(
     numbers : sequence of int
         The shards that are missing; at least one.
     model_file : Path
-        Its bytes are sent to the actors.
+        Copied into the folder of codes, where every machine finds it.
     workers : int
         Most actors at a time, each of one CPU, and on ``cuda`` one GPU.
     device : str
@@ -122,6 +121,8 @@ def encode_shards(
 
     for name in ("ray.data", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Not an argument: Ray could not start an actor again if the machine that holds it were lost.
+    write_atomically(plan.folder / MODEL, partial(shutil.copyfile, model_file))
     context = DataContext.get_current()
     context.enable_progress_bars = False
     # The longest first, so that none begins when all others are done.
@@ -129,7 +130,7 @@ def encode_shards(
     blocks = min(len(order), MOST_TASKS)
     made = ray.data.from_items(order, override_num_blocks=blocks).map(
         _Encoder,  # type: ignore[arg-type]
-        fn_constructor_args=(model_file.read_bytes(), str(plan.folder.absolute()), device),
+        fn_constructor_args=(str(plan.folder.absolute()), device),
         compute=ActorPoolStrategy(
             min_size=1, max_size=max(1, min(workers, len(order))), max_tasks_in_flight_per_actor=2
         ),

@@ -21,6 +21,9 @@ from vqspeech.jobs.atomic import write_atomically
 
 FORMAT, VERSION = "vqspeech-shards", 1
 INDEX, LINES, SHARDS, DONE = "plan.json", "plan.jsonl", "shards", "done"
+MODEL = "model.safetensors"
+"""Copy of the model, for the machines of a cluster."""
+
 TOTAL, FAILURES, WARNED, JOINED = "total.json", "failures.tsv", "warned.tsv", "codes"
 """Tables of the whole, and the stem of the files that shards of km are joined to."""
 
@@ -192,7 +195,7 @@ def remove(folder: Path) -> None:
         for name in (DONE, SHARDS):
             shutil.rmtree(folder / name, ignore_errors=True)
         joined = (f"{JOINED}.km", f"{JOINED}.tsv", f"{JOINED}.ids", f"{JOINED}.dur", *km.COMMON)
-        for name in (LINES, TOTAL, FAILURES, WARNED, *joined):
+        for name in (LINES, MODEL, TOTAL, FAILURES, WARNED, *joined):
             (folder / name).unlink(missing_ok=True)
 
 
