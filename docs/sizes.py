@@ -44,5 +44,5 @@ print(f"core {sum(map(size, core)) / 1e6:.0f} MB, of it torch and CUDA", end=" "
 heavy = [name for name in core if name.startswith(("torch", "nvidia", "triton", "cuda"))]
 print(f"{sum(map(size, heavy)) / 1e6:.0f} MB")
 for extra in sorted(own.metadata.get_all("Provides-Extra") or []):
-    more = closure([r for r in needed if r.marker and "extra" in str(r.marker)], extra) - core
+    more = closure([Requirement(f"vqspeech[{extra}]")], "") - core
     print(f"{extra:<10} {sum(map(size, more)) / 1e6:.0f} MB")

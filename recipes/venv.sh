@@ -5,7 +5,7 @@
 # container, a GPU machine), and then nothing is made or installed. An active virtual or conda environment is left alone.
 # shellcheck shell=bash
 
-venv_extras="mini,align,eval,formats,cluster,demo,onnx,hub,docs,dev,notebooks"
+venv_extras="train,analysis,mini,align,eval,formats,cluster,demo,onnx,hub,docs,dev,notebooks"
 
 venv_fail() {
   printf 'vqspeech: %s\n' "$1" >&2
@@ -14,14 +14,14 @@ venv_fail() {
 
 venv_find_python() {
   local candidate
-  for candidate in python3.11 python3.12 python3 python; do
+  for candidate in python3.11 python3.12 python3.13 python3 python; do
     # Run it: a version manager's shim exists even where the version behind it does not.
-    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
       printf '%s\n' "$candidate"
       return
     fi
   done
-  venv_fail "no Python 3.11 or 3.12 found: install one (on Debian and Ubuntu: apt-get install python3.11 python3.11-venv)"
+  venv_fail "no Python 3.11, 3.12 or 3.13 found: install one (on Debian and Ubuntu: apt-get install python3.11 python3.11-venv)"
 }
 
 venv_ensure() {

@@ -84,7 +84,8 @@ def test_one_version(project: dict) -> None:
 def test_torch_and_torchaudio_are_pinned_as_a_pair(project: dict) -> None:
     """One range for both: a torchaudio wheel works with its own torch only."""
     wanted = {}
-    for requirement in project["project"]["dependencies"]:
+    extras = project["project"]["optional-dependencies"]
+    for requirement in [*project["project"]["dependencies"], *extras["train"]]:
         name = requirement.split(">")[0]
         wanted[name] = requirement.removeprefix(name)
     assert wanted["torch"] == wanted["torchaudio"]

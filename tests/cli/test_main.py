@@ -1,11 +1,14 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
+from bare import run_without
 
 from vqspeech import cli
 from vqspeech.errors import ModelFileError
@@ -178,3 +181,52 @@ def test_a_model_that_is_not_there(
     assert error.startswith(str(tmp_path / "nothing/vctk.safetensors"))
     assert "--model" in error
     assert "VQSPEECH_MODEL" in error
+
+
+def test_the_core_speaks_without_what_only_other_verbs_need(
+    tiny_model_file: Path, tiny_prior_file: Path, tone, tmp_path: Path
+) -> None:
+    """Codes, convert, decode, sample and info run where no extra is; train and analyze name theirs in one line."""
+    tone("a.wav")
+    model = ["--model", str(tiny_model_file)]
+    voice = ["--speaker", "p225", "--force", *model]
+    prior = ["--prior", str(tiny_prior_file), "--seconds", "0.1"]
+    run = [
+        ["codes", "a.wav", "--out", "a.json", *model],
+        ["codes", "a.wav", "--out", "a.vqc", *model],
+        ["convert", "--src", "a.wav", "--out", "b.wav", *voice],
+        ["decode", "a.json", "--out", "c.wav", *voice],
+        ["sample", "--out", "d.wav", *prior, *voice],
+    ]
+    refused = [
+        ["train", "data.store=store", "run.dir=run"],
+        ["analyze", "--corpus", "store", "--out", "analysis", *model],
+    ]
+    code = (
+        "import io, json, os, sys; from contextlib import redirect_stderr; from vqspeech.cli import main\n"
+        "os.chdir(sys.argv[1])\n"
+        "for words in json.loads(sys.argv[2]):\n"
+        "    with redirect_stderr(io.StringIO()) as said: status = main(words)\n"
+        "    last = said.getvalue().splitlines()[-1] if status else ''\n"
+        "    print('done', words[0], status, last, sep='\\t')"
+    )
+    said = run_without(" ".join(cli._EXTRAS), code, tmp_path, json.dumps(run + refused))
+    lines = re.findall("^done\t(.*)$", said, re.MULTILINE)
+    assert lines[:5] == [f"{words[0]}\t0\t" for words in run]
+    assert lines[5] == "train\t1\tvqspeech: this needs hydra: pip install 'vqspeech[train]'"
+    assert re.fullmatch(
+        r"analyze\t1\tvqspeech: this needs \w+: pip install 'vqspeech\[analysis\]'", lines[6]
+    )
+
+
+def test_every_module_of_an_extra_is_in_that_extra() -> None:
+    """What the line says to install has the package that is missing."""
+    root = Path(__file__).parents[2]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    called = {"sklearn": "scikit-learn", "hydra": "hydra-core"}
+    for module, extra in cli._EXTRAS.items():
+        assert any(re.match(rf"{called.get(module, module)}\b", text) for text in extras[extra]), (
+            module
+        )

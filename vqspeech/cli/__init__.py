@@ -37,6 +37,12 @@ VERBS = (
     "evaluate",
 )
 
+_EXTRAS = {
+    **dict.fromkeys(("hydra", "lightning", "pooch", "tensorboard", "torchaudio"), "train"),
+    **dict.fromkeys(("jinja2", "librosa", "matplotlib", "numba", "scipy", "sklearn"), "analysis"),
+}
+"""Modules that only some verbs need, and the extra that brings each."""
+
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
@@ -133,6 +139,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return _BROKEN_PIPE
+    except ModuleNotFoundError as error:
+        lacking = (error.name or "").split(".")[0]
+        if lacking not in _EXTRAS or os.environ.get("VQSPEECH_TRACEBACK") == "1":
+            raise
+        _say(f"this needs {lacking}: pip install 'vqspeech[{_EXTRAS[lacking]}]'")
     except VqspeechError as error:
         if os.environ.get("VQSPEECH_TRACEBACK") == "1":
             raise
