@@ -30,6 +30,7 @@ NOT_RUN = {
     r"vqspeech prepare --corpus mini": "makes the corpus: tests/corpus/test_mini.py",
     r"vqspeech pack ": "tests/cli/test_pack.py",
     r"vqspeech train ": "trains for minutes to days; its configuration is composed",
+    r"vqspeech codes archive/ |vqspeech codes .*--merge": "an archive in shards: tests/cli/test_shards.py",
     r"vqspeech demo": "serves until it is stopped: tests of the demo",
     r".*ann/arctic12": "a repository that is not there: tests/models/test_hub.py",
     r".*--model exp/|.*--prior exp/": "wants what a training above it makes",
