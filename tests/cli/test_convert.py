@@ -360,9 +360,9 @@ def test_each_recording_is_opened_once(run, tone, first_two, monkeypatch) -> Non
     opened = []
     begin = SoundReader.__init__
 
-    def counted(self, path: Path, say) -> None:
+    def counted(self, path: Path, *rest) -> None:
         opened.append(path.name)
-        begin(self, path, say)
+        begin(self, path, *rest)
 
     monkeypatch.setattr(SoundReader, "__init__", counted)
     run("convert", "--src", "in", "--speaker", ",".join(first_two), "--out", "out")
