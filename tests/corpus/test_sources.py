@@ -65,11 +65,12 @@ def test_a_folder(folder: Path, expected: dict) -> None:
         assert unit.seconds == pytest.approx(len(expected[unit.id][1]) / RATE)
 
 
-def test_recordings_of_one_name_have_two_ids(folder: Path) -> None:
-    """a.wav and a.flac in one folder are two utterances; no id comes twice."""
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_recordings_of_one_name_have_two_ids(folder: Path, scheme: str) -> None:
+    """a.wav and a.flac in one folder are two utterances; no id comes twice, behind a URL neither."""
     shutil.copy(folder / "bob/deep/c.flac", folder / "ann/a.flac")
     shutil.copy(folder / "bob/deep/c.flac", folder / "ann/a-wav.flac")
-    ids = [unit.id for unit in list_units(str(folder))]
+    ids = [unit.id for unit in list_units(f"{scheme}{folder}")]
     assert ids == ["ann/a-wav", "ann/a", "ann/a-wav_", "ann/b", "bob/deep/c"]
 
 

@@ -262,16 +262,21 @@ def _list_folder(root: Path) -> Iterator[Unit]:
         if folder not in taken:
             taken = {above: names for above, names in taken.items() if above in folder.parents}
             taken[folder] = set()
-        name = path.stem
-        if name in taken[folder]:
-            name = f"{name}-{path.suffix[1:].lower()}"
-        while name in taken[folder]:
-            name += "_"
-        taken[folder].add(name)
+        name = _unused(path.stem, path.suffix, taken[folder])
         inside = path.relative_to(root)
         identity = inside.with_name(name).as_posix()
         yield Unit("file", str(path), identity, _speaker(path, inside.parts), lengths.guess(path))
     yield from _refused(skipped)
+
+
+def _unused(name: str, suffix: str, taken: set[str]) -> str:
+    """Return an id that is not taken yet, and take it: two recordings may differ in their suffix alone."""
+    if name in taken:
+        name = f"{name}-{suffix[1:].lower()}"
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _refused(skipped: list[Skipped]) -> Iterator[Unit]:
@@ -296,10 +301,7 @@ def _list_url(url: str) -> Iterator[Unit]:
             p.startswith(".") for p in inside.parts
         ):
             continue
-        name = str(inside.with_suffix(""))
-        if name in taken:
-            name = f"{name}-{inside.suffix[1:].lower()}"
-        taken.add(name)
+        name = _unused(str(inside.with_suffix("")), inside.suffix, taken)
         speaker = _speaker(Path(path), inside.parts)
         seconds = (detail.get("size") or 0) / BYTES_PER_SECOND
         yield Unit("file", files.unstrip_protocol(path), name, speaker, seconds)
