@@ -163,11 +163,11 @@ from vqspeech import audio
 from vqspeech.corpus import parts, prepare
 
 prepare.UTTERANCES_PER_PART = 2
-read = audio.read
-def slowly(*args):
+read = audio.read_blocks
+def slowly(*args, **named):
     time.sleep(0.05)
-    return read(*args)
-audio.read = slowly
+    return read(*args, **named)
+audio.read_blocks = slowly
 prepare.prepare(prepare.find_corpus(Path(sys.argv[1])), Path(sys.argv[2]), workers=1)
 """
 
@@ -399,7 +399,7 @@ def test_corpus_is_found_by_looking(
         (store.path, "a prepared store already"),
         (tmp_path / "empty", "no manifest.tsv, no VCTK tree"),
         (tmp_path / "none", "no such folder"),
-        (tmp_path / "v/wav48/p225/p225_001.wav", "neither a folder nor a manifest"),
+        (tmp_path / "v/wav48/p225/p225_001.wav", "neither a folder nor a tar nor a manifest"),
     ]:
         with one_line(CorpusError, complaint):
             find_corpus(path)

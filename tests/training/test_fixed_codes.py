@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from vqspeech.corpus.folder import list_folder
+from vqspeech.corpus.prepare import prepare
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
 from vqspeech.models.autoencoder import Autoencoder
@@ -93,6 +95,28 @@ def test_data_on_the_device_trains_as_data_from_loaders_does(
         ends.append(_weights(own))
     for key, tensor in ends[0].items():
         assert torch.equal(ends[1][key], tensor), key
+
+
+@pytest.mark.parametrize("learn", ["decoder", "all"])
+def test_a_store_in_place_trains_as_a_packed_one(
+    decoding: Settings, sound_store: Path, tmp_path: Path, learn: str
+) -> None:
+    """Recordings read when a step asks for them, by loaders: the same weights to the bit, the same scores."""
+    decoding["learn"] = learn
+    people = sound_store.with_name("training-people")
+    own = deepcopy(decoding)
+    settings: Settings = {"in_place": True, "top_db": None, "workers": 0, "progress": False}
+    own["data"] |= {
+        "store": str(prepare(list_folder(people), tmp_path / "store", **settings)),
+        "workers": 2,
+        "resident": "no",
+    }
+    own["run"]["dir"] += "-in-place"
+    found, expected = _weights(own), _weights(decoding)
+    for key, tensor in expected.items():
+        assert torch.equal(found[key], tensor), key
+    metrics = [(Path(s["run"]["dir"]) / "metrics.json").read_text() for s in (own, decoding)]
+    assert metrics[0] == metrics[1]
 
 
 def test_no_encoder_runs_where_codes_are_fixed(

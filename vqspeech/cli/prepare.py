@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="mini|vctk|PATH",
         help="mini (made on the spot), vctk (with --download), or a VCTK tree, a folder of"
-        " SPEAKER/UTTERANCE.wav, or a manifest: .tsv, Lhotse .jsonl.gz, .parquet with paths; give a folder named mini"
-        " as ./mini",
+        " SPEAKER/UTTERANCE.wav, a tar or folder of tars (WebDataset, Lhotse Shar), or a manifest: .tsv, Lhotse"
+        " .jsonl.gz, .parquet with paths; give a folder named mini as ./mini",
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="the store")
     parser.add_argument(
@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument(
         "--no-trim", action="store_true", help="keep the silence before and after the speech"
+    )
+    parser.add_argument(
+        "--in-place",
+        action="store_true",
+        help="write no samples: training reads the recordings, which must stay where they are",
     )
     parser.add_argument("--force", action="store_true", help="replace another store in --out")
 
@@ -92,6 +97,7 @@ def run(args: argparse.Namespace) -> None:
         top_db=None if args.no_trim else 40.0,
         workers=args.workers,
         force=args.force,
+        in_place=args.in_place,
     )
     print(_table(PackedStore(out), out / SKIPPED))
 
@@ -101,7 +107,8 @@ def _table(store: "PackedStore", skipped: Path) -> str:
     from vqspeech.corpus.manifest import SPLITS
     from vqspeech.corpus.store import WARNED
 
-    lines = [f"{store.corpus}, packed at {store.sample_rate} Hz in {store.path}"]
+    how = "prepared in place" if store.in_place else "packed"
+    lines = [f"{store.corpus}, {how} at {store.sample_rate} Hz in {store.path}"]
     lines.append(f"{'split':<8}{'speakers':>10}{'utterances':>12}{'hours':>9}")
     rows = [(split, [u for u in store.utterances if u.split == split]) for split in SPLITS]
     for split, chosen in (*rows, ("all", store.utterances)):

@@ -9,12 +9,65 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from vqspeech.errors import CorpusError
 
 SPLITS = ("train", "valid", "test")
 COLUMNS = ("corpus", "speaker", "utterance", "path", "rate", "seconds", "split", "labels", "text")
+DIGEST_DIGITS = 16
+"""Hexadecimal digits kept of the SHA-256 of an utterance's samples."""
+
 _REQUIRED = ("speaker", "utterance", "path")
+
+
+class Extent(NamedTuple):
+    """Where the bytes of a recording lie in a larger file.
+
+    Attributes
+    ----------
+    file : Path
+        A tar.
+    begin, size : int
+        First byte, and number of bytes.
+    """
+
+    file: Path
+    begin: int
+    size: int
+
+    def read(self) -> bytes:
+        """Return the bytes; `CorpusError` where they are not there."""
+        try:
+            with self.file.open("rb") as file:
+                file.seek(self.begin)
+                found = file.read(self.size)
+        except OSError as error:
+            raise CorpusError(f"{self.file}: cannot be read ({error.strerror})") from None
+        if len(found) != self.size:
+            raise CorpusError(f"{self.file}: ends before byte {self.begin + self.size}")
+        return found
+
+
+class Original(NamedTuple):
+    """What an utterance of a store that was prepared in place is read from.
+
+    Attributes
+    ----------
+    path : Path
+        The sound file; of a recording in a tar, the tar and the member.
+    extent : Extent or None
+        Where in a tar it is.
+    start : int
+        Its first sample, at the store's rate, that belongs to the utterance.
+    digest : str
+        First `DIGEST_DIGITS` of the SHA-256, hexadecimal, of the utterance's samples.
+    """
+
+    path: Path
+    extent: Extent | None
+    start: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -26,13 +79,15 @@ class Utterance:
     corpus, speaker, utterance : str
         Names that together identify the recording.
     path : Path
-        The sound file.
+        The sound file; of a recording in a tar, the tar and the member.
     split : str
         ``"train"``, ``"valid"``, ``"test"``, or empty while undecided.
     labels : Path or None
         A file of phone times.
     text : str
         The transcript, or empty.
+    extent : Extent or None
+        Where in a tar the recording is.
     """
 
     corpus: str
@@ -42,6 +97,8 @@ class Utterance:
     split: str = ""
     labels: Path | None = None
     text: str = ""
+    # the fingerprint of a store is made of the other fields' repr
+    extent: Extent | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from vqspeech import audio
+from vqspeech.corpus.manifest import Extent
 from vqspeech.errors import AudioError, CorpusError, VqspeechError
 from vqspeech.jobs.workers import map_unordered, serve
 
@@ -36,18 +37,21 @@ class Part:
     ----------
     path : Path
         Its sound file; the description beside it ends in ``.json``.
-    sources : tuple of Path
-        Sound files, in order.
+    sources : tuple of Path and Extent or None
+        Recordings, in order: a sound file, or what names the recording and where in a tar it is.
     sample_rate : int
         Of the result, Hz.
     top_db : float or None
         Edges this much below the loudest moment are trimmed; None keeps everything.
+    in_place : bool
+        Whether the samples are described and not written.
     """
 
     path: Path
-    sources: tuple[Path, ...]
+    sources: tuple[tuple[Path, Extent | None], ...]
     sample_rate: int
     top_db: float | None
+    in_place: bool = False
 
 
 def trim(wav: np.ndarray, sample_rate: int, top_db: float) -> tuple[int, int]:
@@ -102,12 +106,16 @@ def pack(part: Part) -> int:
     temporary = part.path.with_suffix(f".partial-{os.getpid()}")
     found: list[dict[str, Any]] = []
     with temporary.open("wb") as file:
-        for source in part.sources:
+        for source, extent in part.sources:
+            headers: list[audio.AudioInfo] = []
             try:
                 with audio.warnings_kept() as warnings:
-                    wav = audio.read(source, part.sample_rate)
-                rate = audio.info(source).sample_rate
-            except AudioError as error:
+                    content = None if extent is None else extent.read()
+                    blocks = audio.read_blocks(
+                        source, part.sample_rate, opened=headers.append, content=content
+                    )
+                    wav = np.concatenate(list(blocks))
+            except (AudioError, CorpusError) as error:
                 found.append({"reason": str(error).removeprefix(f"{source}: ")})
                 continue
             start, end = (0, len(wav))
@@ -121,7 +129,9 @@ def pack(part: Part) -> int:
                 found.append({"reason": "nothing but silence"})
                 continue
             samples = audio.to_int16(wav[start:end]).astype("<i2").tobytes()
-            file.write(samples)
+            if not part.in_place:
+                file.write(samples)
+            rate = headers[0].sample_rate
             row = {"rate": rate, "samples": end - start, "start": start, "warnings": warnings}
             found.append(row | {"sha256": hashlib.sha256(samples).hexdigest()})
     temporary.replace(part.path)
@@ -143,7 +153,16 @@ def pack_all(parts: Sequence[Part], workers: int) -> Iterator[int]:
             logging.getLogger("vqspeech").setLevel(level)
         return
     tasks = [
-        [str(part.path), [str(source) for source in part.sources], part.sample_rate, part.top_db]
+        [
+            str(part.path),
+            [
+                [str(path), extent and [str(extent.file), *extent[1:]]]
+                for path, extent in part.sources
+            ],
+            part.sample_rate,
+            part.top_db,
+            part.in_place,
+        ]
         for part in parts
     ]
     try:
@@ -157,9 +176,12 @@ def pack_all(parts: Sequence[Part], workers: int) -> Iterator[int]:
 
 def _pack_task(task: Any) -> tuple[int, int | None, str | None]:
     """Pack a part; return its number of recordings, or why it could not be written."""
-    path, sources, sample_rate, top_db = task
+    path, listed, *settings = task
+    sources = tuple(
+        (Path(source), extent and Extent(Path(extent[0]), *extent[1:])) for source, extent in listed
+    )
     try:
-        return pack(Part(Path(path), tuple(map(Path, sources)), sample_rate, top_db)), None, None
+        return pack(Part(Path(path), sources, *settings)), None, None
     except OSError as error:
         return 0, error.errno, error.strerror
 

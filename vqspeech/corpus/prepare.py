@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from vqspeech import audio
-from vqspeech.corpus import mini, sources, store, vctk
+from vqspeech.corpus import containers, mini, sources, store, vctk
 from vqspeech.corpus.folder import list_folder
 from vqspeech.corpus.manifest import (
+    DIGEST_DIGITS,
     Listing,
     Skipped,
     Utterance,
@@ -41,8 +42,9 @@ def find_corpus(path: Path, mic: str = "mic1") -> Listing:
     Parameters
     ----------
     path : Path
-        A manifest (``.tsv``; of Lhotse ``.jsonl`` or ``.jsonl.gz``; Parquet with a column of paths), or a folder: with
-        a ``manifest.tsv``, the miniature corpus, a VCTK tree, or speakers' folders; tried in this order.
+        A manifest (``.tsv``; of Lhotse ``.jsonl`` or ``.jsonl.gz``; Parquet with a column of paths), a WebDataset tar,
+        or a folder: with a ``manifest.tsv``, the miniature corpus, a VCTK tree, Lhotse Shar, tars, or speakers'
+        folders; tried in this order.
     mic : {"mic1", "mic2"}
         The microphone, for VCTK 0.92.
 
@@ -61,8 +63,10 @@ def find_corpus(path: Path, mic: str = "mic1") -> Listing:
             return read_manifest(path)
         if path.name.lower().endswith((".jsonl", ".jsonl.gz", ".parquet")):
             return sources.list_files(path)
+        if path.suffix.lower() == ".tar":
+            return containers.list_tars([path])
         raise CorpusError(
-            f"{path}: neither a folder nor a manifest (.tsv, Lhotse .jsonl or .jsonl.gz, .parquet)"
+            f"{path}: neither a folder nor a tar nor a manifest (.tsv, Lhotse .jsonl or .jsonl.gz, .parquet)"
         )
     if not path.is_dir():
         raise CorpusError(f"{path}: no such folder or manifest")
@@ -74,6 +78,8 @@ def find_corpus(path: Path, mic: str = "mic1") -> Listing:
         return mini.list_mini(path)
     if vctk.find_layout(path):
         return vctk.list_vctk(path, mic)
+    if listing := containers.find_containers(path):
+        return listing
     listing = list_folder(path)
     if not listing.utterances:
         raise CorpusError(
@@ -92,6 +98,7 @@ def prepare(
     workers: int = 2,
     progress: bool = True,
     force: bool = False,
+    in_place: bool = False,
 ) -> Path:
     """Pack a corpus into a store that training reads without loading it.
 
@@ -115,6 +122,8 @@ def prepare(
         Show progress on standard error.
     force : bool, default=False
         Replace a store of other sources or settings.
+    in_place : bool, default=False
+        Write no samples: the store reads them from the recordings, which must stay as and where they are.
 
     Returns
     -------
@@ -131,7 +140,7 @@ def prepare(
     listing = split_listing(_nameable(listing))
     if not listing.utterances:
         raise CorpusError(f"{listing.root}: no utterance that can be used in {listing.kind}")
-    plan = _fingerprint(listing, sample_rate, top_db)
+    plan = _fingerprint(listing, sample_rate, top_db, in_place)
     if (out / store.INDEX).is_file():
         if _stated_plan(out) == plan:
             shutil.rmtree(out / PARTS, ignore_errors=True)
@@ -142,9 +151,9 @@ def prepare(
             )
     try:
         with only_run(out):
-            parts = _start(listing, out, plan, sample_rate, top_db)
+            parts = _start(listing, out, plan, sample_rate, top_db, in_place)
             _work(parts, workers, progress)
-            _join(listing, parts, out, plan, sample_rate)
+            _join(listing, parts, out, plan, sample_rate, in_place)
             shutil.rmtree(out / PARTS)
     except OSError as error:
         raise CorpusError(f"{out}: cannot be written ({error.strerror or error})") from None
@@ -152,7 +161,12 @@ def prepare(
 
 
 def _start(
-    listing: Listing, out: Path, plan: str, sample_rate: int, top_db: float | None
+    listing: Listing,
+    out: Path,
+    plan: str,
+    sample_rate: int,
+    top_db: float | None,
+    in_place: bool,
 ) -> list[Part]:
     """Make or reuse the folder of parts, and return the parts."""
     folder = out / PARTS
@@ -167,15 +181,16 @@ def _start(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         stated.write_text(plan, encoding="utf-8")
-    paths = [utterance.path for utterance in listing.utterances]
+    sources = [(utterance.path, utterance.extent) for utterance in listing.utterances]
     return [
         Part(
             folder / f"{first // UTTERANCES_PER_PART:06d}.i16",
-            tuple(paths[first : first + UTTERANCES_PER_PART]),
+            tuple(sources[first : first + UTTERANCES_PER_PART]),
             sample_rate,
             top_db,
+            in_place,
         )
-        for first in range(0, len(paths), UTTERANCES_PER_PART)
+        for first in range(0, len(sources), UTTERANCES_PER_PART)
     ]
 
 
@@ -190,7 +205,14 @@ def _work(parts: Sequence[Part], workers: int, progress: bool) -> None:
             bar.update(count)
 
 
-def _join(listing: Listing, parts: Sequence[Part], out: Path, plan: str, sample_rate: int) -> None:
+def _join(
+    listing: Listing,
+    parts: Sequence[Part],
+    out: Path,
+    plan: str,
+    sample_rate: int,
+    in_place: bool,
+) -> None:
     """Join the parts and write the tables, the index last."""
     described = [
         json.loads(part.path.with_suffix(".json").read_text(encoding="utf-8")) for part in parts
@@ -206,7 +228,8 @@ def _join(listing: Listing, parts: Sequence[Part], out: Path, plan: str, sample_
             skipped.append(Skipped(utterance.path, reason))
             continue
         warned += [Skipped(utterance.path, text) for text in row.get("warnings", [])]
-        rows.append(_row(utterance, row, listing.root, offset, sample_rate))
+        of_utterance = _row(utterance, row, listing.root, offset, sample_rate)
+        rows.append(of_utterance + (_place(utterance, row, listing.root) if in_place else ()))
         offset += row["samples"]
     _write_list(out / store.SKIPPED, skipped)
     (out / store.WARNED).unlink(missing_ok=True)
@@ -217,20 +240,13 @@ def _join(listing: Listing, parts: Sequence[Part], out: Path, plan: str, sample_
             f"{listing.root}: none of {len(found)} recordings can be read; "
             f"{out / store.SKIPPED} says why (first: {found[0]['reason']})"
         )
-    temporary = out / f".{store.AUDIO}.partial"
-    free = shutil.disk_usage(out).free
-    if free < 2 * offset:
-        raise CorpusError(f"{out}: {2 * offset} bytes needed, {free} free on the disk")
-    keep = iter([utterance not in repeated for utterance in listing.utterances])
-    with temporary.open("wb") as file:
-        for part, packed in zip(parts, described, strict=True):
-            with part.path.open("rb") as source:
-                for row in packed:
-                    samples = source.read(2 * row.get("samples", 0))
-                    if next(keep):
-                        file.write(samples)
-    temporary.replace(out / store.AUDIO)
-    write_table(out / store.MANIFEST, store.COLUMNS, rows)
+    if in_place:
+        (out / store.AUDIO).unlink(missing_ok=True)
+    else:
+        kept = [utterance not in repeated for utterance in listing.utterances]
+        _join_samples(parts, described, kept, out)
+    columns = (*store.COLUMNS, *store.PLACES) if in_place else store.COLUMNS
+    write_table(out / store.MANIFEST, columns, rows)
     index = {
         "format": store.FORMAT,
         "version": store.VERSION,
@@ -241,8 +257,33 @@ def _join(listing: Listing, parts: Sequence[Part], out: Path, plan: str, sample_
         "corpus": listing.kind,
         "manifest_sha256": hashlib.sha256((out / store.MANIFEST).read_bytes()).hexdigest(),
         "plan_sha256": plan,
+        **({"in_place": True} if in_place else {}),
     }
     write_json(out / store.INDEX, index)
+
+
+def _join_samples(
+    parts: Sequence[Part],
+    described: Sequence[Sequence[dict[str, Any]]],
+    kept: Sequence[bool],
+    out: Path,
+) -> None:
+    """Write the samples of the recordings that are kept, end to end."""
+    rows = [row for packed in described for row in packed]
+    needed = sum(2 * row.get("samples", 0) for row, keep in zip(rows, kept, strict=True) if keep)
+    free = shutil.disk_usage(out).free
+    if free < needed:
+        raise CorpusError(f"{out}: {needed} bytes needed, {free} free on the disk")
+    keep = iter(kept)
+    temporary = out / f".{store.AUDIO}.partial"
+    with temporary.open("wb") as file:
+        for part, packed in zip(parts, described, strict=True):
+            with part.path.open("rb") as source:
+                for row in packed:
+                    samples = source.read(2 * row.get("samples", 0))
+                    if next(keep):
+                        file.write(samples)
+    temporary.replace(out / store.AUDIO)
 
 
 def _write_list(path: Path, entries: Sequence[Skipped]) -> None:
@@ -286,6 +327,13 @@ def _row(
     )
 
 
+def _place(utterance: Utterance, row: dict[str, Any], root: Path) -> tuple[object, ...]:
+    """Return what a line of the manifest of a store prepared in place has besides."""
+    of = utterance.extent
+    where = ("", 0, 0) if of is None else (_relative(of.file, root), of.begin, of.size)
+    return (row["start"], row["sha256"][: DIGEST_DIGITS], *where)
+
+
 def _relative(path: Path, root: Path) -> str:
     """Return a path below the root relative to it, any other absolute."""
     return str(path.relative_to(root) if path.is_relative_to(root) else path.resolve())
@@ -303,18 +351,21 @@ def _nameable(listing: Listing) -> Listing:
     return Listing(listing.kind, listing.root, kept, skipped)
 
 
-def _fingerprint(listing: Listing, sample_rate: int, top_db: float | None) -> str:
+def _fingerprint(listing: Listing, sample_rate: int, top_db: float | None, in_place: bool) -> str:
     """Return a digest of everything that determines the store's bytes."""
     digest = hashlib.sha256(
         repr((store.VERSION, sample_rate, top_db, UTTERANCES_PER_PART)).encode()
     )
+    if in_place:
+        digest.update(b"in place")
     for u in listing.utterances:
         try:
-            status = u.path.stat()
+            status = (u.extent.file if u.extent else u.path).stat()
             state = (status.st_size, status.st_mtime_ns)
         except OSError:
             state = (-1, -1)
-        digest.update(repr((u, state)).encode("utf-8", "backslashreplace"))
+        found = (u, state, u.extent) if u.extent else (u, state)
+        digest.update(repr(found).encode("utf-8", "backslashreplace"))
     for s in listing.skipped:
         digest.update(repr(s).encode("utf-8", "backslashreplace"))
     return digest.hexdigest()

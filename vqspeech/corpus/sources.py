@@ -21,6 +21,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from vqspeech import audio
+from vqspeech.corpus.containers import SPEAKER_KEYS, is_cuts
 from vqspeech.corpus.folder import of_known_corpus, recordings
 from vqspeech.corpus.manifest import Listing, Skipped, Utterance
 from vqspeech.corpus.store import INDEX, PackedStore
@@ -31,7 +32,7 @@ BYTES_PER_SECOND = 32_000
 
 _SAMPLED_FIRST, _SAMPLED_EVERY = 32, 1000
 _AUDIO_COLUMNS, _PATH_COLUMNS = ("audio", "bytes", "wav"), ("path", "file", "audio_filepath", "wav")
-_ID_COLUMNS, _SPEAKER_COLUMNS = ("id", "utterance", "key"), ("speaker", "speaker_id")
+_ID_COLUMNS = ("id", "utterance", "key")
 _SECONDS_COLUMNS = ("duration_s", "duration", "seconds")
 
 
@@ -198,8 +199,7 @@ def _files_in(place: str) -> list[str] | None:
 
 
 def _is_shar(path: str) -> bool:
-    name = PurePosixPath(path).name
-    return name.startswith("cuts.") and name.endswith((".jsonl", ".jsonl.gz"))
+    return is_cuts(PurePosixPath(path).name)
 
 
 def _container(kind: str, path: str) -> Unit:
@@ -509,7 +509,7 @@ def _list_parquet(path: str) -> Iterator[Unit]:
                 f"{path}: neither a column of bytes ({', '.join(_AUDIO_COLUMNS)}) nor of paths"
                 f" ({', '.join(_PATH_COLUMNS)}); found {', '.join(names)}"
             )
-        identity, speaker = _first(names, _ID_COLUMNS), _first(names, _SPEAKER_COLUMNS)
+        identity, speaker = _first(names, _ID_COLUMNS), _first(names, SPEAKER_KEYS)
         wanted = list(filter(None, (place, identity, speaker, seconds)))
         folder = path.rpartition("/")[0]
         for batch in file.iter_batches(columns=wanted):
@@ -626,7 +626,7 @@ def _in_tar(path: str) -> Iterator[Sound]:
 def _speaker_in(content: bytes) -> str:
     try:
         fields = json.loads(content)
-        return str(next(filter(None, (fields.get(name) for name in _SPEAKER_COLUMNS)), ""))
+        return str(next(filter(None, (fields.get(name) for name in SPEAKER_KEYS)), ""))
     except (ValueError, AttributeError):
         return ""
 
@@ -636,7 +636,7 @@ def _in_row_group(path: str, group: int) -> Iterator[Sound]:
 
     with _parquet(path) as file:
         names = file.schema_arrow.names
-        identity, speaker = _first(names, _ID_COLUMNS), _first(names, _SPEAKER_COLUMNS)
+        identity, speaker = _first(names, _ID_COLUMNS), _first(names, SPEAKER_KEYS)
         content, place = _first(names, _AUDIO_COLUMNS), _first(names, _PATH_COLUMNS)
         wanted = list(filter(None, (content, place, identity, speaker)))
         number = 0

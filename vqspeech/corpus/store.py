@@ -3,11 +3,16 @@
 A store is a folder: ``audio.i16`` (little-endian 16-bit samples, no header), ``manifest.tsv`` (position of each
 utterance), ``skipped.tsv`` (what was left out), ``warned.tsv`` (warnings about what was kept) and ``store.json``,
 written last. Opening one needs only numpy.
+
+A store that was prepared in place has no ``audio.i16``: its manifest says where each recording is and by what it is
+known again, and samples are read from there when they are asked for.
 """
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +20,15 @@ from vqspeech.corpus import manifest
 from vqspeech.corpus.index import read_index
 from vqspeech.errors import CorpusError
 
+if TYPE_CHECKING:
+    from vqspeech.corpus.inplace import SoundInPlace
+
 FORMAT, VERSION = "vqspeech-store", 1
 AUDIO, MANIFEST, SKIPPED, INDEX = "audio.i16", "manifest.tsv", "skipped.tsv", "store.json"
 WARNED = "warned.tsv"
 COLUMNS = (*manifest.COLUMNS, "offset", "samples", "start_s")
-
+PLACES = ("start", "digest", "container", "begin", "size")
+"""Further columns of a store prepared in place."""
 
 @dataclass(frozen=True)
 class StoredUtterance:
@@ -38,9 +47,11 @@ class StoredUtterance:
     labels : Path or None
         A file of phone times of the source file.
     path : Path
-        The source file, which the store does not need.
+        The source file, which the store does not need unless it was prepared in place.
     text : str
         The transcript, or empty.
+    original : Original or None
+        Of a store prepared in place, where the samples are.
     """
 
     corpus: str
@@ -53,6 +64,7 @@ class StoredUtterance:
     labels: Path | None
     path: Path
     text: str
+    original: manifest.Original | None = None
 
 
 class PackedStore:
@@ -73,8 +85,10 @@ class PackedStore:
         Hz.
     manifest_sha256 : str
         Of its manifest; identifies the store in files made from it.
-    audio : memmap of int16, shape (samples,)
-        All utterances, end to end.
+    in_place : bool
+        Whether it has no samples of its own.
+    audio : memmap of int16, shape (samples,), or SoundInPlace
+        All utterances, end to end; of a store prepared in place, what reads slices of them.
     utterances : list of StoredUtterance
         In the order of `audio`.
     speakers : list of str
@@ -106,20 +120,31 @@ class PackedStore:
             raise CorpusError(
                 f"{self.path / MANIFEST}: changed since the store was made; prepare the corpus again"
             )
-        self.utterances = _parse(self.path / MANIFEST, table.decode("utf-8"), root)
+        self.in_place = bool(index.get("in_place"))
+        columns = (*COLUMNS, *PLACES) if self.in_place else COLUMNS
+        self.utterances = _parse(self.path / MANIFEST, table.decode("utf-8"), columns, root)
         total = sum(u.samples for u in self.utterances)
         if (len(self.utterances), total) != (index["utterances"], index["samples"]):
             raise CorpusError(
                 f"{self.path / INDEX}: announces {index['utterances']} utterances of {index['samples']} "
                 f"samples, the manifest lists {len(self.utterances)} of {total}"
             )
+        self.speakers = sorted({u.speaker for u in self.utterances if u.split == "train"})
+        self.audio = self._audio(total)
+
+    def _audio(self, total: int) -> "np.ndarray | SoundInPlace":
+        if self.in_place:
+            from vqspeech.corpus.inplace import SoundInPlace
+
+            originals = [u.original for u in self.utterances if u.original is not None]
+            samples = [u.samples for u in self.utterances]
+            return SoundInPlace(originals, samples, self.sample_rate)
         audio = self.path / AUDIO
         size = audio.stat().st_size if audio.is_file() else -1
         if size != 2 * total:
             found = "no such file" if size < 0 else f"{size} bytes"
             raise CorpusError(f"{audio}: found {found}, expected {2 * total} bytes; prepare again")
-        self.audio = np.memmap(audio, dtype="<i2", mode="r")
-        self.speakers = sorted({u.speaker for u in self.utterances if u.split == "train"})
+        return np.memmap(audio, dtype="<i2", mode="r")
 
     def __len__(self) -> int:
         """Return the number of utterances."""
@@ -164,16 +189,16 @@ def _read(path: Path) -> bytes:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _parse(path: Path, text: str, root: Path) -> list[StoredUtterance]:
+def _parse(path: Path, text: str, columns: Sequence[str], root: Path) -> list[StoredUtterance]:
     """Read the lines of a store's manifest and check that the utterances lie end to end."""
     lines = text.removesuffix("\n").split("\n")
-    if tuple(lines[0].split("\t")) != COLUMNS:
+    if lines[0].split("\t") != list(columns):
         raise CorpusError(f"{path}: the first line is not that of a store's manifest")
     utterances = []
     end = 0
     for number, line in enumerate(lines[1:], 2):
         try:
-            row = dict(zip(COLUMNS, line.split("\t"), strict=True))
+            row = dict(zip(columns, line.split("\t"), strict=True))
             utterance = StoredUtterance(
                 corpus=row["corpus"],
                 speaker=row["speaker"],
@@ -185,6 +210,7 @@ def _parse(path: Path, text: str, root: Path) -> list[StoredUtterance]:
                 labels=root / row["labels"] if row["labels"] else None,
                 path=root / row["path"],
                 text=row["text"],
+                original=_original(row, root) if "digest" in row else None,
             )
         except ValueError as error:
             raise CorpusError(f"{path}, line {number}: {error}") from None
@@ -196,3 +222,10 @@ def _parse(path: Path, text: str, root: Path) -> list[StoredUtterance]:
         end += utterance.samples
         utterances.append(utterance)
     return utterances
+
+
+def _original(row: Mapping[str, str], root: Path) -> manifest.Original:
+    extent = None
+    if row["container"]:
+        extent = manifest.Extent(root / row["container"], int(row["begin"]), int(row["size"]))
+    return manifest.Original(root / row["path"], extent, int(row["start"]), row["digest"])
