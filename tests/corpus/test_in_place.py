@@ -109,7 +109,9 @@ def test_shards_of_lhotse_are_prepared_like_the_folder(mixed: Path, tmp_path: Pa
 
 def test_a_recording_without_a_speaker_is_listed(mixed: Path, tmp_path: Path) -> None:
     """What the store leaves out has a reason; where nothing is left that is said too."""
-    _tar(tmp_path / "a.tar", mixed, lambda speaker: {"speaker": speaker if speaker != "ann" else ""})
+    _tar(
+        tmp_path / "a.tar", mixed, lambda speaker: {"speaker": speaker if speaker != "ann" else ""}
+    )
     store = _store(find_corpus(tmp_path / "a.tar"), tmp_path / "store", in_place=True)
     assert store.speakers == ["bob", "çelik"]
     assert "a.tar/ann/ann_000.wav\tno speaker is named" in (store.path / "skipped.tsv").read_text()

@@ -331,7 +331,7 @@ def _place(utterance: Utterance, row: dict[str, Any], root: Path) -> tuple[objec
     """Return what a line of the manifest of a store prepared in place has besides."""
     of = utterance.extent
     where = ("", 0, 0) if of is None else (_relative(of.file, root), of.begin, of.size)
-    return (row["start"], row["sha256"][: DIGEST_DIGITS], *where)
+    return (row["start"], row["sha256"][:DIGEST_DIGITS], *where)
 
 
 def _relative(path: Path, root: Path) -> str:

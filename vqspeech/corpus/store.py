@@ -30,6 +30,7 @@ COLUMNS = (*manifest.COLUMNS, "offset", "samples", "start_s")
 PLACES = ("start", "digest", "container", "begin", "size")
 """Further columns of a store prepared in place."""
 
+
 @dataclass(frozen=True)
 class StoredUtterance:
     """One utterance of a store.

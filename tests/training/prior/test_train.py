@@ -14,8 +14,12 @@ import torch
 from labelled_store import Sound, write_sounds
 from torch import Tensor
 
+from vqspeech.codes import shards
+from vqspeech.codes.entry import Entry
+from vqspeech.codes.record import CodesRecord
+from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError, ModelFileError
-from vqspeech.models.checkpoint import load_prior, read_prior_header
+from vqspeech.models.checkpoint import load_model, load_prior, read_prior_header
 from vqspeech.models.prior import Prior
 from vqspeech.training.data.codestore import CodeStore
 from vqspeech.training.kinds import configured, run_training
@@ -220,6 +224,27 @@ def test_resuming_on_other_codes_is_refused(settings: Settings, tmp_path: Path) 
     settings["data"]["codes"] = str(_folder(settings) / "other")
     with pytest.raises(ModelFileError, match="trained on other codes"):
         _run(settings)
+
+
+def test_shards_of_codes_train_a_prior(
+    settings: Settings, sound_store: Path, tmp_path: Path
+) -> None:
+    """With ``data.store`` a folder of shards, the prior learns from them and is scored as from a store."""
+    model, store = load_model(settings["prior"]["model"]), PackedStore(sound_store)
+    entries = []
+    for index, u in enumerate(store.utterances):
+        codes = model.encode(store.wav(index)).tolist()
+        record = CodesRecord.of(model, codes, u.samples, str(u.path), "tiny")
+        entries.append(Entry(f"{u.speaker}/{u.utterance}", u.speaker, record))
+    (tmp_path / "shards").mkdir()
+    shards.write(tmp_path / "shards", 0, entries, "km")
+    settings["data"]["store"] = str(tmp_path)
+    path = _run(settings)
+    assert path is not None
+    assert load_prior(path).speakers == tuple(store.speakers)
+    metrics = json.loads((_folder(settings) / "metrics.json").read_text())
+    assert metrics["split"] == "test"
+    assert metrics["prior"] < metrics["uniform"]
 
 
 def test_half_precision_learns_too(settings: Settings, finished: Settings) -> None:

@@ -7,8 +7,9 @@ the same speech in other codes.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -143,23 +144,39 @@ def extract_codes(
     where the folder has codes of another codebook, store or number of shifts, sample rates differ, or there are too
     many different codes or shifts.
     """
-    if (folder / INDEX).is_file():
-        found = CodeStore(folder)
-        _require_same(found, model, store, shifts)
-        return found
     if store.sample_rate != model.sample_rate:
         raise CorpusError(
             f"{store.path}: recordings at {store.sample_rate} Hz, the model works at {model.sample_rate} Hz"
         )
-    if model.codebook_size > LARGEST_CODEBOOK:
-        raise CorpusError(f"{model.codebook_size} different codes: at most {LARGEST_CODEBOOK} here")
     if not 1 <= shifts <= model.hop:
         raise CorpusError(f"{shifts} shifts of a hop of {model.hop} samples: 1 to {model.hop} here")
+    encoded = partial(_encode, model, store, shifts)
+    return write_codes(model, store.manifest_sha256, folder, encoded, shifts)
+
+
+def write_codes(
+    model: Autoencoder,
+    manifest_sha256: str,
+    folder: Path,
+    encoded: Callable[[BinaryIO], Iterator[CodeSequence]],
+    shifts: int = 1,
+) -> CodeStore:
+    """Write codes of a model into `folder`, unless that is done; unfinished codes are made again.
+
+    `encoded` writes the codes of one sequence after another and yields where each lies; `manifest_sha256` tells what
+    they are of. `CorpusError` where the folder has other codes, or there are too many different ones.
+    """
+    if (folder / INDEX).is_file():
+        found = CodeStore(folder)
+        _require_same(found, model, manifest_sha256, shifts)
+        return found
+    if model.codebook_size > LARGEST_CODEBOOK:
+        raise CorpusError(f"{model.codebook_size} different codes: at most {LARGEST_CODEBOOK} here")
     sequences: list[CodeSequence] = []
 
     def save(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            sequences.extend(_encode(model, store, shifts, file))
+            sequences.extend(encoded(file))
 
     write_atomically(folder / CODES, save)
     rows = ["\t".join(COLUMNS), *("\t".join(map(str, astuple(s))) for s in sequences)]
@@ -173,7 +190,7 @@ def extract_codes(
         "hop": model.hop,
         "sample_rate": model.sample_rate,
         "shifts": shifts,
-        "manifest_sha256": store.manifest_sha256,
+        "manifest_sha256": manifest_sha256,
         "table_sha256": hashlib.sha256(table).hexdigest(),
     }
     text = json.dumps(index, indent=1) + "\n"
@@ -206,13 +223,13 @@ def _encode(
             progress.update()
 
 
-def _require_same(found: CodeStore, model: Autoencoder, store: PackedStore, shifts: int) -> None:
+def _require_same(found: CodeStore, model: Autoencoder, manifest_sha256: str, shifts: int) -> None:
     expected = {
         "codebook_id": model.codebook_id,
         "hop": model.hop,
         "sample_rate": model.sample_rate,
         "shifts": shifts,
-        "manifest_sha256": store.manifest_sha256,
+        "manifest_sha256": manifest_sha256,
     }
     for key, value in expected.items():
         if getattr(found, key) != value:

@@ -39,11 +39,12 @@ class CodesConfig:
     Attributes
     ----------
     store : str
-        Folder from ``vqspeech prepare``.
+        Folder from ``vqspeech prepare``, or of shards from ``vqspeech codes --format``.
     codes : str
         Folder of its codes, extracted if missing; empty for ``codes`` in the folder of the run.
     shifts : int
-        Number of times each training utterance is encoded, each from a fraction of a hop later.
+        Number of times each training utterance of a store is encoded, each from a fraction of a hop later; shards have
+        each once.
     batch, segment : int
         Segments per step and worker, codes per segment.
     workers : int

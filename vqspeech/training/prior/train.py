@@ -21,6 +21,7 @@ from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model, load_prior, read_prior_header, save_prior
 from vqspeech.models.prior import Prior, PriorConfig
 from vqspeech.training.compiled import Differentiated
+from vqspeech.training.data.codeshards import find_shards, import_shards
 from vqspeech.training.data.codestore import CodeStore, extract_codes
 from vqspeech.training.prior.config import PriorTrainConfig
 from vqspeech.training.prior.scores import (
@@ -84,12 +85,7 @@ def train_prior(config: PriorTrainConfig) -> Path | None:
     fabric = launch(run)
     model = load_model(config.prior.model).to(fabric.device)
     with fabric.rank_zero_first(local=True):
-        store = extract_codes(
-            model,
-            PackedStore(Path(config.data.store)),
-            Path(config.data.codes or folder / "codes"),
-            config.data.shifts,
-        )
+        store = _codes(config, model, folder)
     simpler = count_training(store)
     state = _start(config, store, simpler[0], fabric.device)
     data = config.data
@@ -151,6 +147,14 @@ def train_prior(config: PriorTrainConfig) -> Path | None:
             _finish(state, store, prior_file, simpler)
     fabric.barrier()
     return prior_file
+
+
+def _codes(config: PriorTrainConfig, model: Autoencoder, folder: Path) -> CodeStore:
+    """Codes of ``data.store``, extracted, or copied from shards."""
+    source, place = Path(config.data.store), Path(config.data.codes or folder / "codes")
+    if shards := find_shards(source):
+        return import_shards(model, shards, place)
+    return extract_codes(model, PackedStore(source), place, config.data.shifts)
 
 
 def _start(
