@@ -144,6 +144,22 @@ def test_units_once_with_durations_as_textless_speech_takes_them(tmp_path: Path)
     assert list(map(len, units)) == list(map(len, lengths))
 
 
+def test_lhotse_reads_every_code_of_a_recording_of_any_length(tmp_path: Path) -> None:
+    """A last code of a few samples too, which a frame shift of a whole hop would round away."""
+    lhotse = pytest.importorskip("lhotse")
+    entries = []
+    for samples in (1, HOP // 2 - 1, *range(7 * HOP - 1, 8 * HOP + 2, 13), 3000 * HOP + 1):
+        codes = [number % 512 for number in range(-(-samples // HOP))]
+        record = replace(ENTRIES[0].record, codes=codes, samples=samples)
+        entries.append(Entry(f"u{samples}", "ann", record))
+    shards.write(tmp_path, 0, entries, "shar")
+    for cut, of in zip(lhotse.CutSet.from_shar(in_dir=tmp_path), entries, strict=True):
+        assert cut.load_codes().tolist() == of.record.codes
+        assert cut.duration == pytest.approx(of.record.samples / RATE)
+        assert cut.codes.frame_shift <= HOP / RATE
+    assert shards.read(tmp_path / "cuts.000000.jsonl.gz") == entries
+
+
 def test_lhotse_reads_shar(tmp_path: Path) -> None:
     """A folder is a CutSet whose codes are a TemporalArray of the code rate, and lasts as long as the recordings."""
     lhotse = pytest.importorskip("lhotse")

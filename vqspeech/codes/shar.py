@@ -1,6 +1,7 @@
 """Shards of codes as Lhotse Shar: cuts without a recording, whose field ``codes`` is a TemporalArray.
 
-``CutSet.from_shar(in_dir=...)`` reads a folder of them and ``cut.load_codes()`` gives the codes. Runs written once have
+``CutSet.from_shar(in_dir=...)`` reads a folder of them and ``cut.load_codes()`` gives the codes, all of them: where a
+last one is of less than half a hop, the frame shift is a little shorter than ``1 / code_rate_hz``. Runs written once have
 no constant frame shift: ``codes`` and ``durations`` are Arrays then.
 """
 
@@ -46,7 +47,10 @@ def _manifest(array: np.ndarray, entry: Entry, unique: bool) -> Any:
     plain = Array("shar", "", "", list(array.shape))
     if unique:
         return plain
-    shift_s = entry.record.hop / entry.record.sample_rate
+    record = entry.record
+    # Lhotse rounds the frames of a cut: it would lose a last one of which less than half is sound.
+    longest_s = record.samples / record.sample_rate / (len(record.codes) - 0.49)
+    shift_s = min(record.hop / record.sample_rate, longest_s)
     return TemporalArray(plain, temporal_dim=0, frame_shift=shift_s, start=0)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from vqspeech.codes.entry import Entry
 from vqspeech.codes.shards import FORMATS, read
 from vqspeech.corpus.manifest import Utterance, assign_splits, printable
-from vqspeech.errors import CodesError, CorpusError
+from vqspeech.errors import CodesError
 from vqspeech.jobs.progress import Progress
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.training.data.codestore import CodeSequence, CodeStore, write_codes
