@@ -1,6 +1,6 @@
 """Codes of a large archive: killed machines and drivers, damaged files, memory, and what the cluster costs.
 
-    python tests/campaign/archive.py RECORDINGS WORK [--only nodes,driver,damaged,memory,overhead] [--model vctk]
+    python tests/campaign/archive.py RECORDINGS WORK [--only nodes,driver,damaged,memory,overhead,whole] [--model vctk]
 
 RECORDINGS is a folder of speech; trees of any size are made of it in WORK, of links. Prints a row for each property:
 what was done and what was found. Ratios are those of one run of this program; other work on the machine moves them.
@@ -252,14 +252,72 @@ def overhead(source: Path, work: Path, model: str) -> str:
                 "--format",
                 "parquet",
                 "--shard-hours",
-                0.02,
+                0.1,
             )
             wall, spent = timed(codes(*argv, *options, model=model))
             said.append(f"{real:.2f} h, {name}: {wall:.0f} s, processor {spent:.0f} s")
     return f"{'; '.join(said)}; {loads()}"
 
 
-PROPERTIES = {f.__name__: f for f in (nodes, driver, damaged, memory, overhead)}
+def whole(source: Path, work: Path, model: str) -> str:
+    """Prepare 44 hours in place, train for 1,000 steps on them, and encode them: time and peak of memory."""
+    hours = make_tree(source, work / "tree", 44)
+    rows = ["speaker\tutterance\tpath\tsplit"]
+    for path in sorted((work / "tree").rglob("*.*")):
+        # the copies of a recording are in one split
+        split = {0: "valid", 1: "test"}.get(int(path.stem.rpartition("-")[2]) // 7, "train")
+        rows.append(
+            f"{path.parent.name}\t{path.stem}\ttree/{path.parent.name}/{path.name}\t{split}"
+        )
+    (work / "all.tsv").write_text("\n".join(rows) + "\n")
+    store, run, out = work / "store", work / "run", work / "out"
+    trained = run / "model.safetensors"
+    # one line for each stage of a recipe
+    verbs = {
+        "prepare": ["prepare", "--corpus", work / "all.tsv", "--out", store, "--in-place"],
+        "train": [
+            "train",
+            "experiment=mini",
+            "machine=cpu",
+            f"data.store={store}",
+            f"run.dir={run}",
+        ],
+        "codes": ["codes", store, "--out", out, "--format", "parquet", "--model", trained],
+    }
+    verbs["prepare"] += ["--sample-rate", 8000]
+    verbs["train"] += ["optimizer.steps=800", "spectral.steps=200", "run.validate_every=1000"]
+    said = []
+    for name, argv in verbs.items():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        start = time.monotonic()
+        process = subprocess.Popen([sys.executable, "-m", "vqspeech", *map(str, argv)])
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, _memory(process.pid))
+            time.sleep(0.2)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        took = time.monotonic() - start
+        ended = f"processor {spent:.0f} s, peak {peak} MB, status {process.returncode}"
+        said.append(f"{name}: {took:.0f} s, {ended}")
+    size = sum(path.stat().st_size for path in store.iterdir()) >> 20
+    return f"{hours:.1f} h, {len(rows) - 1} recordings, store of {size} MB; {'; '.join(said)}; {loads()}"
+
+
+def _memory(pid: int) -> int:
+    """Resident memory of a process and all that it started, MB; pages that they share count once for each."""
+    total, waiting = 0, [pid]
+    while waiting:
+        of = waiting.pop()
+        with contextlib.suppress(OSError):
+            pages = int(Path(f"/proc/{of}/statm").read_text().split()[1])
+            total += pages * resource.getpagesize() >> 20
+            tasks = Path(f"/proc/{of}/task").glob("*/children")
+            waiting += [int(word) for task in tasks for word in task.read_text().split()]
+    return total
+
+
+PROPERTIES = {f.__name__: f for f in (nodes, driver, damaged, memory, overhead, whole)}
 
 
 def main() -> int:

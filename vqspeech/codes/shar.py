@@ -1,8 +1,8 @@
 """Shards of codes as Lhotse Shar: cuts without a recording, whose field ``codes`` is a TemporalArray.
 
 ``CutSet.from_shar(in_dir=...)`` reads a folder of them and ``cut.load_codes()`` gives the codes, all of them: where a
-last one is of less than half a hop, the frame shift is a little shorter than ``1 / code_rate_hz``. Runs written once have
-no constant frame shift: ``codes`` and ``durations`` are Arrays then.
+last one is of less than half a hop, the frame shift is a little shorter than ``1 / code_rate_hz``. Runs written once
+have no constant frame shift: ``codes`` and ``durations`` are Arrays then.
 """
 
 import gzip

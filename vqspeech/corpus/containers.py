@@ -1,7 +1,8 @@
 """Recordings in tars, listed as a corpus without being unpacked: WebDataset tars, and shards of Lhotse Shar.
 
 A tar is not compressed, so that each recording is some bytes of it in a row. Beside a recording ``KEY.flac`` of a
-WebDataset tar ``KEY.json`` names ``speaker``, and if known ``text`` and ``split``, or ``KEY.txt`` the text; of Shar the cuts do.
+WebDataset tar ``KEY.json`` names ``speaker``, and if known ``text`` and ``split``, or ``KEY.txt`` the text; of Shar
+the cuts do.
 """
 
 import gzip

@@ -80,6 +80,8 @@ def start(address: str, workers: int | None) -> int:
         if address == "local":
             # Else workers would give way to every other program of the machine.
             os.environ.setdefault("RAY_worker_niceness", "0")
+            # The actors are the only workers: others would import Ray for nothing.
+            os.environ.setdefault("RAY_enable_worker_prestart", "0")
             cpus = workers or usable_threads()
             ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
         else:
