@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-FRAMES = 8
+FRAMES = 16
 """Frames filtered together: always as many and the same ones, so that no bit depends on the blocks that come in."""
 
 WINDOW = 400
@@ -51,6 +51,8 @@ class PitchFilter:
         self.spread = int(NEAR * longest)
         # what is heard around a frame: half a window and the longest lag
         self.reach = WINDOW // 2 + longest + self.spread
+        # enough for a circular correlation to hold every lag that is compared
+        self.n_fft = 1 << (WINDOW + 2 * self.spread - 1).bit_length()
         self.held = torch.zeros(self.reach)
         self.arrived = self.given = self.frame = 0
         self.fade = ((torch.arange(hop) + 0.5) / (hop / 2)).clamp(max=1)
@@ -67,7 +69,7 @@ class PitchFilter:
         Returns
         -------
         Tensor
-            float32: what is finished, 30 to 70 ms behind, and with the last block the rest.
+            float32: what is finished, 30 to 110 ms behind, and with the last block the rest.
         """
         self.arrived += len(block)
         self.held = torch.cat([self.held, block])
@@ -108,19 +110,19 @@ class PitchFilter:
         if not lag.any():
             return gains, lags
         starts = self.reach + torch.arange(FRAMES) * self.hop + (self.hop - WINDOW) // 2
-        window = torch.arange(WINDOW)
         offsets = torch.arange(-self.spread, self.spread + 1)
-        own = span[starts[:, None] + window]
+        own = span[starts[:, None] + torch.arange(WINDOW)]
+        spectrum = torch.fft.rfft(own, self.n_fft).conj()
         near = (lag > 0)[:, None] & (offsets.abs() <= (NEAR * lag)[:, None])
+        compared = torch.arange(WINDOW + 2 * self.spread)
         for side, sign in enumerate((-1, 1)):
             first = starts + sign * lag - self.spread
-            around = span[first[:, None] + torch.arange(WINDOW + 2 * self.spread)]
-            others = around.unfold(1, WINDOW, 1)
-            products = (others @ own[:, :, None])[..., 0]
+            around = span[first[:, None] + compared]
+            products = torch.fft.irfft(torch.fft.rfft(around, self.n_fft) * spectrum, self.n_fft)
             sums = F.pad(around.double().square().cumsum(1), (1, 0))
             energies = (sums[:, WINDOW:] - sums[:, :-WINDOW]).float()
             norm = (own.square().sum(1, keepdim=True) * energies).sqrt()
-            correlation = torch.where(near, products / (norm + 1e-6), 0)
+            correlation = torch.where(near, products[:, : len(offsets)] / (norm + 1e-6), 0)
             highest, place = correlation.max(1)
             gains[:, side] = self.strength * highest
             lags[:, side] = sign * lag + offsets[place]
