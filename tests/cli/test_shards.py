@@ -110,6 +110,21 @@ def test_damaged_recordings_are_listed_and_the_others_coded(
     assert content(tmp_path / "out") == before
 
 
+def test_what_failed_is_tried_again_when_asked(run, tone, corpus: Path, tmp_path: Path) -> None:
+    """Only the shards with failures are made anew; a recording that was mended, of another length, is in its own."""
+    (corpus / "b/4.wav").write_bytes(b"RIFF1234WAVE")
+    command = ("codes", corpus, "--out", "out", "--format", "parquet", *HOURS)
+    assert "1 recordings were not encoded" in run(*command).error
+    times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out/shards").iterdir()}
+    tone("corpus/b/4.wav", 0.9, 16000)
+    assert run(*command, "--retry-failed").status == 0
+    now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out/shards").iterdir()}
+    assert sum(now[name] != times[name] for name in now) == 1
+    assert sorted(e.id for e in entries(tmp_path / "out"))[4] == "b/4"
+    assert len(entries(tmp_path / "out")) == 9
+    assert not (tmp_path / "out/failures.tsv").exists()
+
+
 def test_a_split_of_a_store(run, people: Path, tmp_path: Path) -> None:
     """--corpus with --split, and the whole store by its folder."""
     store = prepare(list_folder(people), tmp_path / "store", workers=0)

@@ -56,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="processes of --cluster (default: one for each CPU, or GPU)",
     )
     group.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="make shards again in which recordings could not be encoded",
+    )
+    group.add_argument(
         "--merge",
         action="store_true",
         help="without sources: check that every shard of --out is there and write the tables of the whole",
@@ -75,6 +80,7 @@ def check_alone(args: argparse.Namespace) -> None:
         "--shard": args.shard,
         "--cluster": args.cluster,
         "--workers": args.workers,
+        "--retry-failed": args.retry_failed,
         "--merge": args.merge,
     }
     for name, value in given.items():
@@ -167,13 +173,16 @@ def make(args: argparse.Namespace) -> None:
         if args.shard:
             raise ConfigurationError("--force with --shard would remove what other tasks make")
         remove(folder)
-    if args.shard and (folder / INDEX).is_file():
-        # Thousands of tasks need not list the archive again.
+    if (args.shard or args.retry_failed) and (folder / INDEX).is_file():
+        # Thousands of tasks need not list the archive again; and what was mended since has another length.
         plan = Plan(folder)
         require_same(plan, settings)
     else:
         plan = make_plan(folder, settings, list_units(settings.source, settings.split))
     wanted = range(index, len(plan.shards), count)
+    for n in wanted if args.retry_failed else ():
+        if (plan.done(n) or {}).get("failures"):
+            plan.marker(n).unlink()
     numbers = [n for n in wanted if plan.done(n) is None]
     log.warning("%s: %d of %d shards are to be made", folder, len(numbers), len(wanted))
     if numbers and args.cluster:
