@@ -71,7 +71,7 @@ _READING = {
 }
 
 
-class _Recording(NamedTuple):
+class Recording(NamedTuple):
     """One player of an example, with its figures below."""
 
     name: str
@@ -101,11 +101,11 @@ class Example:
         who = of.source if of.source == of.target else f"{of.source} → {of.target}"
         return f"{of.kind}: {who}, {self.judged.utterance}"
 
-    def recordings(self) -> Iterator[_Recording]:
+    def recordings(self) -> Iterator[Recording]:
         """Name the recordings for people."""
         for row, wav in self.wavs.items():
             name = _row_name(row, self.judged.trial.kind)
-            yield _Recording(name, wav, self.judged.figures[row])
+            yield Recording(name, wav, self.judged.figures[row])
 
 
 def choose_examples(trials: Sequence[Judged], count: int) -> list[int]:
@@ -222,7 +222,7 @@ def to_html(found: Evaluation, examples: Sequence[Example]) -> str:
         baselines={*_ROW_NAMES.values(), *CODE_MODELS.values()}
         - {_ROW_NAMES["made"], CODE_MODELS["prior"]},
         examples=examples,
-        in_words=_in_words,
+        in_words=in_words,
         sample_rate=found.sample_rate,
         excerpt_s=EXCERPT_S,
     )
@@ -370,7 +370,7 @@ def _row_name(row: str, kind: str) -> str:
     return "reconstruction" if (row, kind) == ("made", RECONSTRUCTION) else _ROW_NAMES[row]
 
 
-def _in_words(of: Figures) -> str:
+def in_words(of: Figures) -> str:
     """Name what was measured of one recording."""
     found = [f"word error rate {percent(of.edits / of.words)}"] if of.words else []
     if of.nearest:
