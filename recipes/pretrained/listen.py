@@ -220,7 +220,7 @@ def main() -> int:
         examples = []
         for place in np.linspace(0, count - 1, min(EXAMPLES, count)).astype(int).tolist():
             of = judged[place]
-            source = Recording("source", store.wav(of.trial.index), of.figures["source"])
+            source = Recording("source untouched", store.wav(of.trial.index), of.figures["source"])
             made = [
                 Recording(name, own[place], of_row[name][place].figures["made"])
                 for name, own in players.items()
