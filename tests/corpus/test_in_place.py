@@ -82,6 +82,12 @@ def test_tars_are_prepared_like_the_folder(mixed: Path, tmp_path: Path, in_place
         assert [u.text for u in found.utterances] == [u.text for u in expected.utterances]
 
 
+def test_a_tar_beside_speakers_folders_does_not_hide_them(mixed: Path, tmp_path: Path) -> None:
+    """A folder of recordings is one, whatever archive was left in it."""
+    _tar(mixed / "backup.tar", mixed, lambda speaker: {"speaker": "backup"})
+    assert len(find_corpus(mixed).utterances) == len(list_folder(mixed).utterances) > 0
+
+
 def test_shards_of_lhotse_are_prepared_like_the_folder(mixed: Path, tmp_path: Path) -> None:
     """The cuts name speakers and texts, the tars beside them hold the sound."""
     lhotse = pytest.importorskip("lhotse")

@@ -43,8 +43,8 @@ def find_corpus(path: Path, mic: str = "mic1") -> Listing:
     ----------
     path : Path
         A manifest (``.tsv``; of Lhotse ``.jsonl`` or ``.jsonl.gz``; Parquet with a column of paths), a WebDataset tar,
-        or a folder: with a ``manifest.tsv``, the miniature corpus, a VCTK tree, Lhotse Shar, tars, or speakers'
-        folders; tried in this order.
+        or a folder: with a ``manifest.tsv``, the miniature corpus, a VCTK tree, speakers' folders, Lhotse Shar, or
+        tars; tried in this order.
     mic : {"mic1", "mic2"}
         The microphone, for VCTK 0.92.
 
@@ -78,15 +78,15 @@ def find_corpus(path: Path, mic: str = "mic1") -> Listing:
         return mini.list_mini(path)
     if vctk.find_layout(path):
         return vctk.list_vctk(path, mic)
-    if listing := containers.find_containers(path):
-        return listing
     listing = list_folder(path)
-    if not listing.utterances:
-        raise CorpusError(
-            f"{path}: no manifest.tsv, no VCTK tree (wav48, wav48_silence_trimmed), "
-            f"no speaker/utterance{audio.SUFFIXES[0]}"
-        )
-    return listing
+    if listing.utterances:
+        return listing
+    if found := containers.find_containers(path):
+        return found
+    raise CorpusError(
+        f"{path}: no manifest.tsv, no VCTK tree (wav48, wav48_silence_trimmed), "
+        f"no speaker/utterance{audio.SUFFIXES[0]}, no tar"
+    )
 
 
 def prepare(
