@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vqspeech.errors import CorpusError
-from vqspeech.labels.frames import Interval, check_end, read_labels
+from vqspeech.labels.files import read_labels
+from vqspeech.labels.frames import Interval, check_end
 
 if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.analysis.material import Material, choose_material, utterance_labels
-from vqspeech.errors import ConfigurationError, CorpusError
+from vqspeech.errors import CorpusError
 from vqspeech.labels.frames import Interval, frame_centres_s, labels_at
 from vqspeech.labels.phones import PHONE_INDEX, SILENCE, to_arpabet
 from vqspeech.metrics.contingency import map_codes
@@ -131,11 +131,7 @@ def align_corpus(
     CorpusError
         When no label of a split is in the phone set.
     """
-    if store.sample_rate != model.sample_rate:
-        raise ConfigurationError(
-            f"{store.path}: holds {store.sample_rate} Hz and the model takes {model.sample_rate} "
-            "Hz; prepare the corpus at the model's rate"
-        )
+    store.require_rate(model.sample_rate)
     total = len(material.fitted) + len(material.scored)
     unmapped: Counter[str] = Counter()
 

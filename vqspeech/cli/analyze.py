@@ -12,12 +12,16 @@ from vqspeech.cli.options import (
     MODEL_HELP,
     MODEL_METAVAR,
     MODEL_VARIABLE,
+    add_device_argument,
     check_codes,
     default_model,
     find_device,
     find_prior,
+    number,
+    whole_number,
 )
 from vqspeech.errors import ConfigurationError
+from vqspeech.jobs.atomic import write_file
 from vqspeech.jobs.lock import only_run
 from vqspeech.models import pretrained
 
@@ -70,23 +74,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--train-minutes",
-        type=_minutes,
+        type=number(lambda value: value > 0, "above 0"),
         default=20.0,
         metavar="N",
         help="how much of the train split the codes are mapped on (default: 20)",
     )
     parser.add_argument(
         "--examples",
-        type=_count,
+        type=whole_number(0, 10_000, "from 0 to 9999"),
         default=6,
         metavar="N",
         help="test utterances to look at and listen to in the report (default: 6)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     parser.add_argument("--force", action="store_true", help="replace existing files")
-    parser.add_argument(
-        "--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one, else cpu)"
-    )
+    add_device_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -179,7 +181,7 @@ def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> N
         # Written last: where the page is, all is there.
         contents[_PAGE] = report.to_html(material, studies, figures, examples).encode()
         for place, content in contents.items():
-            _write(out / place, content)
+            write_file(out / place, content)
         bar.update(1, "files are written")
     print(contents["scores.md"].decode())
     for place in (*_TABLES, _PAGE):
@@ -222,13 +224,7 @@ def _architectures(models: "Mapping[str, Autoencoder]") -> "dict[str, Autoencode
 def _priors(
     named: Sequence[str], files: Mapping[str, str], models: "Mapping[str, Autoencoder]"
 ) -> "dict[str, Prior]":
-    """Return the priors of those models that have one: named by hand, else beside the model.
-
-    Raises
-    ------
-    ConfigurationError
-        When a prior that was named by hand knows the codes of no model.
-    """
+    """Return the priors of those models that have one: named by hand, else beside the model."""
     from vqspeech.models.checkpoint import read_prior_header
 
     by_hand = {read_prior_header(file)["config"].get("codebook_id"): file for file in named}
@@ -286,22 +282,3 @@ def _systems(
 def _slug(text: str) -> str:
     """Make a name that may stand in a file name."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "unnamed"
-
-
-def _write(path: Path, content: bytes) -> None:
-    from vqspeech.jobs.atomic import write_atomically
-
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
-
-
-def _minutes(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 5):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 9999")
-    return int(text)

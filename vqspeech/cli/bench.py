@@ -17,8 +17,10 @@ from vqspeech.cli.options import (
     model_name,
     number,
     open_model,
+    whole_number,
 )
 from vqspeech.errors import ConfigurationError
+from vqspeech.jobs.atomic import write_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,10 +123,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**15):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 2^15 - 1")
-    return int(text)
+_count = whole_number(1, 2**15, "from 1 to 2^15 - 1")
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -312,11 +311,5 @@ def run(args: argparse.Namespace) -> None:
     on = ", ".join(map(str, heard)) or "the model's own samples"
     print(f"logits, KL and NLL: against the parallel pass on {on} ({samples:,} samples)")
     if args.json:
-        _write_json(Path(args.json), [asdict(row) for row in rows])
-
-
-def _write_json(path: Path, rows: list[dict[str, Any]]) -> None:
-    from vqspeech.jobs.atomic import write_atomically
-
-    text = json.dumps(rows, indent=2) + "\n"
-    write_atomically(path, lambda file: file.write_text(text))
+        text = json.dumps([asdict(row) for row in rows], indent=2) + "\n"
+        write_file(Path(args.json), text)

@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shards.add_arguments(parser)
 
 
-def read_all(
+def _read_all(
     sources: list[Source], find_prior: "PriorFinder", failures: Failures
 ) -> "Iterator[tuple[Source, CodesRecord]]":
     """Read files of codes in turn; one that cannot be read goes to `failures`."""
@@ -107,16 +107,8 @@ def read_all(
             yield source, record
 
 
-def check_coder(args: argparse.Namespace, prior: "Prior | None") -> None:
-    """Say what predicts the codes in .vqc files, and check that it can be conditioned on who speaks.
-
-    Raises
-    ------
-    CodesError
-        When the prior does not know the speaker.
-    ConfigurationError
-        When there is no prior to condition.
-    """
+def _check_coder(args: argparse.Namespace, prior: "Prior | None") -> None:
+    """Say what predicts the codes in .vqc files, and check that it can be conditioned on who speaks."""
     from vqspeech.codes import vqc
 
     if args.speaker is not None:
@@ -176,7 +168,7 @@ def run(args: argparse.Namespace) -> None:
     sounds = [source for source in sources if source.path.suffix.lower() != vqc.SUFFIX]
     with_prior = bool(sources) and kind == "vqc" and args.coder != "unigram"
     name, prior = model_name(args), None
-    records = read_all(coded, prior_finder(args.prior, name), failures)
+    records = _read_all(coded, prior_finder(args.prior, name), failures)
     if sounds or with_prior:
         model = open_model(args)
         check_codes(model, name)
@@ -194,7 +186,7 @@ def run(args: argparse.Namespace) -> None:
         )
         records = chain(records, encoded)
     if sources and kind == "vqc":
-        check_coder(args, prior)
+        _check_coder(args, prior)
     for source, record in records:
         if not places:
             print(record.to_json(), flush=True)

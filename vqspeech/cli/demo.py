@@ -15,6 +15,7 @@ from vqspeech.cli.options import (
     number,
     open_model,
     sampling_of,
+    whole_number,
 )
 
 log = logging.getLogger("vqspeech")
@@ -31,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to listen (default: 127.0.0.1, this machine alone)",
     )
     parser.add_argument(
-        "--port", type=_port, default=7860, metavar="N", help="0 for a free one (default: 7860)"
+        "--port",
+        type=whole_number(0, 2**16, "from 0 to 2^16 - 1"),
+        default=7860,
+        metavar="N",
+        help="0 for a free one (default: 7860)",
     )
     parser.add_argument(
         "--longest",
@@ -40,15 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="longest recording, seconds (default: 30)",
     )
+    count = whole_number(1, 1001, "from 1 to 1000")
     parser.add_argument(
         "--at-once",
-        type=_count,
+        type=count,
         metavar="N",
         help="sounds that are made at the same time; others wait in line (default: as many as CPU cores, 1 on a GPU)",
     )
     parser.add_argument(
         "--waiting",
-        type=_count,
+        type=count,
         default=50,
         metavar="N",
         help="how many may wait in line; more are told to come again (default: 50)",
@@ -57,18 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
     add_prior_argument(parser)
     add_model_arguments(parser)
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 2**16):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^16 - 1")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 1000):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -19,8 +19,10 @@ from vqspeech.cli.options import (
     number,
     open_model,
     sampling_of,
+    whole_number,
 )
 from vqspeech.errors import ConfigurationError, CorpusError
+from vqspeech.jobs.atomic import write_file
 from vqspeech.jobs.lock import only_run
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ _LEAVE_OUT = ("likelihood", "codes", "speakers", "words", "pitch", "quality", "d
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this verb."""
+    count = whole_number(0, 100_000, "from 0 to 99999")
     parser.add_argument(
         "--corpus",
         "--store",
@@ -65,13 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pairs",
-        type=_count,
+        type=count,
         metavar="N",
         help="instead of all groups, N conversions of low voices to high ones and back, of phrases of about 2 s",
     )
     parser.add_argument(
         "--utterances",
-        type=_count,
+        type=count,
         default=24,
         metavar="N",
         help="recordings to make in each group (default: 24)",
@@ -105,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--examples",
-        type=_count,
+        type=count,
         default=4,
         metavar="N",
         help="recordings of each group to listen to on the page (default: 4)",
@@ -162,7 +165,7 @@ def _judge(args: argparse.Namespace) -> None:
             _write_audio(args, found, spoken, store)
     if args.out is not None:
         for name, content in contents.items():
-            _write(args.out / name, content)
+            write_file(args.out / name, content)
     print(contents["evaluation.md"].decode())
     for name in _OUTPUTS if args.out is not None else ():
         print(args.out / name)
@@ -190,11 +193,7 @@ def _evaluate(
     from vqspeech.evaluation.study import evaluate
     from vqspeech.evaluation.trials import make_plan
 
-    if model.sample_rate != store.sample_rate:
-        raise ConfigurationError(
-            f"{store.path}: holds {store.sample_rate} Hz and the model takes {model.sample_rate} Hz; "
-            "prepare the corpus at the model's rate"
-        )
+    store.require_rate(model.sample_rate)
     if not len(store.indices(args.split)):
         raise CorpusError(f"{store.path}: nothing in the {args.split} split")
     check_pitch(args, model)
@@ -275,21 +274,9 @@ def _write_audio(
             bar.update()
 
 
-def _write(path: Path, content: bytes) -> None:
-    from vqspeech.jobs.atomic import write_atomically
-
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
-
-
 def _judges(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in _LEAVE_OUT:
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_LEAVE_OUT)}")
     return names
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 99999")
-    return int(text)

@@ -19,6 +19,7 @@ from vqspeech.cli.options import (
     open_model,
     open_prior,
     sampling_of,
+    whole_number,
 )
 from vqspeech.errors import ConfigurationError
 
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--count",
-        type=_count,
+        type=whole_number(1, 2**31, "from 1 up"),
         default=1,
         metavar="N",
         help="make so many, with as many seeds from --seed on (default: 1)",
@@ -65,12 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_arguments(parser)
     add_prior_argument(parser)
     add_model_arguments(parser)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> None:

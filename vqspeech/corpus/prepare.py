@@ -26,8 +26,9 @@ from vqspeech.corpus.manifest import (
     split_listing,
     write_table,
 )
-from vqspeech.corpus.parts import Part, pack_all, write_json
+from vqspeech.corpus.parts import Part, pack_all
 from vqspeech.errors import CorpusError
+from vqspeech.jobs.atomic import write_file
 from vqspeech.jobs.lock import only_run
 from vqspeech.jobs.progress import Progress
 
@@ -242,7 +243,8 @@ def _join(listing: Listing, parts: Sequence[Part], out: Path, plan: str, sample_
         "manifest_sha256": hashlib.sha256((out / store.MANIFEST).read_bytes()).hexdigest(),
         "plan_sha256": plan,
     }
-    write_json(out / store.INDEX, index)
+    text = json.dumps(index, ensure_ascii=False, indent=1) + "\n"
+    write_file(out / store.INDEX, text)
 
 
 def _write_list(path: Path, entries: Sequence[Skipped]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vqspeech.corpus import manifest
 from vqspeech.corpus.index import read_index
-from vqspeech.errors import CorpusError
+from vqspeech.errors import ConfigurationError, CorpusError
 
 FORMAT, VERSION = "vqspeech-store", 1
 AUDIO, MANIFEST, SKIPPED, INDEX = "audio.i16", "manifest.tsv", "skipped.tsv", "store.json"
@@ -133,6 +133,14 @@ class PackedStore:
     def wav(self, index: int) -> np.ndarray:
         """Return the utterance at `index` as a wav: float32 (samples,), in [-1, 1)."""
         return self.pcm(index).astype(np.float32) / np.float32(32768)
+
+    def require_rate(self, sample_rate: int) -> None:
+        """Raise `ConfigurationError` where the store is not at the rate of a model, Hz."""
+        if self.sample_rate != sample_rate:
+            raise ConfigurationError(
+                f"{self.path}: holds {self.sample_rate} Hz and the model takes {sample_rate} Hz; prepare the corpus at"
+                " the model's rate"
+            )
 
     def indices(self, split: str) -> np.ndarray:
         """Return the indices of a split's utterances.

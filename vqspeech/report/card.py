@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, FileSystemLoader, TemplateError, TemplateNotFound
 
 from vqspeech.errors import VqspeechError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 from vqspeech.models import pretrained
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model, read_header, read_prior_header
@@ -78,7 +78,7 @@ def write_card(file: Path, words: Path) -> Path:
         raise VqspeechError(f"{source}: {error}") from None
     text = re.sub("\n{3,}", "\n\n", text).strip() + "\n"
     out = file.with_suffix(".md")
-    write_atomically(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_file(out, text)
     return out
 
 
