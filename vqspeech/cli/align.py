@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from vqspeech.audio.header import is_stream
 from vqspeech.cli.files import Failures, check_folder, inside, out_file, refused
 from vqspeech.cli.options import whole_number
+from vqspeech.corpus.manifest import Skipped
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.jobs.lock import only_run
 
 if TYPE_CHECKING:
     from vqspeech.alignment.files import Job
-    from vqspeech.corpus.manifest import Skipped
 
 log = logging.getLogger("vqspeech")
 
@@ -127,7 +127,7 @@ class _Plan:
     file: Path | None
     jobs: "list[Job]" = field(default_factory=list)
     sources: list[Path] = field(default_factory=list)
-    skipped: "list[Skipped]" = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     misplaced: list[str] = field(default_factory=list)
 
     def add(self, source: Path, text: str, place: tuple[Path, str], formats: Sequence[str]) -> None:

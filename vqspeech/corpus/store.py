@@ -6,6 +6,8 @@ written last. Opening one needs only numpy.
 """
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,6 +143,13 @@ class PackedStore:
                 f"{self.path}: holds {self.sample_rate} Hz and the model takes {sample_rate} Hz; prepare the corpus at"
                 " the model's rate"
             )
+
+    def by_speaker(self, indices: Iterable[int]) -> dict[str, list[int]]:
+        """Return indices of utterances by speaker, in the order given."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for index in indices:
+            found[self.utterances[index].speaker].append(index)
+        return found
 
     def indices(self, split: str) -> np.ndarray:
         """Return the indices of a split's utterances.
