@@ -7,19 +7,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vqspeech.cli import options
 from vqspeech.cli.files import check_folder, check_outputs, packed
-from vqspeech.cli.options import (
-    MODEL_HELP,
-    MODEL_METAVAR,
-    MODEL_VARIABLE,
-    add_device_argument,
-    check_codes,
-    default_model,
-    find_device,
-    find_prior,
-    number,
-    whole_number,
-)
 from vqspeech.errors import ConfigurationError
 from vqspeech.jobs.atomic import write_file
 from vqspeech.jobs.lock import only_run
@@ -45,14 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         action="append",
-        metavar=MODEL_METAVAR,
-        help=f"{MODEL_HELP}; again for more models (default: the variable {MODEL_VARIABLE}, else {pretrained.DEFAULT})",
+        metavar=options.MODEL_METAVAR,
+        help=f"{options.MODEL_HELP}; again for more models (default: the variable {options.MODEL_VARIABLE},"
+        f" else {pretrained.DEFAULT})",
     )
     parser.add_argument(
         "--prior",
         action="append",
         default=[],
-        metavar=MODEL_METAVAR,
+        metavar=options.MODEL_METAVAR,
         help="a prior over the codes of one of the models, for what they cost; again for more (default:"
         " MODEL-prior.safetensors beside a model, else the shipped one over the same codes)",
     )
@@ -74,21 +64,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--train-minutes",
-        type=number(lambda value: value > 0, "above 0"),
+        type=options.number(lambda value: value > 0, "above 0"),
         default=20.0,
         metavar="N",
         help="how much of the train split the codes are mapped on (default: 20)",
     )
     parser.add_argument(
         "--examples",
-        type=whole_number(0, 10_000, "from 0 to 9999"),
+        type=options.whole_number(0, 10_000, "from 0 to 9999"),
         default=6,
         metavar="N",
         help="test utterances to look at and listen to in the report (default: 6)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     parser.add_argument("--force", action="store_true", help="replace existing files")
-    add_device_argument(parser)
+    options.add_device_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -126,10 +116,10 @@ def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> N
     from vqspeech.report import analysis as report
     from vqspeech.report.plots import pictures
 
-    device = find_device(args)
+    device = options.find_device(args)
     models = {name: load_model(file).to(device) for name, file in files.items()}
     for name, model in models.items():
-        check_codes(model, name)
+        options.check_codes(model, name)
     rate = next(iter(models.values())).sample_rate
     store = PackedStore(packed(args.corpus, out / "store", rate, force=args.force))
     for name, model in models.items():
@@ -190,7 +180,7 @@ def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> N
 
 def _model_files(args: argparse.Namespace) -> dict[str, str]:
     """Return the model files by short names: their stems, or where those are alike what tells the paths apart."""
-    files = list(dict.fromkeys(args.model or [default_model()]))
+    files = list(dict.fromkeys(args.model or [options.default_model()]))
     paths = [Path(file).absolute().with_suffix("") for file in files]
     names = [path.name for path in paths]
     if len(set(names)) < len(names):
@@ -235,7 +225,7 @@ def _priors(
                 f"--prior {file}: was trained on codes of codebook {codebook}, and no model here has it"
             )
     priors = {
-        name: find_prior(by_hand.get(known[name]), model, files[name])
+        name: options.find_prior(by_hand.get(known[name]), model, files[name])
         for name, model in models.items()
     }
     return {name: prior for name, prior in priors.items() if prior is not None}

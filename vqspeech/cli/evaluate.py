@@ -7,20 +7,8 @@ from contextlib import nullcontext
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from vqspeech.cli import options
 from vqspeech.cli.files import check_folder, check_outputs, inside, packed
-from vqspeech.cli.options import (
-    add_model_arguments,
-    add_pitch_argument,
-    add_prior_argument,
-    add_sampling_arguments,
-    check_pitch,
-    find_prior,
-    model_name,
-    number,
-    open_model,
-    sampling_of,
-    whole_number,
-)
 from vqspeech.errors import ConfigurationError, CorpusError
 from vqspeech.jobs.atomic import write_file
 from vqspeech.jobs.lock import only_run
@@ -46,7 +34,7 @@ _LEAVE_OUT = ("likelihood", "codes", "speakers", "words", "pitch", "quality", "d
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this verb."""
-    count = whole_number(0, 100_000, "from 0 to 99999")
+    count = options.whole_number(0, 100_000, "from 0 to 99999")
     parser.add_argument(
         "--corpus",
         "--store",
@@ -81,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--likelihood-seconds",
-        type=number(lambda value: value > 0, "above 0"),
+        type=options.number(lambda value: value > 0, "above 0"),
         default=math.inf,
         metavar="N",
         help="how much of the split the likelihood is taken on (default: all)",
@@ -117,10 +105,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-audio", action="store_true", help=f"write all recordings into OUT/{_AUDIO}"
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
-    add_pitch_argument(parser)
-    add_sampling_arguments(parser)
-    add_model_arguments(parser)
-    add_prior_argument(parser, ", for what they cost")
+    options.add_pitch_argument(parser)
+    options.add_sampling_arguments(parser)
+    options.add_model_arguments(parser)
+    options.add_prior_argument(parser, ", for what they cost")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -150,7 +138,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _judge(args: argparse.Namespace) -> None:
     """Do what `run` does once the places are known to be free."""
-    model = open_model(args)
+    model = options.open_model(args)
 
     import tempfile
 
@@ -196,8 +184,8 @@ def _evaluate(
     store.require_rate(model.sample_rate)
     if not len(store.indices(args.split)):
         raise CorpusError(f"{store.path}: nothing in the {args.split} split")
-    check_pitch(args, model)
-    drawing = choose_engine(model, sampling_of(args))
+    options.check_pitch(args, model)
+    drawing = choose_engine(model, options.sampling_of(args))
     if args.pairs is not None:
         plan = make_pairs(store, model.speakers, split=args.split, count=args.pairs, seed=args.seed)
     else:
@@ -210,12 +198,16 @@ def _evaluate(
             seed=args.seed,
         )
     wanted = "codes" not in args.without
-    prior = find_prior(args.prior, model, model_name(args)) if wanted and model.discrete else None
+    prior = (
+        options.find_prior(args.prior, model, options.model_name(args))
+        if wanted and model.discrete
+        else None
+    )
     judges = bench.open_judges(args.without, args.recogniser, args.threads or 1)
     log.warning("%s", drawing.note)
     return evaluate(
         model,
-        PurePath(model_name(args)).stem,
+        PurePath(options.model_name(args)).stem,
         store,
         plan,
         judges,
