@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -259,7 +260,8 @@ def _systems(
         facts = {"file": files[name], **model_facts(header, model)}
         nats = code_nats(priors[name]) if name in priors else None
         bits = decoder_bits(header)
-        systems.append(model_system(model, name, facts=facts, code_nats=nats, sample_bits=bits))
+        system = model_system(model, name)
+        systems.append(replace(system, facts=facts, code_nats=nats, sample_bits=bits))
     for name, model in shapes.items():
         systems.append(random_system(model, name, store, fitted, seed))
         bar.update(1, f"{name}: made")

@@ -70,16 +70,9 @@ def check_alone(args: argparse.Namespace) -> None:
     ConfigurationError
         Naming the first such option.
     """
-    given = {
-        "--unique": args.unique,
-        "--shard": args.shard,
-        "--cluster": args.cluster,
-        "--workers": args.workers,
-        "--merge": args.merge,
-    }
-    for name, value in given.items():
-        if value:
-            raise ConfigurationError(f"{name} goes with --format {', '.join(FORMATS)}")
+    for name in ("unique", "shard", "cluster", "workers", "merge"):
+        if getattr(args, name):
+            raise ConfigurationError(f"--{name} goes with --format {', '.join(FORMATS)}")
 
 
 def shard_of(text: str) -> tuple[int, int]:
