@@ -16,7 +16,8 @@ from matplotlib import pyplot as plt
 
 import vqspeech
 from vqspeech.corpus.store import PackedStore
-from vqspeech.labels.frames import frame_centres_s, labels_at, read_labels, to_arpabet
+from vqspeech.labels.files import read_labels
+from vqspeech.labels.frames import frame_centres_s, labels_at, to_arpabet
 from vqspeech.report.picture import colour
 
 SPAN_S = (0.3, 1.4)

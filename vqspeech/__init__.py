@@ -6,9 +6,19 @@
 ``prior.sample(frames, speaker, seed=0)``, ``prior.nll(codes)``.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    "Autoencoder": "vqspeech.models.autoencoder",
+    "Prior": "vqspeech.models.prior",
+    "Sampling": "vqspeech.sampling.engine",
+    "VqspeechError": "vqspeech.errors",
+    "load_model": "vqspeech.models.checkpoint",
+    "load_prior": "vqspeech.models.checkpoint",
+}
 __all__ = [
     "Autoencoder",
     "Prior",
@@ -30,28 +40,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """Import torch only when something that needs it is asked for: ``vqspeech --help`` stays quick."""
-    if name == "load":
-        from vqspeech.models.checkpoint import load_model
-
-        return load_model
-    if name == "load_prior":
-        from vqspeech.models.checkpoint import load_prior
-
-        return load_prior
-    if name == "Prior":
-        from vqspeech.models.prior import Prior
-
-        return Prior
-    if name == "Autoencoder":
-        from vqspeech.models.autoencoder import Autoencoder
-
-        return Autoencoder
-    if name == "Sampling":
-        from vqspeech.sampling.engine import Sampling
-
-        return Sampling
-    if name == "VqspeechError":
-        from vqspeech.errors import VqspeechError
-
-        return VqspeechError
-    raise AttributeError(f"module 'vqspeech' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'vqspeech' has no attribute {name!r}")
+    own = "load_model" if name == "load" else name
+    return getattr(import_module(_PLACES[own]), own)

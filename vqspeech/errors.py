@@ -1,5 +1,8 @@
 """The errors a person can cause and mend; the text of each is one line saying what, where and what to do."""
 
+import sys
+from collections.abc import Callable
+
 
 class VqspeechError(Exception):
     """Root of every error this package raises on purpose."""
@@ -23,3 +26,20 @@ class ConfigurationError(VqspeechError):
 
 class CodesError(VqspeechError):
     """A file of codes is damaged, or holds the codes of another model."""
+
+
+def exit_status(program: str) -> Callable[[Callable[[], None]], Callable[[], int]]:
+    """Have a program's function return its exit status: 0, or 1 after an error, which is told in one line."""
+
+    def decorate(work: Callable[[], None]) -> Callable[[], int]:
+        def run() -> int:
+            try:
+                work()
+            except VqspeechError as error:
+                print(f"{program}: {error}", file=sys.stderr)
+                return 1
+            return 0
+
+        return run
+
+    return decorate

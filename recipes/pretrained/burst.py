@@ -16,8 +16,6 @@ finds there what ``check`` has compiled.
 """
 
 import argparse
-import hashlib
-import json
 import sys
 from pathlib import Path
 
@@ -26,47 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from burst_check import SECTIONS, check, run_section  # noqa: E402
-from burst_train import RECORD, parsed, train  # noqa: E402
+from burst_train import join, parsed, train  # noqa: E402
 
-from vqspeech.errors import ConfigurationError, VqspeechError  # noqa: E402
-from vqspeech.jobs.atomic import write_atomically  # noqa: E402
-
-
-def join(out: Path, state: Path) -> None:
-    """Make a training state of the parts that ``train`` left.
-
-    Parameters
-    ----------
-    out : Path
-        Output folder of ``train``.
-    state : Path
-        The file to write; ``cat state.pt.part-*`` makes the same one, unchecked.
-
-    Raises
-    ------
-    ConfigurationError
-        There are no parts, or they are not those that belong together.
-    """
-    try:
-        record = json.loads((out / RECORD).read_text(encoding="utf-8"))["state"]
-        names, digest = record["parts"], record["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigurationError(f"{out / RECORD}: names no parts of a state") from None
-    parts = []
-    for name in names:
-        try:
-            parts.append((out / name).read_bytes())
-        except OSError as error:
-            raise ConfigurationError(
-                f"{out / name}: {error.strerror}; copy all {len(names)} parts, or start anew from the weights"
-            ) from None
-    whole = b"".join(parts)
-    if hashlib.sha256(whole).hexdigest() != digest:
-        raise ConfigurationError(
-            f"{out}: the parts of the state are not those of one moment (SHA-256 differs); copy them again, or start"
-            " anew from the weights"
-        )
-    write_atomically(state, lambda file: file.write_bytes(whole))
+from vqspeech.errors import VqspeechError  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -115,7 +75,6 @@ def main(argv: list[str] | None = None) -> int:
             tiny=args.tiny,
             changes=changes,
             stall_s=args.stall_s,
-            join=join,
         )
     except (VqspeechError, OSError) as error:
         print(f"burst: {error}", file=sys.stderr)

@@ -23,7 +23,7 @@ from burst_train import settings_for
 from torch import Tensor
 
 from vqspeech.errors import VqspeechError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 
 Results = Iterator[tuple[str, Any]]
 
@@ -112,14 +112,12 @@ def _section(
 
 def _write(out: Path, found: Mapping[str, Mapping[str, Any]]) -> None:
     """Write what was found so far, and what follows from it for training."""
-    text = json.dumps(found, indent=1) + "\n"
-    write_atomically(out / "check.json", lambda file: file.write_text(text))
+    write_file(out / "check.json", json.dumps(found, indent=1) + "\n")
     lines = "\n".join(line for name in found for line in _lines(name, found[name])) + "\n"
-    write_atomically(out / "check.txt", lambda file: file.write_text(lines))
+    write_file(out / "check.txt", lines)
     chosen = choose(found.get("training", {}))
     if chosen is not None:
-        choice = json.dumps(chosen, indent=1) + "\n"
-        write_atomically(out / "choice.json", lambda file: file.write_text(choice))
+        write_file(out / "choice.json", json.dumps(chosen, indent=1) + "\n")
 
 
 def choose(training: Mapping[str, Any]) -> dict[str, Any] | None:

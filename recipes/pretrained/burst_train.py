@@ -14,7 +14,7 @@ import yaml
 from burst_process import Child, deadline, kill
 
 from vqspeech.errors import ConfigurationError, VqspeechError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 
 SETTINGS = Path(__file__).with_name("burst.yaml")
 RECORD = "train.json"
@@ -49,14 +49,8 @@ TINY = {
 """Settings for a machine without a GPU: to rehearse with, not to learn from."""
 
 
-def set_key(settings: dict[str, Any], key: str, value: Any) -> None:
-    """Change a setting by its dotted name.
-
-    Raises
-    ------
-    ConfigurationError
-        There is none of that name.
-    """
+def _set_key(settings: dict[str, Any], key: str, value: Any) -> None:
+    """Change a setting by its dotted name."""
     *groups, name = key.split(".")
     at: Any = settings
     for group in groups:
@@ -70,7 +64,7 @@ def settings_for(pack: Path, *, tiny: bool, changes: Mapping[str, Any]) -> dict[
     """Return the settings of `SETTINGS` for this machine, with changes by dotted name."""
     settings: dict[str, Any] = yaml.safe_load(SETTINGS.read_text(encoding="utf-8"))
     for key, value in ((TINY if tiny else {}) | dict(changes)).items():
-        set_key(settings, key, value)
+        _set_key(settings, key, value)
     settings["data"]["store"] = str(pack)
     return settings
 
@@ -140,8 +134,7 @@ class Keeper:
 
     def write_record(self) -> None:
         """Write `RECORD`."""
-        text = json.dumps(self.record, indent=1) + "\n"
-        write_atomically(self.out / RECORD, lambda file: file.write_text(text))
+        write_file(self.out / RECORD, json.dumps(self.record, indent=1) + "\n")
 
     def _if_new(self, name: str, copy: Callable[[Path], None]) -> bool:
         path = self.run / name
@@ -164,8 +157,7 @@ class Keeper:
         self.record["weights"] = {"file": name, "steps": header["training"]["steps"]}
 
     def _curve(self, path: Path) -> None:
-        data = path.read_bytes()
-        write_atomically(self.out / path.name, lambda file: file.write_bytes(data))
+        write_file(self.out / path.name, path.read_bytes())
 
     def _state(self, path: Path) -> None:
         data = path.read_bytes()
@@ -180,6 +172,43 @@ class Keeper:
                 (Path(beside) / name).replace(self.out / name)
         self.record["state"] = {"sha256": hashlib.sha256(data).hexdigest(), "parts": names}
         self.write_record()
+
+
+def join(out: Path, state: Path) -> None:
+    """Make a training state of the parts that ``train`` left.
+
+    Parameters
+    ----------
+    out : Path
+        Output folder of ``train``.
+    state : Path
+        The file to write; ``cat state.pt.part-*`` makes the same one, unchecked.
+
+    Raises
+    ------
+    ConfigurationError
+        There are no parts, or they are not those that belong together.
+    """
+    try:
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))["state"]
+        names, digest = record["parts"], record["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigurationError(f"{out / RECORD}: names no parts of a state") from None
+    parts = []
+    for name in names:
+        try:
+            parts.append((out / name).read_bytes())
+        except OSError as error:
+            raise ConfigurationError(
+                f"{out / name}: {error.strerror}; copy all {len(names)} parts, or start anew from the weights"
+            ) from None
+    whole = b"".join(parts)
+    if hashlib.sha256(whole).hexdigest() != digest:
+        raise ConfigurationError(
+            f"{out}: the parts of the state are not those of one moment (SHA-256 differs); copy them again, or start"
+            " anew from the weights"
+        )
+    write_file(state, whole)
 
 
 class Burst:
@@ -317,16 +346,13 @@ def train(
     tiny: bool,
     changes: Mapping[str, Any],
     stall_s: float,
-    join: Callable[[Path, Path], None],
 ) -> int:
-    """Train within a time limit and return the exit status; see `Burst`.
+    """Train within a time limit and return the exit status; see `Burst`, and `join` for the state in the folder.
 
     Parameters
     ----------
     choice : Path or None
         What ``burst.py check`` chose; None decides anew.
-    join : callable
-        Makes a state of the parts in a folder.
     pack, out, seconds, tiny, changes, stall_s
         See `Burst`.
 

@@ -20,7 +20,7 @@ import torch
 from vqspeech.analysis.phoneme_study import study_phonemes
 from vqspeech.cli.train import compose
 from vqspeech.corpus.store import PackedStore
-from vqspeech.errors import VqspeechError
+from vqspeech.errors import exit_status
 from vqspeech.models.checkpoint import load_model
 from vqspeech.training.config import TrainConfig, from_mapping
 from vqspeech.training.data.segments import Segments
@@ -59,7 +59,8 @@ def train_for(
     return step
 
 
-def main() -> int:
+@exit_status("compare")
+def main() -> None:
     """Parse, train and judge one variant after another, print a line for each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -73,38 +74,33 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    try:
-        store = PackedStore(args.store)
-        print("| settings | steps | found |\n| --- | --- | --- |")
-        for variant in args.variants:
-            places = [f"data.store='{args.store}'", "run.dir=none", "machine=cpu"]
-            settings = [f"experiment={args.experiment}", *places, *variant.split()]
-            config = from_mapping(compose(settings))
-            state = start(config, store.speakers, torch.device("cpu"))
-            model = state.objective.model
-            if args.codes:
-                known = load_model(args.codes)
-                model.encoder, model.bottleneck = known.encoder, known.bottleneck
-            else:
-                start_codebook(config, store, model)
-            steps = train_for(config, store, state, args.seconds, bool(args.codes))
-            model.eval()
-            if args.codes:
-                scores = held_out(averaged(state), store, "valid", args.valid_s)
-                gap = scores.shuffled_bits * np.log(2) - scores.nats_per_sample
-                found = f"{scores.nats_per_sample:.3f} nats, codes shuffled +{gap:.3f}"
-            else:
-                phones = study_phonemes(model, store)
-                quiet, whole = phones.without_silence, phones.with_silence
-                found = (
-                    f"map accuracy {100 * quiet.map_accuracy:.1f} %, chance {100 * quiet.chance:.1f} %,"
-                    f" {whole.used_codes} of {model.codebook_size} codes, perplexity {whole.perplexity:.0f}"
-                )
-            print(f"| {variant or 'as configured'} | {steps} | {found} |", flush=True)
-    except VqspeechError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 1
-    return 0
+    store = PackedStore(args.store)
+    print("| settings | steps | found |\n| --- | --- | --- |")
+    for variant in args.variants:
+        places = [f"data.store='{args.store}'", "run.dir=none", "machine=cpu"]
+        settings = [f"experiment={args.experiment}", *places, *variant.split()]
+        config = from_mapping(compose(settings))
+        state = start(config, store.speakers, torch.device("cpu"))
+        model = state.objective.model
+        if args.codes:
+            known = load_model(args.codes)
+            model.encoder, model.bottleneck = known.encoder, known.bottleneck
+        else:
+            start_codebook(config, store, model)
+        steps = train_for(config, store, state, args.seconds, bool(args.codes))
+        model.eval()
+        if args.codes:
+            scores = held_out(averaged(state), store, "valid", args.valid_s)
+            gap = scores.shuffled_bits * np.log(2) - scores.nats_per_sample
+            found = f"{scores.nats_per_sample:.3f} nats, codes shuffled +{gap:.3f}"
+        else:
+            phones = study_phonemes(model, store)
+            quiet, whole = phones.without_silence, phones.with_silence
+            found = (
+                f"map accuracy {100 * quiet.map_accuracy:.1f} %, chance {100 * quiet.chance:.1f} %,"
+                f" {whole.used_codes} of {model.codebook_size} codes, perplexity {whole.perplexity:.0f}"
+            )
+        print(f"| {variant or 'as configured'} | {steps} | {found} |", flush=True)
 
 
 if __name__ == "__main__":

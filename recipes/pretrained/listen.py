@@ -11,7 +11,6 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from vqspeech.evaluation.judges import DISTORTION, open_judges
 from vqspeech.evaluation.judging import Judged, judge
 from vqspeech.evaluation.speaking import Spoken
 from vqspeech.evaluation.trials import CONVERSION, RECONSTRUCTION, Plan, Trial, make_plan
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 from vqspeech.jobs.progress import Progress
 from vqspeech.metrics.bootstrap import interval_95
 from vqspeech.models.autoencoder import Autoencoder
@@ -243,9 +242,8 @@ def main() -> int:
             "listen.html": page,
             "listen.json": json_text(_plain(tables), 1),
         }
-        args.out.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            write_atomically(args.out / name, partial(Path.write_text, data=content))
+            write_file(args.out / name, content)
     return 0
 
 

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from vqspeech.corpus.store import PackedStore
-from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.errors import ConfigurationError, exit_status
 from vqspeech.evaluation.words import check_whisper, packaged_whisper
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 from vqspeech.jobs.progress import Progress
 from vqspeech.metrics.ngrams import NGrams, coarse, fit_ngrams, jensen_shannon, spaced
 from vqspeech.models.autoencoder import Autoencoder
@@ -237,7 +237,8 @@ def hearing(
     return found
 
 
-def main() -> int:
+@exit_status("prior_figures")
+def main() -> None:
     """Parse, measure, print the tables and write the figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -255,32 +256,26 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4, metavar="S", help="of each recording")
     parser.add_argument("--recogniser", type=Path, metavar="DIR", help="another Whisper model")
     args = parser.parse_args()
-    try:
-        model, prior = load_model(args.model), load_prior(args.prior or args.model)
-        check_fits(prior, model)
-        store = CodeStore(args.codes)
-        if store.codebook_id != model.codebook_id:
-            raise ConfigurationError(f"{args.codes}: codes of another codebook than {args.model}'s")
-        ear = Ear(args.recogniser) if args.count else None
-        simpler = count_training(store)
-        draws = draws_of(prior, simpler)
-        held_out = held_out_codes(prior, store, "test", simpler)
-        figures: dict[str, Any] = {"held_out": asdict(held_out)}
-        of_codes = likeness(model, store, draws)
-        figures["likeness"] = {name: row._asdict() for name, row in of_codes.items()}
-        if ear is not None:
-            of_sound = hearing(
-                model, PackedStore(args.store), store, draws, ear, args.count, args.seconds
-            )
-            figures["heard"] = {name: row._asdict() for name, row in of_sound.items()}
-    except VqspeechError as error:
-        print(f"prior_figures: {error}", file=sys.stderr)
-        return 1
+    model, prior = load_model(args.model), load_prior(args.prior or args.model)
+    check_fits(prior, model)
+    store = CodeStore(args.codes)
+    if store.codebook_id != model.codebook_id:
+        raise ConfigurationError(f"{args.codes}: codes of another codebook than {args.model}'s")
+    ear = Ear(args.recogniser) if args.count else None
+    simpler = count_training(store)
+    draws = draws_of(prior, simpler)
+    held_out = held_out_codes(prior, store, "test", simpler)
+    figures: dict[str, Any] = {"held_out": asdict(held_out)}
+    of_codes = likeness(model, store, draws)
+    figures["likeness"] = {name: row._asdict() for name, row in of_codes.items()}
+    if ear is not None:
+        of_sound = hearing(
+            model, PackedStore(args.store), store, draws, ear, args.count, args.seconds
+        )
+        figures["heard"] = {name: row._asdict() for name, row in of_sound.items()}
     print(prior_tables(figures))
     if args.out:
-        text = json.dumps(figures, indent=1) + "\n"
-        write_atomically(args.out, lambda file: file.write_text(text))
-    return 0
+        write_file(args.out, json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
 from vqspeech.corpus.store import PackedStore
-from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.errors import ConfigurationError, VqspeechError, exit_status
 from vqspeech.jobs.atomic import write_atomically
 from vqspeech.models import pretrained
 from vqspeech.models.checkpoint import (
@@ -67,14 +68,8 @@ def _recordings(value: Any) -> bool:
     )
 
 
-def load_scores(path: Path) -> Mapping[str, Any]:
-    """Read ``evaluation.json`` as ``vqspeech evaluate`` writes it.
-
-    Raises
-    ------
-    VqspeechError
-        It is missing, damaged or no JSON object.
-    """
+def _load_scores(path: Path) -> Mapping[str, Any]:
+    """Read ``evaluation.json`` as ``vqspeech evaluate`` writes it."""
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -146,15 +141,9 @@ def ship(
     """
     if name not in pretrained.NAMES:
         raise ConfigurationError(f"{name!r}: shipped models are {', '.join(pretrained.NAMES)}")
-    header = read_header(model)
-    training, scores = _training(header, store), _scores(header, evaluation)
+    header, save = read_header(model), partial(save_model, load_model(model))
     out = (folder or pretrained.FOLDER) / f"{name}.safetensors"
-    loaded = load_model(model)
-    _write(
-        out,
-        pretrained.LARGEST,
-        lambda file: save_model(loaded, file, training, scores, half=True),
-    )
+    _write(out, pretrained.LARGEST, save, _training(header, store), _scores(header, evaluation))
     return out
 
 
@@ -180,28 +169,30 @@ def ship_prior(
             f"{name!r}: models with a shipped prior are {', '.join(pretrained.PRIORS)}"
         )
     header, loaded = read_prior_header(prior), load_prior(prior)
+    save = partial(save_prior, loaded)
     beside = (folder or pretrained.FOLDER) / f"{name}.safetensors"
     check_fits(loaded, load_model(beside))
-    training, scores = _training(header, store), _scores(header, evaluation)
-    out = pretrained.prior_beside(beside)
-    _write(
-        out,
-        pretrained.LARGEST_PRIOR,
-        lambda file: save_prior(loaded, file, training, scores, half=True),
-    )
+    out, largest = pretrained.prior_beside(beside), pretrained.LARGEST_PRIOR
+    _write(out, largest, save, _training(header, store), _scores(header, evaluation))
     return out
 
 
 def _scores(header: Mapping[str, Any], evaluation: Path | None) -> dict[str, Any]:
-    added = {} if evaluation is None else {"evaluation": compact(load_scores(evaluation))}
+    added = {} if evaluation is None else {"evaluation": compact(_load_scores(evaluation))}
     return dict(header["scores"]) | added
 
 
-def _write(out: Path, largest: int, save: Callable[[Path], object]) -> None:
-    """Put a file into its place, if it is not too large for that."""
+def _write(
+    out: Path,
+    largest: int,
+    save: Callable[..., None],
+    training: Mapping[str, Any],
+    scores: Mapping[str, Any],
+) -> None:
+    """Put a file in fp16 into its place, if it is not too large for that."""
     with tempfile.TemporaryDirectory() as scratch:
         half = Path(scratch) / out.name
-        save(half)
+        save(half, training, scores, half=True)
         size = half.stat().st_size
         if size > largest:
             raise VqspeechError(
@@ -211,7 +202,8 @@ def _write(out: Path, largest: int, save: Callable[[Path], object]) -> None:
         write_atomically(out, lambda file: shutil.copyfile(half, file))
 
 
-def main() -> int:
+@exit_status("ship")
+def main() -> None:
     """Parse, ship, say what was written."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", metavar="MODEL", help="a trained model file, or NAME once more")
@@ -227,17 +219,12 @@ def main() -> int:
         if args.prior
         else (ship, read_header, pretrained.LARGEST)
     )
-    try:
-        out = put(args.model, args.name, evaluation=args.evaluation, store=args.store)
-        header = read(out)
-    except VqspeechError as error:
-        print(f"ship: {error}", file=sys.stderr)
-        return 1
+    out = put(args.model, args.name, evaluation=args.evaluation, store=args.store)
+    header = read(out)
     size = out.stat().st_size
     print(f"{out}: {size:,} bytes of {largest:,}, scores {sorted(header['scores'])}")
     if "minutes" not in header["training"]:
         print("minutes of each speaker are not in it: name what it was trained on with --store")
-    return 0
 
 
 if __name__ == "__main__":

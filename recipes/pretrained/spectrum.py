@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from vqspeech.corpus.store import PackedStore
-from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError
+from vqspeech.errors import ConfigurationError, CorpusError, exit_status
 from vqspeech.evaluation.judges import JUDGES, WORDS, open_judges
 from vqspeech.evaluation.words import word_errors
 from vqspeech.models.autoencoder import Autoencoder
@@ -68,7 +68,8 @@ def predicted(
     return head(model.condition(model.conditioning(wav), speaker).plain[None])[0].numpy()
 
 
-def main() -> int:
+@exit_status("spectrum")
+def main() -> None:
     """Parse, listen, print a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -80,59 +81,54 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20, metavar="N", help="recordings of both")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    try:
-        store = PackedStore(args.store)
-        first, second = args.speakers.split(",")
-        other = {first: second, second: first}
-        spoken = [
-            i
-            for i in store.indices(args.split)
-            if store.utterances[i].speaker in other and store.utterances[i].text
-        ]
-        if not spoken:
-            raise CorpusError(f"{args.store}: nothing of {args.speakers} with a text")
-        chosen = np.random.default_rng(1).permutation(spoken)[: args.count]
-        recogniser = open_judges({*JUDGES} - {WORDS}, None).recogniser
-        assert recogniser is not None
+    store = PackedStore(args.store)
+    first, second = args.speakers.split(",")
+    other = {first: second, second: first}
+    spoken = [
+        i
+        for i in store.indices(args.split)
+        if store.utterances[i].speaker in other and store.utterances[i].text
+    ]
+    if not spoken:
+        raise CorpusError(f"{args.store}: nothing of {args.speakers} with a text")
+    chosen = np.random.default_rng(1).permutation(spoken)[: args.count]
+    recogniser = open_judges({*JUDGES} - {WORDS}, None).recogniser
+    assert recogniser is not None
 
-        def lost(wavs: list[NDArray[np.float32]]) -> str:
-            edits = words = 0
-            for i, wav in zip(chosen, wavs, strict=True):
-                heard = recogniser.transcribe(wav, store.sample_rate)
-                found = word_errors(store.utterances[i].text, heard)
-                edits, words = edits + found.edits, words + found.words
-            return f"{100 * edits / words:.1f} % of {words}"
+    def lost(wavs: list[NDArray[np.float32]]) -> str:
+        edits = words = 0
+        for i, wav in zip(chosen, wavs, strict=True):
+            heard = recogniser.transcribe(wav, store.sample_rate)
+            found = word_errors(store.utterances[i].text, heard)
+            edits, words = edits + found.edits, words + found.words
+        return f"{100 * edits / words:.1f} % of {words}"
 
-        recordings = [store.wav(i) for i in chosen]
-        voices = [store.utterances[i].speaker for i in chosen]
-        print("| | error, nats | words lost, own voice | the other's |\n| --- | --- | --- | --- |")
-        print(f"| recordings | | {lost(recordings)} | |", flush=True)
-        for name in args.models:
-            model = load_model(name)
-            head = model.decoder.spectral
-            if head is None:
-                raise ConfigurationError(f"{name}: its decoder has no spectral head")
-            log_mel = head.log_mel()
-            made: dict[str, list[NDArray[np.float32]]] = {"true": [], "own": [], "other": []}
-            errors = []
-            for wav, voice in zip(recordings, voices, strict=True):
-                own = predicted(model, head, wav, voice)
-                padded = np.pad(wav, (0, own.shape[1] * log_mel.hop - len(wav)))
-                true = log_mel(torch.from_numpy(padded)[None])[0].numpy()
-                errors.append(np.abs(own - true).mean())
-                swapped = predicted(model, head, wav, other[voice])
-                spectra = {"true": true, "own": own, "other": swapped}
-                for kind, spectrum in spectra.items():
-                    made[kind].append(sound_of(spectrum, log_mel))
-            print(f"| true spectrogram | 0 | {lost(made['true'])} | |")
-            print(
-                f"| {name} | {np.mean(errors):.3f} | {lost(made['own'])} | {lost(made['other'])} |",
-                flush=True,
-            )
-    except VqspeechError as error:
-        print(f"spectrum: {error}", file=sys.stderr)
-        return 1
-    return 0
+    recordings = [store.wav(i) for i in chosen]
+    voices = [store.utterances[i].speaker for i in chosen]
+    print("| | error, nats | words lost, own voice | the other's |\n| --- | --- | --- | --- |")
+    print(f"| recordings | | {lost(recordings)} | |", flush=True)
+    for name in args.models:
+        model = load_model(name)
+        head = model.decoder.spectral
+        if head is None:
+            raise ConfigurationError(f"{name}: its decoder has no spectral head")
+        log_mel = head.log_mel()
+        made: dict[str, list[NDArray[np.float32]]] = {"true": [], "own": [], "other": []}
+        errors = []
+        for wav, voice in zip(recordings, voices, strict=True):
+            own = predicted(model, head, wav, voice)
+            padded = np.pad(wav, (0, own.shape[1] * log_mel.hop - len(wav)))
+            true = log_mel(torch.from_numpy(padded)[None])[0].numpy()
+            errors.append(np.abs(own - true).mean())
+            swapped = predicted(model, head, wav, other[voice])
+            spectra = {"true": true, "own": own, "other": swapped}
+            for kind, spectrum in spectra.items():
+                made[kind].append(sound_of(spectrum, log_mel))
+        print(f"| true spectrogram | 0 | {lost(made['true'])} | |")
+        print(
+            f"| {name} | {np.mean(errors):.3f} | {lost(made['own'])} | {lost(made['other'])} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

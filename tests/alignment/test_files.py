@@ -11,7 +11,8 @@ from vqspeech.alignment import files
 from vqspeech.alignment.files import Job, align_all
 from vqspeech.alignment.sphinx import Alignment
 from vqspeech.errors import CorpusError
-from vqspeech.labels.frames import Interval, read_lab
+from vqspeech.labels.files import read_lab
+from vqspeech.labels.frames import Interval
 
 BOTH = ("textgrid", "lab")
 

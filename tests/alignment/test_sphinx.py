@@ -17,7 +17,8 @@ from vqspeech.alignment import Alignment, align, sphinx
 from vqspeech.alignment.sphinx import SEARCHES, Aligner, prepare_sound
 from vqspeech.corpus.prepare import find_corpus
 from vqspeech.errors import ConfigurationError, CorpusError
-from vqspeech.labels.frames import Interval, read_lab
+from vqspeech.labels.files import read_lab
+from vqspeech.labels.frames import Interval
 from vqspeech.labels.phones import PHONES, SILENCE, to_arpabet
 
 

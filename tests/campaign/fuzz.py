@@ -35,7 +35,7 @@ from vqspeech.codes import files as codesfile
 from vqspeech.codes.record import CodesRecord
 from vqspeech.corpus.manifest import read_manifest
 from vqspeech.errors import VqspeechError
-from vqspeech.labels.frames import read_labels
+from vqspeech.labels.files import read_labels
 from vqspeech.models.checkpoint import load_model, load_prior
 
 PACKAGE = str(Path(vqspeech.__file__).parent)
@@ -122,7 +122,7 @@ def _state_parsers(home: Path) -> dict[str, Parser]:
     from vqspeech.cli.train import compose
     from vqspeech.training.config import from_mapping
     from vqspeech.training.start import start
-    from vqspeech.training.state import load_state
+    from vqspeech.training.state import fill_state, read_state
 
     verb = commands.verbs(home)["train"]
     out = home / "state-run"
@@ -135,13 +135,13 @@ def _state_parsers(home: Path) -> dict[str, Parser]:
     state = start(config, commands.SPEAKERS, torch.device("cpu"))
 
     def read(path: Path) -> None:
-        load_state(state, path)
+        fill_state(state, read_state(path), path)
 
     def read_changed(path: Path) -> None:
         content = torch.load(out / "state.pt", weights_only=True)
         _change(content, random.Random(path.read_bytes()))
         torch.save(content, path)
-        load_state(state, path)
+        fill_state(state, read_state(path), path)
 
     whole = (out / "state.pt").read_bytes()
     return {

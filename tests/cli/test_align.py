@@ -9,7 +9,7 @@ pytest.importorskip("pocketsphinx", reason="needs pocketsphinx (the extra `align
 
 from vqspeech import audio
 from vqspeech.alignment import sphinx
-from vqspeech.labels.frames import read_lab, read_labels
+from vqspeech.labels.files import read_lab, read_labels
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from vqspeech.corpus.prepare import find_corpus
 from vqspeech.corpus.sentences import SENTENCES
 from vqspeech.errors import CorpusError
 from vqspeech.labels.files import read_labels
-from vqspeech.metrics.pitch import median_f0_hz
+from vqspeech.metrics.pitch import measure_pitch
 
 RATE = 22050
 FRICATIVES = {"s", "z", "ʃ"}
@@ -155,7 +155,7 @@ def test_low_voices_are_low_and_high_voices_high(
 ) -> None:
     """Median pitch is 80-130 Hz in the m voices, 180-280 Hz in the f voices."""
     pitch = {
-        voice: median_f0_hz(np.concatenate([wav for wav, _ in utterances]), RATE)
+        voice: measure_pitch(np.concatenate([wav for wav, _ in utterances]), RATE).median_hz
         for voice, utterances in some.items()
     }
     assert all(80 <= pitch[v] <= 130 for v in pitch if v.startswith("m")), pitch

@@ -204,7 +204,7 @@ def test_stopped_while_joining_gives_the_same_bytes(
     listing = list_folder(people)
     prepare(listing, tmp_path / "whole", workers=1, progress=False)
     with monkeypatch.context() as broken:
-        broken.setattr(module, "write_json", _stop)
+        broken.setattr(module, "write_file", _stop)
         with pytest.raises(KeyboardInterrupt):
             prepare(listing, tmp_path / "stopped", workers=1, progress=False)
     assert not (tmp_path / "stopped/store.json").exists()
@@ -223,7 +223,7 @@ def test_changed_recording_is_read_again(people: Path, tmp_path: Path) -> None:
     out = tmp_path / "store"
     listing = list_folder(people)
     with pytest.MonkeyPatch.context() as broken:
-        broken.setattr(module, "write_json", _stop)
+        broken.setattr(module, "write_file", _stop)
         with pytest.raises(KeyboardInterrupt):
             prepare(listing, out, workers=1, progress=False)
     path = listing.utterances[0].path

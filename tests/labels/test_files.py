@@ -7,15 +7,8 @@ from one_line import one_line
 
 from vqspeech.errors import CorpusError
 from vqspeech.labels import files as labelfiles
-from vqspeech.labels.frames import (
-    Interval,
-    check_end,
-    frame_centres_s,
-    frames_within,
-    labels_at,
-    read_ctm,
-    read_labels,
-)
+from vqspeech.labels.files import read_ctm, read_labels
+from vqspeech.labels.frames import Interval, check_end, frame_centres_s, frames_within, labels_at
 from vqspeech.labels.phones import PHONE_INDEX, PHONES, to_arpabet
 from vqspeech.metrics.contingency import contingency
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vqspeech.labels import phones
-from vqspeech.labels.frames import read_labels
+from vqspeech.labels.files import read_labels
 from vqspeech.labels.phones import PHONE_INDEX, PHONES, SILENCE, to_arpabet
 
 

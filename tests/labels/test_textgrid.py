@@ -5,7 +5,8 @@ from one_line import one_line
 from praatio import textgrid as praatio
 
 from vqspeech.errors import CorpusError
-from vqspeech.labels.frames import Interval, read_labels
+from vqspeech.labels.files import read_labels
+from vqspeech.labels.frames import Interval
 from vqspeech.labels.textgrid import parse_textgrid, to_textgrid
 
 LONG = """File type = "ooTextFile"

@@ -7,7 +7,8 @@ import pytest
 
 from vqspeech import audio
 from vqspeech.corpus.manifest import read_manifest
-from vqspeech.labels.frames import Interval, frame_centres_s, labels_at, read_labels
+from vqspeech.labels.files import read_labels
+from vqspeech.labels.frames import Interval, frame_centres_s, labels_at
 from vqspeech.labels.phones import PHONE_INDEX, to_arpabet
 from vqspeech.metrics.abx import AbxScore, Item, abx, phone_items
 from vqspeech.metrics.dtw import warped_distances

@@ -11,9 +11,14 @@ from one_line import one_line
 from vqspeech.errors import ModelFileError
 from vqspeech.training.config import from_mapping
 from vqspeech.training.start import start
-from vqspeech.training.state import State, load_state, save_state
+from vqspeech.training.state import State, fill_state, read_state, save_state
 
 Make = Callable[..., State]
+
+
+def load_state(state: State, path: Path) -> None:
+    """Fill a state from a file, as `resume` does."""
+    fill_state(state, read_state(path), path)
 
 
 @pytest.fixture

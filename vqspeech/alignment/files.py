@@ -14,7 +14,7 @@ from vqspeech.alignment.sphinx import Alignment, align
 from vqspeech.audio.header import is_stream
 from vqspeech.errors import VqspeechError
 from vqspeech.jobs import workers
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 from vqspeech.labels.textgrid import SUFFIX
 
 FORMATS: dict[str, tuple[str, Callable[[Alignment], str]]] = {
@@ -73,7 +73,7 @@ def align_file(job: Job) -> str:
     except VqspeechError as error:
         return str(error).removeprefix(f"{job.source}: ")
     for name, path in zip(job.formats, job.outputs(), strict=True):
-        _write(path, FORMATS[name][1](alignment))
+        write_file(path, FORMATS[name][1](alignment))
     return ""
 
 
@@ -110,10 +110,6 @@ def align_all(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, str]]:
         for position, (reason, warnings) in workers.map_unordered(__name__, tasks, processes):
             _warn(others[position], warnings)
             yield others[position], reason
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _done(job: Job) -> tuple[str, list[str]]:

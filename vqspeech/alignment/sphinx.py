@@ -239,12 +239,9 @@ def _noisy(pcm: np.ndarray, amplitude: int) -> bytes:
 
 
 def _forget(decoder: Any) -> None:
-    """Reset a decoder's state: noise estimate, cepstral means, and likely Gaussians.
-
-    `reinit_feat` resets the first two; the last are those of the frame before, which a few fixed frames of silence
-    reset.
-    """
+    """Reset a decoder's state: noise estimate, cepstral means, and likely Gaussians."""
     decoder.reinit_feat()
+    # The likely Gaussians are those of the frame before: a few fixed frames of silence reset them.
     decoder.set_align_text("a")
     with contextlib.suppress(RuntimeError):
         _decode(decoder, _BLANK)
@@ -300,11 +297,8 @@ def _interval(first: int, end: int, label: str) -> Interval:
 
 
 def _covering(intervals: Sequence[Interval], end_s: float) -> Iterator[Interval]:
-    """Yield intervals from 0 to `end_s`: gaps are silence, joined to silence beside them.
-
-    The analysis window needs 26 ms of sound, so the last steps of a recording have no frame; they go to the last
-    interval.
-    """
+    """Yield intervals from 0 to `end_s`: gaps are silence, joined to silence beside them."""
+    # The analysis window needs 26 ms of sound: the last steps, without a frame, go to the last interval.
     at_s = 0.0
     pending: Interval | None = None
     for interval in intervals:

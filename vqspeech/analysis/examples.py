@@ -5,7 +5,6 @@ seconds are taken. Each model speaks the excerpt again in its own speaker's voic
 and in another one's (conversion), beside the recording.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vqspeech.analysis.material import by_turns
 from vqspeech.analysis.systems import System
+from vqspeech.corpus.store import PackedStore
 from vqspeech.labels.frames import Interval
 from vqspeech.labels.phones import SILENCE, to_arpabet
 from vqspeech.labels.textgrid import to_textgrid
 
 if TYPE_CHECKING:
-    from vqspeech.corpus.store import PackedStore
     from vqspeech.models.autoencoder import Autoencoder
 
 EXCERPT_S = 4.0
@@ -78,30 +78,23 @@ class Example:
         return len(self.wav) / self.sample_rate
 
 
-def choose_examples(store: "PackedStore", indices: Sequence[int], count: int) -> list[int]:
+def choose_examples(store: PackedStore, indices: Sequence[int], count: int) -> list[int]:
     """Choose at most `count` utterances of `indices`, by as many speakers as possible.
 
     Of each speaker in turn the longest that is not longer than `EXCERPT_S`, then the next; longer ones come last.
     """
-    by_speaker: dict[str, list[tuple[bool, float, int]]] = defaultdict(list)
-    for index in indices:
-        utterance = store.utterances[index]
-        duration_s = utterance.samples / store.sample_rate
-        by_speaker[utterance.speaker].append(
-            (duration_s > EXCERPT_S, abs(duration_s - EXCERPT_S), index)
-        )
-    ranked = sorted(
-        (rank, speaker, index)
-        for speaker, found in by_speaker.items()
-        for rank, (_, _, index) in enumerate(sorted(found))
-    )
-    return [index for _, _, index in ranked[:count]]
+
+    def nearness(index: int) -> tuple[bool, float, int]:
+        duration_s = store.utterances[index].samples / store.sample_rate
+        return duration_s > EXCERPT_S, abs(duration_s - EXCERPT_S), index
+
+    return by_turns(store, sorted(indices, key=nearness), count)
 
 
 def make_examples(
     models: Mapping[str, "Autoencoder"],
     systems: Sequence[System],
-    store: "PackedStore",
+    store: PackedStore,
     labels: Mapping[int, Sequence[Interval]],
     indices: Sequence[int],
     seed: int = 0,

@@ -1,16 +1,14 @@
 """What a study is made on: labelled utterances to fit and to score on, every label file read once for all systems."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
-from vqspeech.labels.frames import Interval, check_end, read_labels
-
-if TYPE_CHECKING:
-    from vqspeech.corpus.store import PackedStore
+from vqspeech.labels.files import read_labels
+from vqspeech.labels.frames import Interval, check_end
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Material:
 
 
 def choose_material(
-    store: "PackedStore", train_minutes: float, seed: int | np.random.Generator
+    store: PackedStore, train_minutes: float, seed: int | np.random.Generator
 ) -> Material:
     """Choose the labelled utterances of a study and read their labels; `seed` is of the draw from the train split.
 
@@ -92,7 +90,7 @@ def choose_material(
 
 
 def choose_utterances(
-    store: "PackedStore", train_minutes: float, rng: np.random.Generator
+    store: PackedStore, train_minutes: float, rng: np.random.Generator
 ) -> tuple[list[int], list[int]]:
     """Places of the labelled utterances to fit on, at most `train_minutes` of train, and to score on, all of test.
 
@@ -106,7 +104,7 @@ def choose_utterances(
 
 
 def draw_utterances(
-    indices: Sequence[int], store: "PackedStore", minutes: float, rng: np.random.Generator
+    indices: Sequence[int], store: PackedStore, minutes: float, rng: np.random.Generator
 ) -> list[int]:
     """Draw utterances of so many minutes at most, at least one: their places, ascending."""
     order = rng.permutation(np.asarray(indices))
@@ -115,7 +113,17 @@ def draw_utterances(
     return sorted(int(i) for i in order[:taken])
 
 
-def utterance_labels(store: "PackedStore", index: int) -> list[Interval]:
+def by_turns(store: PackedStore, indices: Iterable[int], count: int) -> list[int]:
+    """Take at most `count` utterances, by turns of the speakers in the order of their names, of each the first ones."""
+    turns = sorted(
+        (turn, speaker, index)
+        for speaker, own in store.by_speaker(indices).items()
+        for turn, index in enumerate(own)
+    )
+    return [index for _, _, index in turns[:count]]
+
+
+def utterance_labels(store: PackedStore, index: int) -> list[Interval]:
     """Read the labels of an utterance; times are those of its source file.
 
     Raises
@@ -132,7 +140,7 @@ def utterance_labels(store: "PackedStore", index: int) -> list[Interval]:
     return intervals
 
 
-def _labelled(store: "PackedStore", split: str) -> list[int]:
+def _labelled(store: PackedStore, split: str) -> list[int]:
     found = [int(i) for i in store.indices(split) if store.utterances[i].labels is not None]
     if not found:
         raise CorpusError(

@@ -9,13 +9,14 @@ same score of a control: codes shuffled in time within each utterance of both sp
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.analysis.material import Material, choose_material, utterance_labels
-from vqspeech.errors import ConfigurationError, CorpusError
+from vqspeech.corpus.store import PackedStore
+from vqspeech.errors import CorpusError
 from vqspeech.labels.frames import Interval, frame_centres_s, labels_at
 from vqspeech.labels.phones import PHONE_INDEX, SILENCE, to_arpabet
 from vqspeech.metrics.contingency import map_codes
@@ -26,9 +27,6 @@ from vqspeech.metrics.phoneme_scores import (
     joint_counts,
     score_phones,
 )
-
-if TYPE_CHECKING:
-    from vqspeech.corpus.store import PackedStore
 
 
 class Coder(Protocol):
@@ -117,7 +115,7 @@ class AlignedCorpus:
 
 def align_corpus(
     model: Coder,
-    store: "PackedStore",
+    store: PackedStore,
     material: Material,
     codes_of: Callable[[int], NDArray[np.int64]],
     progress: Callable[[int, int], None] | None = None,
@@ -131,11 +129,7 @@ def align_corpus(
     CorpusError
         When no label of a split is in the phone set.
     """
-    if store.sample_rate != model.sample_rate:
-        raise ConfigurationError(
-            f"{store.path}: holds {store.sample_rate} Hz and the model takes {model.sample_rate} "
-            "Hz; prepare the corpus at the model's rate"
-        )
+    store.require_rate(model.sample_rate)
     total = len(material.fitted) + len(material.scored)
     unmapped: Counter[str] = Counter()
 
@@ -197,7 +191,7 @@ def score_alignment(model: Coder, aligned: AlignedCorpus, rng: np.random.Generat
 
 def study_phonemes(
     model: Encoder,
-    store: "PackedStore",
+    store: PackedStore,
     *,
     train_minutes: float = 20.0,
     seed: int = 0,
@@ -238,7 +232,7 @@ def study_phonemes(
 
 
 def align_utterance(
-    model: Encoder, store: "PackedStore", index: int, unmapped: Counter[str]
+    model: Encoder, store: PackedStore, index: int, unmapped: Counter[str]
 ) -> Aligned:
     """Encode one labelled utterance and look up the phone at the centre of each frame; see `frame_phones`."""
     phones = frame_phones(store, index, model.hop, unmapped)
@@ -246,7 +240,7 @@ def align_utterance(
 
 
 def frame_phones(
-    store: "PackedStore",
+    store: PackedStore,
     index: int,
     hop: int,
     unmapped: Counter[str],

@@ -7,7 +7,7 @@ said in words (`sanity_checks`), because a table of numbers at chance is easily 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from vqspeech.analysis.phoneme_study import (
     score_alignment,
 )
 from vqspeech.analysis.systems import System, Vectors
+from vqspeech.corpus.store import PackedStore
 from vqspeech.labels.frames import frame_centres_s
 from vqspeech.metrics.abx import AbxScore, Item, abx, phone_items
 from vqspeech.metrics.bootstrap import Interval95, interval_95, resampled_ratios
@@ -43,9 +44,6 @@ from vqspeech.metrics.probes import (
     speaker_probe,
 )
 from vqspeech.metrics.rate import CodeCost, code_cost
-
-if TYPE_CHECKING:
-    from vqspeech.corpus.store import PackedStore
 
 ABX_MINUTES = 10.0
 """How much of the test split ABX looks at: the work grows faster than the speech."""
@@ -128,7 +126,7 @@ class SystemStudy:
 
 
 def track_pitch(
-    store: "PackedStore", material: Material, seed: int = 0
+    store: PackedStore, material: Material, seed: int = 0
 ) -> dict[int, NDArray[np.float64]]:
     """Track the pitch of `PITCH_MINUTES` of either split, drawn once for all systems.
 
@@ -149,7 +147,7 @@ def track_pitch(
 
 def study_system(
     system: System,
-    store: "PackedStore",
+    store: PackedStore,
     material: Material,
     pitch: Mapping[int, NDArray[np.float64]],
     *,
@@ -252,7 +250,7 @@ def _cost(system: System, aligned: AlignedCorpus, speakers: Sequence[str]) -> Co
 
 def _boundaries(
     system: System,
-    store: "PackedStore",
+    store: PackedStore,
     material: Material,
     aligned: AlignedCorpus,
     seed: int,
@@ -278,7 +276,7 @@ def _boundaries(
 
 def _abx(
     system: System,
-    store: "PackedStore",
+    store: PackedStore,
     material: Material,
     aligned: AlignedCorpus,
     vectors_of: Mapping[int, Vectors],

@@ -8,17 +8,17 @@ and the vectors before quantization out. Frame i covers samples ``[i * hop, (i +
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vqspeech.corpus.store import PackedStore
 from vqspeech.metrics.rate import CodeNats
 
 if TYPE_CHECKING:
-    from vqspeech.corpus.store import PackedStore
     from vqspeech.models.autoencoder import Autoencoder
     from vqspeech.models.prior import Prior
 
@@ -83,12 +83,12 @@ class System:
         """Turn a wav (samples,) into codes (frames,)."""
         return self.quantize(self.vectors(wav))
 
-    def vectors_of(self, store: "PackedStore", index: int) -> Vectors:
+    def vectors_of(self, store: PackedStore, index: int) -> Vectors:
         """Vectors of a recording of the store that it was fitted on, by its place there."""
         found = self.fitted.get(index)
         return self.vectors(store.wav(index)) if found is None else found
 
-    def codes_of(self, store: "PackedStore", index: int) -> NDArray[np.int64]:
+    def codes_of(self, store: PackedStore, index: int) -> NDArray[np.int64]:
         """Codes of a recording of the store that it was fitted on, by its place there."""
         return self.quantize(self.vectors_of(store, index))
 
@@ -98,15 +98,7 @@ class System:
         return self.sample_rate / self.hop
 
 
-def model_system(
-    model: "Autoencoder",
-    name: str,
-    kind: str = MODEL,
-    facts: Mapping[str, Any] | None = None,
-    code_nats: CodeNats | None = None,
-    sample_bits: float = nan,
-    fitted: Mapping[int, Vectors] | None = None,
-) -> System:
+def model_system(model: "Autoencoder", name: str) -> System:
     """Make a system of a model in evaluation mode; its vectors are the encoder's output ``z_e``."""
     import torch
 
@@ -120,16 +112,12 @@ def model_system(
 
     return System(
         name=name,
-        kind=kind,
+        kind=MODEL,
         sample_rate=model.sample_rate,
         hop=model.hop,
         codebook_size=model.codebook_size,
         vectors=vectors,
         quantize=quantize,
-        facts=dict(facts or {}),
-        code_nats=code_nats,
-        sample_bits=sample_bits,
-        fitted=fitted or {},
     )
 
 
@@ -175,7 +163,7 @@ def model_facts(header: Mapping[str, Any], model: "Autoencoder") -> dict[str, st
 
 
 def random_system(
-    model: "Autoencoder", name: str, store: "PackedStore", indices: Sequence[int], seed: int = 0
+    model: "Autoencoder", name: str, store: PackedStore, indices: Sequence[int], seed: int = 0
 ) -> System:
     """Make a system of a model's architecture with weights as they are before training.
 
@@ -193,7 +181,7 @@ def random_system(
     untrained.bottleneck.initialise(
         torch.from_numpy(frames).T[None].to(model.device).contiguous(), seed
     )
-    return model_system(untrained, name, RANDOM, fitted=fitted)
+    return replace(model_system(untrained, name), kind=RANDOM, fitted=fitted)
 
 
 def mfcc_shapes(models: Iterable["Autoencoder"]) -> list[tuple[int, int]]:
@@ -217,7 +205,7 @@ def mfcc_shapes(models: Iterable["Autoencoder"]) -> list[tuple[int, int]]:
 
 
 def mfcc_system(
-    store: "PackedStore",
+    store: PackedStore,
     indices: Sequence[int],
     codebook_size: int,
     hop: int,
@@ -285,7 +273,7 @@ def mfcc_frames(wav: NDArray[np.float32], sample_rate: int, hop: int) -> Vectors
 
 def _some_vectors(
     vectors: Callable[[NDArray[np.float32]], Vectors],
-    store: "PackedStore",
+    store: PackedStore,
     indices: Sequence[int],
     seed: int,
 ) -> dict[int, Vectors]:

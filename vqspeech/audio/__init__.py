@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vqspeech.audio.files import (
-        FAR_BEYOND,
         SUFFIXES,
         AudioInfo,
         info,
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "FAR_BEYOND",
     "SUFFIXES",
     "AudioInfo",
     "info",

@@ -17,24 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vqspeech.audio.header import reason
-from vqspeech.audio.reader import FAR_BEYOND, AudioInfo, SoundReader
+from vqspeech.audio.reader import AudioInfo, SoundReader
 from vqspeech.errors import AudioError
-from vqspeech.jobs.atomic import write_atomically
-
-__all__ = [
-    "FAR_BEYOND",
-    "SUFFIXES",
-    "AudioInfo",
-    "info",
-    "read",
-    "read_blocks",
-    "resample",
-    "to_int16",
-    "warnings_kept",
-    "wav_header",
-    "write",
-    "write_stream",
-]
+from vqspeech.jobs.atomic import write_file
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
@@ -211,7 +196,7 @@ def write(
             # libsndfile's Vorbis encoder overflows its stack when a long signal comes in one piece.
             for start in range(0, len(pcm), 65536):
                 file.write(pcm[start : start + 65536])
-        write_atomically(path, lambda temporary: temporary.write_bytes(content.getbuffer()))
+        write_file(path, content.getbuffer())
     except (OSError, soundfile.SoundFileError, RuntimeError) as error:
         raise AudioError(f"{path}: cannot be written ({reason(error)})") from None
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from vqspeech.audio.header import is_stream
 from vqspeech.cli.files import Failures, check_folder, inside, out_file, refused
+from vqspeech.cli.options import whole_number
+from vqspeech.corpus.manifest import Skipped
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.jobs.lock import only_run
 
 if TYPE_CHECKING:
     from vqspeech.alignment.files import Job
-    from vqspeech.corpus.manifest import Skipped
 
 log = logging.getLogger("vqspeech")
 
@@ -51,7 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mic", choices=("mic1", "mic2"), default="mic1", help="of VCTK 0.92")
     parser.add_argument(
-        "--workers", type=_workers, metavar="N", help="processes (default: as many as may be used)"
+        "--workers",
+        type=whole_number(1, 2**15, "from 1 up"),
+        metavar="N",
+        help="processes (default: as many as may be used)",
     )
     parser.add_argument(
         "--force", action="store_true", help="align anew what is done, and replace existing files"
@@ -123,7 +127,7 @@ class _Plan:
     file: Path | None
     jobs: "list[Job]" = field(default_factory=list)
     sources: list[Path] = field(default_factory=list)
-    skipped: "list[Skipped]" = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     misplaced: list[str] = field(default_factory=list)
 
     def add(self, source: Path, text: str, place: tuple[Path, str], formats: Sequence[str]) -> None:
@@ -214,9 +218,3 @@ def _formats(text: str) -> tuple[str, ...]:
     if unknown := [name for name in names if name not in _FORMATS]:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(_FORMATS)}")
     return names
-
-
-def _workers(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
-    return int(text)

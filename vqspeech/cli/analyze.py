@@ -3,21 +3,15 @@
 import argparse
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vqspeech.cli import options
 from vqspeech.cli.files import check_folder, check_outputs, packed
-from vqspeech.cli.options import (
-    MODEL_HELP,
-    MODEL_METAVAR,
-    MODEL_VARIABLE,
-    check_codes,
-    default_model,
-    find_device,
-    find_prior,
-)
 from vqspeech.errors import ConfigurationError
+from vqspeech.jobs.atomic import write_file
 from vqspeech.jobs.lock import only_run
 from vqspeech.models import pretrained
 
@@ -41,14 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         action="append",
-        metavar=MODEL_METAVAR,
-        help=f"{MODEL_HELP}; again for more models (default: the variable {MODEL_VARIABLE}, else {pretrained.DEFAULT})",
+        metavar=options.MODEL_METAVAR,
+        help=f"{options.MODEL_HELP}; again for more models (default: the variable {options.MODEL_VARIABLE},"
+        f" else {pretrained.DEFAULT})",
     )
     parser.add_argument(
         "--prior",
         action="append",
         default=[],
-        metavar=MODEL_METAVAR,
+        metavar=options.MODEL_METAVAR,
         help="a prior over the codes of one of the models, for what they cost; again for more (default:"
         " MODEL-prior.safetensors beside a model, else the shipped one over the same codes)",
     )
@@ -70,23 +65,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--train-minutes",
-        type=_minutes,
+        type=options.number(lambda value: value > 0, "above 0"),
         default=20.0,
         metavar="N",
         help="how much of the train split the codes are mapped on (default: 20)",
     )
     parser.add_argument(
         "--examples",
-        type=_count,
+        type=options.whole_number(0, 10_000, "from 0 to 9999"),
         default=6,
         metavar="N",
         help="test utterances to look at and listen to in the report (default: 6)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
     parser.add_argument("--force", action="store_true", help="replace existing files")
-    parser.add_argument(
-        "--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one, else cpu)"
-    )
+    options.add_device_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -124,10 +117,10 @@ def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> N
     from vqspeech.report import analysis as report
     from vqspeech.report.plots import pictures
 
-    device = find_device(args)
+    device = options.find_device(args)
     models = {name: load_model(file).to(device) for name, file in files.items()}
     for name, model in models.items():
-        check_codes(model, name)
+        options.check_codes(model, name)
     rate = next(iter(models.values())).sample_rate
     store = PackedStore(packed(args.corpus, out / "store", rate, force=args.force))
     for name, model in models.items():
@@ -179,7 +172,7 @@ def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> N
         # Written last: where the page is, all is there.
         contents[_PAGE] = report.to_html(material, studies, figures, examples).encode()
         for place, content in contents.items():
-            _write(out / place, content)
+            write_file(out / place, content)
         bar.update(1, "files are written")
     print(contents["scores.md"].decode())
     for place in (*_TABLES, _PAGE):
@@ -188,7 +181,7 @@ def _analyze(args: argparse.Namespace, files: Mapping[str, str], out: Path) -> N
 
 def _model_files(args: argparse.Namespace) -> dict[str, str]:
     """Return the model files by short names: their stems, or where those are alike what tells the paths apart."""
-    files = list(dict.fromkeys(args.model or [default_model()]))
+    files = list(dict.fromkeys(args.model or [options.default_model()]))
     paths = [Path(file).absolute().with_suffix("") for file in files]
     names = [path.name for path in paths]
     if len(set(names)) < len(names):
@@ -222,13 +215,7 @@ def _architectures(models: "Mapping[str, Autoencoder]") -> "dict[str, Autoencode
 def _priors(
     named: Sequence[str], files: Mapping[str, str], models: "Mapping[str, Autoencoder]"
 ) -> "dict[str, Prior]":
-    """Return the priors of those models that have one: named by hand, else beside the model.
-
-    Raises
-    ------
-    ConfigurationError
-        When a prior that was named by hand knows the codes of no model.
-    """
+    """Return the priors of those models that have one: named by hand, else beside the model."""
     from vqspeech.models.checkpoint import read_prior_header
 
     by_hand = {read_prior_header(file)["config"].get("codebook_id"): file for file in named}
@@ -239,7 +226,7 @@ def _priors(
                 f"--prior {file}: was trained on codes of codebook {codebook}, and no model here has it"
             )
     priors = {
-        name: find_prior(by_hand.get(known[name]), model, files[name])
+        name: options.find_prior(by_hand.get(known[name]), model, files[name])
         for name, model in models.items()
     }
     return {name: prior for name, prior in priors.items() if prior is not None}
@@ -273,7 +260,8 @@ def _systems(
         facts = {"file": files[name], **model_facts(header, model)}
         nats = code_nats(priors[name]) if name in priors else None
         bits = decoder_bits(header)
-        systems.append(model_system(model, name, facts=facts, code_nats=nats, sample_bits=bits))
+        system = model_system(model, name)
+        systems.append(replace(system, facts=facts, code_nats=nats, sample_bits=bits))
     for name, model in shapes.items():
         systems.append(random_system(model, name, store, fitted, seed))
         bar.update(1, f"{name}: made")
@@ -286,22 +274,3 @@ def _systems(
 def _slug(text: str) -> str:
     """Make a name that may stand in a file name."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "unnamed"
-
-
-def _write(path: Path, content: bytes) -> None:
-    from vqspeech.jobs.atomic import write_atomically
-
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
-
-
-def _minutes(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 5):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 9999")
-    return int(text)

@@ -9,16 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vqspeech.cli import options
 from vqspeech.cli.files import Source, check_folder, check_outputs, find_sources
-from vqspeech.cli.options import (
-    MODEL_VARIABLE,
-    add_model_arguments,
-    find_device,
-    model_name,
-    number,
-    open_model,
-)
 from vqspeech.errors import ConfigurationError
+from vqspeech.jobs.atomic import write_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seconds",
-        type=number(lambda value: 0 < value <= 60, "above 0 and at most 60"),
+        type=options.number(lambda value: 0 < value <= 60, "above 0 and at most 60"),
         default=0.5,
         metavar="S",
         help="about what one timing takes, so that a slow row draws fewer samples (default: 0.5)",
@@ -104,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--speech-seconds",
-        type=number(lambda value: 0 < value <= 60, "above 0 and at most 60"),
+        type=options.number(lambda value: 0 < value <= 60, "above 0 and at most 60"),
         default=1.0,
         metavar="S",
         help="of each file, from the middle of its first ten seconds (default: 1)",
@@ -114,17 +108,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="write the table as a list of objects too")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
-    add_model_arguments(parser, otherwise="random weights of the reference size")
+    options.add_model_arguments(parser, otherwise="random weights of the reference size")
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**15):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 2^15 - 1")
-    return int(text)
+_count = options.whole_number(1, 2**15, "from 1 to 2^15 - 1")
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -242,7 +233,7 @@ def run(args: argparse.Namespace) -> None:
         check_outputs(
             [Path(args.json)], force=args.force, sources=[source.path for source in sources]
         )
-    named = bool(args.model or os.environ.get(MODEL_VARIABLE))
+    named = bool(args.model or os.environ.get(options.MODEL_VARIABLE))
     for option in ("speech", "speaker"):
         if getattr(args, option) and not named:
             raise ConfigurationError(
@@ -263,14 +254,14 @@ def run(args: argparse.Namespace) -> None:
     heard = _spread(sources) if sources else []
     spoken: list[Passage] = []
     if named:
-        model = open_model(args)
+        model = options.open_model(args)
         speaker = args.speaker or model.speakers[0]
         subject = model_subject(model, speaker)
         spoken = [speech_passage(model, path, speaker, args.speech_seconds) for path in heard]
         subjects = {subject.pitch_taps: subject}
-        what = f"{model_name(args)}: {subject.sample_rate} Hz, {subject.hop} samples a condition"
+        what = f"{options.model_name(args)}: {subject.sample_rate} Hz, {subject.hop} samples a condition"
     else:
-        device = find_device(args)
+        device = options.find_device(args)
         subjects = {taps: reference_subject(device, pitch_taps=taps) for taps in (False, True)}
         what = (
             "random weights of the reference size; name a model with --model for its own figures\n"
@@ -312,11 +303,5 @@ def run(args: argparse.Namespace) -> None:
     on = ", ".join(map(str, heard)) or "the model's own samples"
     print(f"logits, KL and NLL: against the parallel pass on {on} ({samples:,} samples)")
     if args.json:
-        _write_json(Path(args.json), [asdict(row) for row in rows])
-
-
-def _write_json(path: Path, rows: list[dict[str, Any]]) -> None:
-    from vqspeech.jobs.atomic import write_atomically
-
-    text = json.dumps(rows, indent=2) + "\n"
-    write_atomically(path, lambda file: file.write_text(text))
+        text = json.dumps([asdict(row) for row in rows], indent=2) + "\n"
+        write_file(Path(args.json), text)

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vqspeech.cli import shards
+from vqspeech.cli import options, shards
 from vqspeech.cli.encode import encode_all, encode_stored, find_stored
 from vqspeech.cli.files import (
     Failures,
@@ -17,17 +17,6 @@ from vqspeech.cli.files import (
     inside,
     out_file,
     usable,
-)
-from vqspeech.cli.options import (
-    add_model_arguments,
-    add_prior_argument,
-    check_codes,
-    coding_progress,
-    find_prior,
-    model_name,
-    open_model,
-    open_prior,
-    prior_finder,
 )
 from vqspeech.cli.streams import require_standard_output
 from vqspeech.corpus.manifest import SPLITS
@@ -86,12 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="speaker to condition the prior on, one of its speakers",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
-    add_model_arguments(parser)
-    add_prior_argument(parser, ", with which .vqc files are written and read")
+    options.add_model_arguments(parser)
+    options.add_prior_argument(parser, ", with which .vqc files are written and read")
     shards.add_arguments(parser)
 
 
-def read_all(
+def _read_all(
     sources: list[Source], find_prior: "PriorFinder", failures: Failures
 ) -> "Iterator[tuple[Source, CodesRecord]]":
     """Read files of codes in turn; one that cannot be read goes to `failures`."""
@@ -99,7 +88,7 @@ def read_all(
 
     for source in sources:
         try:
-            with coding_progress(f"reading {source.path.name}") as tell:
+            with options.coding_progress(f"reading {source.path.name}") as tell:
                 (record,) = codesfile.read(source.path, find_prior, tell)
         except VqspeechError as error:
             failures.add(error)
@@ -107,16 +96,8 @@ def read_all(
             yield source, record
 
 
-def check_coder(args: argparse.Namespace, prior: "Prior | None") -> None:
-    """Say what predicts the codes in .vqc files, and check that it can be conditioned on who speaks.
-
-    Raises
-    ------
-    CodesError
-        When the prior does not know the speaker.
-    ConfigurationError
-        When there is no prior to condition.
-    """
+def _check_coder(args: argparse.Namespace, prior: "Prior | None") -> None:
+    """Say what predicts the codes in .vqc files, and check that it can be conditioned on who speaks."""
     from vqspeech.codes import vqc
 
     if args.speaker is not None:
@@ -125,7 +106,7 @@ def check_coder(args: argparse.Namespace, prior: "Prior | None") -> None:
         vqc.speaker_index(prior, args.speaker)
     text = "how often each came" if prior is None else f"prior {prior.prior_id}"
     if prior is None and args.coder is None:
-        text += f": there is no prior for {model_name(args)}"
+        text += f": there is no prior for {options.model_name(args)}"
     log.warning("codes are predicted by %s", text)
 
 
@@ -175,13 +156,13 @@ def run(args: argparse.Namespace) -> None:
     coded = [source for source in sources if source.path.suffix.lower() == vqc.SUFFIX]
     sounds = [source for source in sources if source.path.suffix.lower() != vqc.SUFFIX]
     with_prior = bool(sources) and kind == "vqc" and args.coder != "unigram"
-    name, prior = model_name(args), None
-    records = read_all(coded, prior_finder(args.prior, name), failures)
+    name, prior = options.model_name(args), None
+    records = _read_all(coded, options.prior_finder(args.prior, name), failures)
     if sounds or with_prior:
-        model = open_model(args)
-        check_codes(model, name)
+        model = options.open_model(args)
+        options.check_codes(model, name)
         if with_prior:
-            look = open_prior if args.coder == "prior" else find_prior
+            look = options.open_prior if args.coder == "prior" else options.find_prior
             prior = look(args.prior, model, name)
         found = (
             encode_all(model, sounds, failures)
@@ -194,13 +175,13 @@ def run(args: argparse.Namespace) -> None:
         )
         records = chain(records, encoded)
     if sources and kind == "vqc":
-        check_coder(args, prior)
+        _check_coder(args, prior)
     for source, record in records:
         if not places:
             print(record.to_json(), flush=True)
             continue
         try:
-            with coding_progress(f"writing {places[source].name}") as tell:
+            with options.coding_progress(f"writing {places[source].name}") as tell:
                 codesfile.write(
                     places[source],
                     record,

@@ -5,17 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vqspeech.cli import options
 from vqspeech.cli.files import Failures, Source, find_sources, sound_outputs
-from vqspeech.cli.options import (
-    add_model_arguments,
-    add_pitch_argument,
-    add_pitch_shift_argument,
-    add_sampling_arguments,
-    add_speaker_argument,
-    check_pitch,
-    open_model,
-    sampling_of,
-)
 
 if TYPE_CHECKING:
     from vqspeech.cli.encode import Encoded
@@ -35,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|FOLDER",
         help="sound files, or folders to search; - reads standard input",
     )
-    add_speaker_argument(parser)
+    options.add_speaker_argument(parser)
     parser.add_argument(
         "--out",
         metavar="FILE|FOLDER",
@@ -43,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " standard output as it is made (default: SOURCE-SPEAKER.wav in this folder)",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
-    add_pitch_argument(parser)
-    add_pitch_shift_argument(parser)
-    add_sampling_arguments(parser)
-    add_model_arguments(parser)
+    options.add_pitch_argument(parser)
+    options.add_pitch_shift_argument(parser)
+    options.add_sampling_arguments(parser)
+    options.add_model_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -60,8 +51,8 @@ def run(args: argparse.Namespace) -> None:
         When the model does not know a speaker; after all other files are done, when some could not be read.
     """
     sources = find_sources(args.src)
-    model = open_model(args)
-    check_pitch(args, model)
+    model = options.open_model(args)
+    options.check_pitch(args, model)
 
     from vqspeech.cli.encode import encode_all
     from vqspeech.cli.render import choose_engine, render, speakers_named
@@ -69,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     speakers = speakers_named(args.speaker, model)
     failures = Failures(len(sources) * len(speakers))
     places = _places(args, sources, speakers, failures)
-    drawing = choose_engine(model, sampling_of(args))
+    drawing = choose_engine(model, options.sampling_of(args))
     tracked = model.decoder.pitch is not None and args.pitch != "predicted"
     encoded = encode_all(model, list(places), failures, len(speakers), tracked=tracked)
     jobs = [job for source, of in encoded for job in _jobs(args, model, of, places[source])]

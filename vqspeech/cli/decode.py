@@ -5,21 +5,8 @@ import sys
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from vqspeech.cli import options
 from vqspeech.cli.files import Failures, sound_outputs
-from vqspeech.cli.options import (
-    add_model_arguments,
-    add_pitch_shift_argument,
-    add_prior_argument,
-    add_sampling_arguments,
-    add_speaker_argument,
-    check_codes,
-    check_pitch,
-    coding_progress,
-    model_name,
-    open_model,
-    prior_finder,
-    sampling_of,
-)
 from vqspeech.errors import VqspeechError
 
 if TYPE_CHECKING:
@@ -38,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what vqspeech codes wrote, JSON, npz, vqc, or a shard (.parquet, .km, .tar; of Lhotse Shar its"
         " cuts.N.jsonl.gz); - reads JSON, npz or vqc from standard input",
     )
-    add_speaker_argument(parser)
+    options.add_speaker_argument(parser)
     parser.add_argument(
         "--out",
         metavar="FILE|FOLDER",
@@ -46,16 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " (default: RECORDING-SPEAKER.wav in this folder)",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
-    add_pitch_shift_argument(parser)
-    add_sampling_arguments(parser)
-    add_model_arguments(parser)
-    add_prior_argument(parser, ", with which .vqc files were written")
+    options.add_pitch_shift_argument(parser)
+    options.add_sampling_arguments(parser)
+    options.add_model_arguments(parser)
+    options.add_prior_argument(parser, ", with which .vqc files were written")
 
 
 def _read(name: str, find_prior: "PriorFinder") -> "list[CodesRecord]":
     from vqspeech.codes import files as codesfile
 
-    with coding_progress(f"reading {name}") as tell:
+    with options.coding_progress(f"reading {name}") as tell:
         if name == "-":
             return codesfile.parse(sys.stdin.buffer.read(), "standard input", find_prior, tell)
         return codesfile.read(Path(name), find_prior, tell)
@@ -74,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         When the model does not know a speaker; after all others are done, when a file is no file of codes, or its
         codes are another model's.
     """
-    find_prior = prior_finder(args.prior, model_name(args))
+    find_prior = options.prior_finder(args.prior, options.model_name(args))
     failures = Failures(0)
     found: list[CodesRecord] = []
     for name in args.codes:
@@ -85,9 +72,9 @@ def run(args: argparse.Namespace) -> None:
             failures.add(error)
     if not found:
         failures.finish("decoded")
-    model = open_model(args)
-    check_codes(model, model_name(args))
-    check_pitch(args, model)
+    model = options.open_model(args)
+    options.check_codes(model, options.model_name(args))
+    options.check_pitch(args, model)
     records = []
     for record in found:
         try:
@@ -110,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
     stems = [Path(PurePath(record.file).stem or "recording") for record in records]
     failures.attempted += len(stems) * len(speakers)
     outputs = sound_outputs(stems, speakers, args.out, failures, force=args.force)
-    drawing = choose_engine(model, sampling_of(args))
+    drawing = choose_engine(model, options.sampling_of(args))
     pairs = [(record, speaker) for record in records for speaker in speakers]
     jobs = []
     for (record, speaker), path in zip(pairs, outputs, strict=True):

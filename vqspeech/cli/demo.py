@@ -5,17 +5,7 @@ import ipaddress
 import logging
 import math
 
-from vqspeech.cli.options import (
-    add_draw_arguments,
-    add_engine_arguments,
-    add_model_arguments,
-    add_prior_argument,
-    find_prior,
-    model_name,
-    number,
-    open_model,
-    sampling_of,
-)
+from vqspeech.cli import options
 
 log = logging.getLogger("vqspeech")
 
@@ -31,44 +21,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to listen (default: 127.0.0.1, this machine alone)",
     )
     parser.add_argument(
-        "--port", type=_port, default=7860, metavar="N", help="0 for a free one (default: 7860)"
+        "--port",
+        type=options.whole_number(0, 2**16, "from 0 to 2^16 - 1"),
+        default=7860,
+        metavar="N",
+        help="0 for a free one (default: 7860)",
     )
     parser.add_argument(
         "--longest",
-        type=number(lambda value: 1 <= value <= 600, "from 1 to 600"),
+        type=options.number(lambda value: 1 <= value <= 600, "from 1 to 600"),
         default=30.0,
         metavar="S",
         help="longest recording, seconds (default: 30)",
     )
+    count = options.whole_number(1, 1001, "from 1 to 1000")
     parser.add_argument(
         "--at-once",
-        type=_count,
+        type=count,
         metavar="N",
         help="sounds that are made at the same time; others wait in line (default: as many as CPU cores, 1 on a GPU)",
     )
     parser.add_argument(
         "--waiting",
-        type=_count,
+        type=count,
         default=50,
         metavar="N",
         help="how many may wait in line; more are told to come again (default: 50)",
     )
-    add_draw_arguments(parser, "levels")
-    add_engine_arguments(parser)
-    add_prior_argument(parser)
-    add_model_arguments(parser)
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 2**16):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^16 - 1")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 1000):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000")
-    return int(text)
+    options.add_draw_arguments(parser, "levels")
+    options.add_engine_arguments(parser)
+    options.add_prior_argument(parser)
+    options.add_model_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -86,16 +69,16 @@ def run(args: argparse.Namespace) -> None:
     check_installed()
     opened = listen(args.host, args.port)
     with opened, private_folder():
-        name = model_name(args)
-        model = open_model(args)
-        prior = find_prior(args.prior, model, name) if model.discrete else None
+        name = options.model_name(args)
+        model = options.open_model(args)
+        prior = options.find_prior(args.prior, model, name) if model.discrete else None
 
         from vqspeech.cli.render import choose_engine
         from vqspeech.demo.sounds import Visitors
         from vqspeech.demo.studio import Studio
         from vqspeech.sampling import usable_threads
 
-        drawing = choose_engine(model, sampling_of(args))
+        drawing = choose_engine(model, options.sampling_of(args))
         log.warning("%s", drawing.note)
         studio = Studio(model, name, drawing.sampling, prior, args.longest)
         studio.measure()

@@ -5,7 +5,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 from vqspeech.cli.files import Failures, Source
-from vqspeech.errors import ConfigurationError, CorpusError, VqspeechError
+from vqspeech.errors import CorpusError, VqspeechError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,11 +128,7 @@ def encode_stored(
     """
     from vqspeech.jobs.progress import Progress
 
-    if store.sample_rate != model.sample_rate:
-        raise ConfigurationError(
-            f"{store.path}: holds {store.sample_rate} Hz and the model takes {model.sample_rate} Hz; "
-            "prepare the corpus at the model's rate"
-        )
+    store.require_rate(model.sample_rate)
     total = sum(store.utterances[indices[source]].samples for source in sources)
     with Progress(total, "samples", "encoding") as progress:
         for source in sources:

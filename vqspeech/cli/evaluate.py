@@ -7,20 +7,10 @@ from contextlib import nullcontext
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from vqspeech.cli import options
 from vqspeech.cli.files import check_folder, check_outputs, inside, packed
-from vqspeech.cli.options import (
-    add_model_arguments,
-    add_pitch_argument,
-    add_prior_argument,
-    add_sampling_arguments,
-    check_pitch,
-    find_prior,
-    model_name,
-    number,
-    open_model,
-    sampling_of,
-)
 from vqspeech.errors import ConfigurationError, CorpusError
+from vqspeech.jobs.atomic import write_file
 from vqspeech.jobs.lock import only_run
 
 if TYPE_CHECKING:
@@ -44,6 +34,7 @@ _LEAVE_OUT = ("likelihood", "codes", "speakers", "words", "pitch", "quality", "d
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this verb."""
+    count = options.whole_number(0, 100_000, "from 0 to 99999")
     parser.add_argument(
         "--corpus",
         "--store",
@@ -65,20 +56,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pairs",
-        type=_count,
+        type=count,
         metavar="N",
         help="instead of all groups, N conversions of low voices to high ones and back, of phrases of about 2 s",
     )
     parser.add_argument(
         "--utterances",
-        type=_count,
+        type=count,
         default=24,
         metavar="N",
         help="recordings to make in each group (default: 24)",
     )
     parser.add_argument(
         "--likelihood-seconds",
-        type=number(lambda value: value > 0, "above 0"),
+        type=options.number(lambda value: value > 0, "above 0"),
         default=math.inf,
         metavar="N",
         help="how much of the split the likelihood is taken on (default: all)",
@@ -105,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--examples",
-        type=_count,
+        type=count,
         default=4,
         metavar="N",
         help="recordings of each group to listen to on the page (default: 4)",
@@ -114,10 +105,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-audio", action="store_true", help=f"write all recordings into OUT/{_AUDIO}"
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
-    add_pitch_argument(parser)
-    add_sampling_arguments(parser)
-    add_model_arguments(parser)
-    add_prior_argument(parser, ", for what they cost")
+    options.add_pitch_argument(parser)
+    options.add_sampling_arguments(parser)
+    options.add_model_arguments(parser)
+    options.add_prior_argument(parser, ", for what they cost")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -147,7 +138,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _judge(args: argparse.Namespace) -> None:
     """Do what `run` does once the places are known to be free."""
-    model = open_model(args)
+    model = options.open_model(args)
 
     import tempfile
 
@@ -162,7 +153,7 @@ def _judge(args: argparse.Namespace) -> None:
             _write_audio(args, found, spoken, store)
     if args.out is not None:
         for name, content in contents.items():
-            _write(args.out / name, content)
+            write_file(args.out / name, content)
     print(contents["evaluation.md"].decode())
     for name in _OUTPUTS if args.out is not None else ():
         print(args.out / name)
@@ -190,15 +181,11 @@ def _evaluate(
     from vqspeech.evaluation.study import evaluate
     from vqspeech.evaluation.trials import make_plan
 
-    if model.sample_rate != store.sample_rate:
-        raise ConfigurationError(
-            f"{store.path}: holds {store.sample_rate} Hz and the model takes {model.sample_rate} Hz; "
-            "prepare the corpus at the model's rate"
-        )
+    store.require_rate(model.sample_rate)
     if not len(store.indices(args.split)):
         raise CorpusError(f"{store.path}: nothing in the {args.split} split")
-    check_pitch(args, model)
-    drawing = choose_engine(model, sampling_of(args))
+    options.check_pitch(args, model)
+    drawing = choose_engine(model, options.sampling_of(args))
     if args.pairs is not None:
         plan = make_pairs(store, model.speakers, split=args.split, count=args.pairs, seed=args.seed)
     else:
@@ -211,12 +198,16 @@ def _evaluate(
             seed=args.seed,
         )
     wanted = "codes" not in args.without
-    prior = find_prior(args.prior, model, model_name(args)) if wanted and model.discrete else None
+    prior = (
+        options.find_prior(args.prior, model, options.model_name(args))
+        if wanted and model.discrete
+        else None
+    )
     judges = bench.open_judges(args.without, args.recogniser, args.threads or 1)
     log.warning("%s", drawing.note)
     return evaluate(
         model,
-        PurePath(model_name(args)).stem,
+        PurePath(options.model_name(args)).stem,
         store,
         plan,
         judges,
@@ -275,21 +266,9 @@ def _write_audio(
             bar.update()
 
 
-def _write(path: Path, content: bytes) -> None:
-    from vqspeech.jobs.atomic import write_atomically
-
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
-
-
 def _judges(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in _LEAVE_OUT:
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_LEAVE_OUT)}")
     return names
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 99999")
-    return int(text)

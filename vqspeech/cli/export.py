@@ -5,16 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vqspeech.cli.files import check_outputs
-from vqspeech.cli.options import (
-    MODEL_HELP,
-    MODEL_METAVAR,
-    MODEL_VARIABLE,
-    check_codes,
-    model_name,
-)
+from vqspeech.cli.options import add_model_argument, check_codes, model_name
 from vqspeech.corpus.manifest import SPLITS
 from vqspeech.errors import ConfigurationError
-from vqspeech.models import pretrained
 
 if TYPE_CHECKING:
     from vqspeech.corpus.store import PackedStore
@@ -32,11 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the graph: wav, float32, (batch, samples), to codes, int64, (batch, frames)",
     )
-    parser.add_argument(
-        "--model",
-        metavar=MODEL_METAVAR,
-        help=f"{MODEL_HELP} (default: the variable {MODEL_VARIABLE}, else {pretrained.DEFAULT})",
-    )
+    add_model_argument(parser)
     parser.add_argument(
         "--check",
         type=Path,
@@ -77,11 +66,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _compare(model: "Autoencoder", file: Path, store: "PackedStore", split: str) -> str:
-    """Count the codes of a split that differ, and weigh by how much the two codes of such a frame differ for torch.
-
-    That is the margin: torch's score of its own code less that of the other code; beside it the median, over frames,
-    of its score of its own code less its second best.
-    """
+    """Count the codes of a split that differ; a margin is torch's score of its code less that of the other code."""
     import numpy as np
     import torch
 

@@ -10,14 +10,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
 from vqspeech.audio.header import STANDARD_INPUT, UNREAD_SUFFIXES
 from vqspeech.cli.streams import require_standard_output
+from vqspeech.corpus.manifest import Skipped
 from vqspeech.errors import ConfigurationError, VqspeechError
-
-if TYPE_CHECKING:
-    from vqspeech.corpus.manifest import Skipped
 
 log = logging.getLogger("vqspeech")
 
@@ -173,37 +170,6 @@ def out_file(out: str | None, suffixes: Collection[str], count: int) -> Path | N
     return place
 
 
-def plan_sounds(stems: Sequence[Path], speakers: Sequence[str], out: str | None) -> list[Path]:
-    """Decide where the sound files go, for every stem and every speaker in turn.
-
-    Parameters
-    ----------
-    stems : sequence of Path
-        Place of each recording below the output folder, without suffix.
-    speakers : sequence of str
-        Names; they go into the names of the files.
-    out : str or None
-        What ``--out`` said.
-
-    Returns
-    -------
-    list of Path
-        ``len(stems) * len(speakers)`` paths, none outside the folder.
-
-    Raises
-    ------
-    ConfigurationError
-        When one file is named for several outputs, its format is unknown, or a name leads outside the folder.
-    """
-    from vqspeech.audio import SUFFIXES
-
-    if file := out_file(out, SUFFIXES, len(stems) * len(speakers)):
-        return [file]
-    place = Path(out) if out is not None else Path()
-    check_folder(place)
-    return [inside(place, f"{stem}-{speaker}.wav") for stem in stems for speaker in speakers]
-
-
 def sound_outputs(
     stems: Sequence[Path],
     speakers: Sequence[str],
@@ -213,25 +179,45 @@ def sound_outputs(
     force: bool,
     sources: Iterable[Path] = (),
 ) -> list[Path | None]:
-    """Decide where the sound goes: `STANDARD_OUTPUT` for ``--out -``, else what `plan_sounds` plans.
+    """Decide where the sound goes, for every stem and every speaker in turn.
+
+    Parameters
+    ----------
+    stems : sequence of Path
+        Place of each recording below the output folder, without suffix.
+    speakers : sequence of str
+        Names; they go into the names of the files.
+    out : str or None
+        What ``--out`` said.
+    failures : Failures
+        Gets the reason why an output cannot be written.
+    force, sources
+        See `refused`.
 
     Returns
     -------
     list of Path or None
-        None in place of an output that cannot be written; `failures` has the reason.
+        ``len(stems) * len(speakers)``, none outside the folder; None in place of an output that cannot be written, and
+        for ``--out -`` `STANDARD_OUTPUT`.
 
     Raises
     ------
     ConfigurationError
-        When standard output would get several recordings or is a terminal; else as `plan_sounds`.
+        When one file is named for several outputs, its format is unknown, or a name leads outside the folder; when
+        standard output would get several recordings or is a terminal.
     """
+    from vqspeech.audio import SUFFIXES
+
+    count = len(stems) * len(speakers)
     if out != "-":
-        outputs = plan_sounds(stems, speakers, out)
+        if file := out_file(out, SUFFIXES, count):
+            return usable([file], failures, force=force, sources=sources)
+        place = Path(out) if out is not None else Path()
+        check_folder(place)
+        outputs = [inside(place, f"{stem}-{who}.wav") for stem in stems for who in speakers]
         return usable(outputs, failures, force=force, sources=sources)
-    if len(stems) * len(speakers) != 1:
-        raise ConfigurationError(
-            f"--out - is one recording, not {len(stems) * len(speakers)}: name a folder"
-        )
+    if count != 1:
+        raise ConfigurationError(f"--out - is one recording, not {count}: name a folder")
     require_standard_output()
     if sys.stdout.isatty():
         raise ConfigurationError(

@@ -30,18 +30,30 @@ MODEL_METAVAR = "NAME|FILE"
 MODEL_HELP = f"a shipped model ({', '.join(pretrained.NAMES)}), a model file, or owner/name on the Hugging Face Hub"
 
 
+def add_model_argument(
+    parser: argparse.ArgumentParser, use: str = "", otherwise: str = pretrained.DEFAULT
+) -> None:
+    """Add ``--model``; `use` may say what for, `otherwise` what serves when no model is named."""
+    parser.add_argument(
+        "--model",
+        metavar=MODEL_METAVAR,
+        help=f"{MODEL_HELP}{use} (default: the variable {MODEL_VARIABLE}, else {otherwise})",
+    )
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``."""
+    parser.add_argument(
+        "--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one, else cpu)"
+    )
+
+
 def add_model_arguments(
     parser: argparse.ArgumentParser, otherwise: str = pretrained.DEFAULT
 ) -> None:
     """Add ``--model`` and ``--device``; `otherwise` says what serves when no model is named."""
-    parser.add_argument(
-        "--model",
-        metavar=MODEL_METAVAR,
-        help=f"{MODEL_HELP} (default: the variable {MODEL_VARIABLE}, else {otherwise})",
-    )
-    parser.add_argument(
-        "--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one, else cpu)"
-    )
+    add_model_argument(parser, otherwise=otherwise)
+    add_device_argument(parser)
 
 
 def add_speaker_argument(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +116,9 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_seed_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--seed``."""
-    parser.add_argument("--seed", type=_seed, default=0, help="of the sampler (default: 0)")
+    # The generators take 64 bits.
+    seed = whole_number(0, 2**63, "from 0 to 2^63 - 1")
+    parser.add_argument("--seed", type=seed, default=0, help="of the sampler (default: 0)")
 
 
 def add_draw_arguments(parser: argparse.ArgumentParser, drawn: str, prefix: str = "") -> None:
@@ -150,7 +164,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--threads",
-        type=_threads,
+        type=whole_number(1, 2**15, "from 1 to 2^15 - 1"),
         metavar="N",
         help="CPU threads of the engine; they change no sample (default: as many as may be used, one for a single"
         " recording, which a second one helps only while no other program wants that core)",
@@ -187,17 +201,16 @@ def number(fits: Callable[[float], bool], wanted: str) -> Callable[[str], float]
     return parse
 
 
-def _threads(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**15):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 2^15 - 1")
-    return int(text)
+def whole_number(least: int, end: int, wanted: str) -> Callable[[str], int]:
+    """Return a parser of whole numbers in [least, end) that refuses others, saying what is `wanted`."""
 
+    def parse(text: str) -> int:
+        digits = text.isascii() and text.isdigit() and len(text) < 20
+        if not (digits and least <= int(text) < end):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {wanted}")
+        return int(text)
 
-def _seed(text: str) -> int:
-    # The generators take 64 bits.
-    if not (text.isascii() and text.isdigit() and int(text) < 2**63):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
-    return int(text)
+    return parse
 
 
 def default_model() -> str:

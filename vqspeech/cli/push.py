@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from vqspeech.cli.options import MODEL_HELP, MODEL_METAVAR, MODEL_VARIABLE, model_name
+from vqspeech.cli.options import add_model_argument, model_name
 from vqspeech.errors import ConfigurationError
 from vqspeech.models import hub, pretrained
 
@@ -15,11 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "repository", metavar="OWNER/NAME", help="made if it is not there; models are loaded by it"
     )
-    parser.add_argument(
-        "--model",
-        metavar=MODEL_METAVAR,
-        help=f"{MODEL_HELP}, sent as it is (default: the variable {MODEL_VARIABLE}, else {pretrained.DEFAULT})",
-    )
+    add_model_argument(parser, ", sent as it is")
     parser.add_argument(
         "--card",
         type=Path,

@@ -5,21 +5,8 @@ import logging
 import math
 from pathlib import Path
 
+from vqspeech.cli import options
 from vqspeech.cli.files import Failures, sound_outputs
-from vqspeech.cli.options import (
-    add_draw_arguments,
-    add_engine_arguments,
-    add_model_arguments,
-    add_prior_argument,
-    add_seed_argument,
-    add_speaker_argument,
-    check_codes,
-    model_name,
-    number,
-    open_model,
-    open_prior,
-    sampling_of,
-)
 from vqspeech.errors import ConfigurationError
 
 log = logging.getLogger("vqspeech")
@@ -32,10 +19,10 @@ DECODER = "decoder-"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this verb."""
-    add_speaker_argument(parser)
+    options.add_speaker_argument(parser)
     parser.add_argument(
         "--seconds",
-        type=number(lambda value: 0 < value < math.inf, "above 0"),
+        type=options.number(lambda value: 0 < value < math.inf, "above 0"),
         default=5.0,
         metavar="S",
         help="new speech (default: 5)",
@@ -47,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--count",
-        type=_count,
+        type=options.whole_number(1, 2**31, "from 1 up"),
         default=1,
         metavar="N",
         help="make so many, with as many seeds from --seed on (default: 1)",
@@ -59,18 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " (default: sample-SEED-SPEAKER.wav, or PROMPT-SEED-SPEAKER.wav, in this folder)",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
-    add_seed_argument(parser)
-    add_draw_arguments(parser, "codes")
-    add_draw_arguments(parser, "levels of the decoder", DECODER)
-    add_engine_arguments(parser)
-    add_prior_argument(parser)
-    add_model_arguments(parser)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
-    return int(text)
+    options.add_seed_argument(parser)
+    options.add_draw_arguments(parser, "codes")
+    options.add_draw_arguments(parser, "levels of the decoder", DECODER)
+    options.add_engine_arguments(parser)
+    options.add_prior_argument(parser)
+    options.add_model_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -85,9 +66,9 @@ def run(args: argparse.Namespace) -> None:
     VqspeechError
         When the prior was trained on other codes, or the model does not know a speaker.
     """
-    name = model_name(args)
-    model = open_model(args)
-    check_codes(model, name)
+    name = options.model_name(args)
+    model = options.open_model(args)
+    options.check_codes(model, name)
 
     import torch
 
@@ -112,8 +93,8 @@ def run(args: argparse.Namespace) -> None:
         force=args.force,
         sources=[prompt_file] if prompt_file else [],
     )
-    prior = open_prior(args.prior, model, name)
-    drawing = choose_engine(model, sampling_of(args, DECODER))
+    prior = options.open_prior(args.prior, model, name)
+    drawing = choose_engine(model, options.sampling_of(args, DECODER))
     for speaker in speakers:
         if speaker not in prior.speakers:
             log.warning(

@@ -75,17 +75,10 @@ def check_alone(args: argparse.Namespace) -> None:
     ConfigurationError
         Naming the first such option.
     """
-    given = {
-        "--unique": args.unique,
-        "--shard": args.shard,
-        "--cluster": args.cluster,
-        "--workers": args.workers,
-        "--retry-failed": args.retry_failed,
-        "--merge": args.merge,
-    }
-    for name, value in given.items():
-        if value:
-            raise ConfigurationError(f"{name} goes with --format {', '.join(FORMATS)}")
+    for name in ("unique", "shard", "cluster", "workers", "retry_failed", "merge"):
+        if getattr(args, name):
+            option = name.replace("_", "-")
+            raise ConfigurationError(f"--{option} goes with --format {', '.join(FORMATS)}")
 
 
 def shard_of(text: str) -> tuple[int, int]:

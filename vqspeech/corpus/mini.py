@@ -8,7 +8,6 @@ length marks, `pau` for silence, without gaps.
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +19,7 @@ from vqspeech.corpus.manifest import Listing
 from vqspeech.corpus.sentences import SENTENCES
 from vqspeech.corpus.vctk import list_vctk
 from vqspeech.errors import CorpusError, VqspeechError
+from vqspeech.jobs.atomic import write_folder_atomically
 
 MARKER = "mini.json"
 # No voices with an echo, which would fill pauses and closures. Narrow pitch ranges: a small
@@ -52,23 +52,19 @@ def make_mini(dest: Path) -> Path:
         raise CorpusError(
             f"{dest}: holds something other than the miniature corpus; name a new folder"
         )
-    partial = dest.with_name(f".{dest.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        command = [sys.executable, "-m", "vqspeech.corpus.mini", str(partial)]
+
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "vqspeech.corpus.mini", str(folder)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode != 0:
             lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
             raise CorpusError(lines[-1])
-        (partial / MARKER).write_text(stated, encoding="utf-8")
-        if dest.exists():
-            shutil.rmtree(dest)
-        partial.rename(dest)
+        (folder / MARKER).write_text(stated, encoding="utf-8")
+
+    try:
+        write_folder_atomically(dest, make)
     except OSError as error:
         raise CorpusError(f"{dest}: cannot be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return dest
 
 

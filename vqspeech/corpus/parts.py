@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from vqspeech import audio
+from vqspeech.audio.reader import FAR_BEYOND
 from vqspeech.corpus.manifest import Extent
 from vqspeech.errors import AudioError, CorpusError, VqspeechError
+from vqspeech.jobs.atomic import write_file
 from vqspeech.jobs.workers import map_unordered, serve
 
 MARGIN_S = 0.1
@@ -122,7 +124,7 @@ def pack(part: Part) -> int:
             if part.top_db is not None:
                 start, end = trim(wav, part.sample_rate, part.top_db)
                 warnings += filter(None, [_cut_away(wav, start, end, part.sample_rate)])
-            if (peak := float(np.abs(wav).max())) > audio.FAR_BEYOND:
+            if (peak := float(np.abs(wav).max())) > FAR_BEYOND:
                 found.append({"reason": f"values up to {peak:.3g}, far beyond 1: {_UNSCALED}"})
                 continue
             if end == start:
@@ -135,7 +137,8 @@ def pack(part: Part) -> int:
             row = {"rate": rate, "samples": end - start, "start": start, "warnings": warnings}
             found.append(row | {"sha256": hashlib.sha256(samples).hexdigest()})
     temporary.replace(part.path)
-    write_json(part.path.with_suffix(".json"), found)
+    text = json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+    write_file(part.path.with_suffix(".json"), text)
     return len(found)
 
 
@@ -189,13 +192,6 @@ def _pack_task(task: Any) -> tuple[int, int | None, str | None]:
 def _quiet() -> None:
     """Suppress warnings about single files: a corpus has thousands of them, all alike."""
     logging.getLogger("vqspeech").setLevel(logging.ERROR)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file atomically."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ from vqspeech.corpus.manifest import (
     split_listing,
     write_table,
 )
-from vqspeech.corpus.parts import Part, pack_all, write_json
+from vqspeech.corpus.parts import Part, pack_all
 from vqspeech.errors import CorpusError
+from vqspeech.jobs.atomic import write_file
 from vqspeech.jobs.lock import only_run
 from vqspeech.jobs.progress import Progress
 
@@ -259,7 +260,8 @@ def _join(
         "plan_sha256": plan,
         **({"in_place": True} if in_place else {}),
     }
-    write_json(out / store.INDEX, index)
+    text = json.dumps(index, ensure_ascii=False, indent=1) + "\n"
+    write_file(out / store.INDEX, text)
 
 
 def _join_samples(

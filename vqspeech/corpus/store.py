@@ -9,7 +9,8 @@ known again, and samples are read from there when they are asked for.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ import numpy as np
 
 from vqspeech.corpus import manifest
 from vqspeech.corpus.index import read_index
-from vqspeech.errors import CorpusError
+from vqspeech.errors import ConfigurationError, CorpusError
 
 if TYPE_CHECKING:
     from vqspeech.corpus.inplace import SoundInPlace
@@ -159,6 +160,21 @@ class PackedStore:
     def wav(self, index: int) -> np.ndarray:
         """Return the utterance at `index` as a wav: float32 (samples,), in [-1, 1)."""
         return self.pcm(index).astype(np.float32) / np.float32(32768)
+
+    def require_rate(self, sample_rate: int) -> None:
+        """Raise `ConfigurationError` where the store is not at the rate of a model, Hz."""
+        if self.sample_rate != sample_rate:
+            raise ConfigurationError(
+                f"{self.path}: holds {self.sample_rate} Hz and the model takes {sample_rate} Hz; prepare the corpus at"
+                " the model's rate"
+            )
+
+    def by_speaker(self, indices: Iterable[int]) -> dict[str, list[int]]:
+        """Return indices of utterances by speaker, in the order given."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for index in indices:
+            found[self.utterances[index].speaker].append(index)
+        return found
 
     def indices(self, split: str) -> np.ndarray:
         """Return the indices of a split's utterances.

@@ -1,22 +1,19 @@
 """A store as a model encodes it: whatever a recording is needed for, it is encoded once and its pitch tracked once."""
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.audio.pitch import track
+from vqspeech.corpus.store import PackedStore
 from vqspeech.models.autoencoder import Autoencoder, Encoding
-
-if TYPE_CHECKING:
-    from vqspeech.corpus.store import PackedStore
 
 
 class EncodedStore:
     """Recordings of a store, by place, as a model encodes them: done when first asked for, and kept."""
 
-    def __init__(self, model: Autoencoder, store: "PackedStore") -> None:
+    def __init__(self, model: Autoencoder, store: PackedStore) -> None:
         self.model, self.store = model, store
         self._encoding = cache(lambda index: model.encoding(store.wav(index)))
         self._contour = cache(lambda index: track(store.wav(index), store.sample_rate))

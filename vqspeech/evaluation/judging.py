@@ -8,22 +8,19 @@ can do. All four are judged alike.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqspeech.audio.pitch import Voice, track, voice_of
+from vqspeech.corpus.store import PackedStore
 from vqspeech.evaluation.figures import Figures, Summary, figures_of, summarise
 from vqspeech.evaluation.judges import Heard, Judges, listen
 from vqspeech.evaluation.speaking import Spoken, mulaw_round_trip
 from vqspeech.evaluation.trials import PARALLEL, RECONSTRUCTION, Plan, Trial
 from vqspeech.evaluation.voices import Vector, centroid
 from vqspeech.jobs.progress import Progress
-from vqspeech.metrics.pitch import median_f0_hz
-
-if TYPE_CHECKING:
-    from vqspeech.corpus.store import PackedStore
+from vqspeech.metrics.pitch import measure_pitch
 
 ROWS = ("source", "real", "mulaw", "made")
 """What is judged of every trial: its source, a real recording of the target, the round trip, and what was made."""
@@ -76,7 +73,7 @@ class Group:
 
 def judge(
     judges: Judges,
-    store: "PackedStore",
+    store: PackedStore,
     plan: Plan,
     spoken: Spoken,
     levels: int,
@@ -174,7 +171,7 @@ def group(judged: Sequence[Judged], known: Sequence[str]) -> tuple[Group, ...]:
     return tuple(found)
 
 
-def _centroids(judges: Judges, store: "PackedStore", plan: Plan) -> dict[str, Vector]:
+def _centroids(judges: Judges, store: PackedStore, plan: Plan) -> dict[str, Vector]:
     if judges.voices is None:
         return {}
     found = {}
@@ -190,7 +187,7 @@ def _centroids(judges: Judges, store: "PackedStore", plan: Plan) -> dict[str, Ve
 
 def _target_pitch(
     judges: Judges,
-    store: "PackedStore",
+    store: PackedStore,
     plan: Plan,
     contour_of: Callable[[int], NDArray[np.float32]],
 ) -> tuple[dict[str, float], dict[str, Voice]]:
@@ -204,7 +201,8 @@ def _target_pitch(
         for target in targets:
             wavs = [store.wav(index) for index in plan.references[target]]
             limit = round(_F0_S * store.sample_rate)
-            medians[target] = median_f0_hz(np.concatenate(wavs)[:limit], store.sample_rate)
+            speech = np.concatenate(wavs)[:limit]
+            medians[target] = measure_pitch(speech, store.sample_rate).median_hz
             voice = voice_of([contour_of(index) for index in plan.references[target]])
             if voice is not None:
                 voices[target] = voice

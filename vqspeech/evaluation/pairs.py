@@ -5,7 +5,6 @@ ordered by the median F0 of their training speech.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle
@@ -16,7 +15,7 @@ from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
 from vqspeech.evaluation.trials import CONVERSION, Plan, Trial, make_plan
 from vqspeech.jobs.progress import Progress
-from vqspeech.metrics.pitch import median_f0_hz
+from vqspeech.metrics.pitch import measure_pitch
 
 UTTERANCES_FOR_F0 = 6
 """Utterances that decide the median F0 of a speaker."""
@@ -97,7 +96,7 @@ def median_f0s(store: PackedStore, split: str) -> dict[str, float]:
     with Progress(len(speakers), "speakers", f"median F0, split {split}") as progress:
         for speaker, indices in speakers.items():
             speech = [store.wav(index) for index in indices[:UTTERANCES_FOR_F0]]
-            f0_hz = median_f0_hz(np.concatenate(speech), store.sample_rate)
+            f0_hz = measure_pitch(np.concatenate(speech), store.sample_rate).median_hz
             if math.isfinite(f0_hz):
                 found[speaker] = f0_hz
             progress.update()
@@ -106,10 +105,8 @@ def median_f0s(store: PackedStore, split: str) -> dict[str, float]:
 
 def _by_speaker(store: PackedStore, split: str) -> dict[str, list[int]]:
     """Utterances of each speaker of a split, those nearest to `LENGTH_S` first."""
-    found: dict[str, list[int]] = defaultdict(list)
     length = LENGTH_S * store.sample_rate
-    for index in sorted(
-        store.indices(split).tolist(), key=lambda i: abs(store.utterances[i].samples - length)
-    ):
-        found[store.utterances[index].speaker].append(index)
-    return found
+    indices = store.indices(split).tolist()
+    return store.by_speaker(
+        sorted(indices, key=lambda i: abs(store.utterances[i].samples - length))
+    )

@@ -2,20 +2,17 @@
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vqspeech.audio.mulaw import mulaw_decode, mulaw_encode
+from vqspeech.evaluation.encoded import EncodedStore
 from vqspeech.evaluation.trials import Plan, Trial
 from vqspeech.jobs.progress import Progress
 from vqspeech.models.decoding import Request
-
-if TYPE_CHECKING:
-    from vqspeech.evaluation.encoded import EncodedStore
-    from vqspeech.sampling.engine import Sampling
+from vqspeech.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Spoken:
 
 
 def speak(
-    encoded: "EncodedStore", plan: Plan, sampling: "Sampling", seed: int, pitch: str = "source"
+    encoded: EncodedStore, plan: Plan, sampling: Sampling, seed: int, pitch: str = "source"
 ) -> Spoken:
     """Make every recording of a plan as ``vqspeech convert`` does, each as long as its source, to the sample.
 

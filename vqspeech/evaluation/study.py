@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vqspeech.analysis.material import choose_material, draw_utterances
 from vqspeech.analysis.phoneme_study import Coder, PhonemeStudy, align_corpus, score_alignment
 from vqspeech.analysis.systems import mfcc_shapes, mfcc_system
+from vqspeech.corpus.store import PackedStore
 from vqspeech.evaluation.encoded import EncodedStore
 from vqspeech.evaluation.judges import SPEAKERS, WORDS, Judges
 from vqspeech.evaluation.judging import Group, Judged, group, judge
@@ -21,12 +22,9 @@ from vqspeech.evaluation.trials import Plan
 from vqspeech.jobs.progress import Progress
 from vqspeech.metrics.contour_rate import ContourCost, contour_cost
 from vqspeech.metrics.rate import CodeCost, CodeNats, code_cost
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.sampling import Sampling
 from vqspeech.training.validate import HeldOut, held_out, scorable
-
-if TYPE_CHECKING:
-    from vqspeech.corpus.store import PackedStore
-    from vqspeech.models.autoencoder import Autoencoder
-    from vqspeech.sampling.engine import Sampling
 
 Found = TypeVar("Found")
 
@@ -91,13 +89,13 @@ class Evaluation:
 
 
 def evaluate(
-    model: "Autoencoder",
+    model: Autoencoder,
     name: str,
-    store: "PackedStore",
+    store: PackedStore,
     plan: Plan,
     judges: Judges,
     *,
-    sampling: "Sampling",
+    sampling: Sampling,
     seed: int = 0,
     likelihood_s: float = inf,
     codes: bool = True,
@@ -144,9 +142,9 @@ def evaluate(
     voiced = model.decoder.pitch is not None
     cost = contour = None
     if codes and voiced:
-        contour = study_contours(encoded, plan.split, seed)
+        contour = _study_contours(encoded, plan.split, seed)
     if codes and model.discrete:
-        cost = study_codes(encoded, plan.split, code_nats, seed)
+        cost = _study_codes(encoded, plan.split, code_nats, seed)
     spoken = speak(encoded, plan, sampling, seed, pitch)
     trials = judge(judges, store, plan, spoken, model.config.levels, encoded.contour)
     studies: dict[str, PhonemeStudy] = {}
@@ -155,7 +153,7 @@ def evaluate(
     elif phones and not has_labels(store):
         remarks.append("The corpus has no phone labels in train and test: phones are left out.")
     elif phones:
-        studies = study_phones(encoded, name, seed)
+        studies = _study_phones(encoded, name, seed)
     measured = judges.sitting
     unlearned = sorted({trial.target for trial in plan.trials} - plan.references.keys())
     if unlearned and SPEAKERS in measured:
@@ -200,13 +198,10 @@ def evaluate(
     return found, spoken
 
 
-def study_codes(
+def _study_codes(
     encoded: EncodedStore, split: str, code_nats: CodeNats | None = None, seed: int = 0
 ) -> CodeCost | None:
-    """Say what codes of a split cost: of speakers that the model knows, or of all where it knows none.
-
-    Codes are counted on `COUNTED_MINUTES` of the train split, drawn by `seed`; None where there is none.
-    """
+    """Say what codes of a split cost, those of known speakers where there are any; None without a train split."""
     model, store = encoded.model, encoded.store
     split_up = _counted_and_scored(model, store, split, seed)
     if split_up is None:
@@ -227,8 +222,8 @@ def study_codes(
     )
 
 
-def study_contours(encoded: EncodedStore, split: str, seed: int = 0) -> ContourCost | None:
-    """Say what pitch contours would cost beside codes; arguments and utterances are those of `study_codes`."""
+def _study_contours(encoded: EncodedStore, split: str, seed: int = 0) -> ContourCost | None:
+    """Say what pitch contours would cost beside codes; arguments and utterances are those of `_study_codes`."""
     split_up = _counted_and_scored(encoded.model, encoded.store, split, seed)
     return (
         None
@@ -238,7 +233,7 @@ def study_contours(encoded: EncodedStore, split: str, seed: int = 0) -> ContourC
 
 
 def _counted_and_scored(
-    model: "Autoencoder", store: "PackedStore", split: str, seed: int
+    model: Autoencoder, store: PackedStore, split: str, seed: int
 ) -> tuple[list[int], list[int]] | None:
     counted = [int(i) for i in store.indices("train")]
     if not counted:
@@ -261,16 +256,8 @@ def _of_each(
         return tuple([counted(index) for index in part] for part in indices)
 
 
-def study_phones(encoded: EncodedStore, name: str, seed: int = 0) -> dict[str, PhonemeStudy]:
-    """Score the codes of a model called `name`, and k-means of MFCC, against the phone labels of a corpus.
-
-    By name; mappings are fitted on `PHONE_MINUTES` of the train split, drawn by `seed`, and scored on test.
-
-    Raises
-    ------
-    CorpusError
-        When a split has no labels that can be read.
-    """
+def _study_phones(encoded: EncodedStore, name: str, seed: int = 0) -> dict[str, PhonemeStudy]:
+    """Score the codes of a model called `name`, and k-means of MFCC, against phone labels: studies by name."""
     store, rng = encoded.store, np.random.default_rng(seed)
     material = choose_material(store, PHONE_MINUTES, rng)
 
@@ -294,7 +281,7 @@ def study_phones(encoded: EncodedStore, name: str, seed: int = 0) -> dict[str, P
     return found
 
 
-def has_labels(store: "PackedStore") -> bool:
+def has_labels(store: PackedStore) -> bool:
     """Tell whether phones can be studied: utterances with labels in train and test."""
     splits = {utterance.split for utterance in store.utterances if utterance.labels is not None}
     return {"train", "test"} <= splits

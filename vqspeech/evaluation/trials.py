@@ -6,17 +6,15 @@ judged once.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vqspeech.analysis.material import by_turns
 from vqspeech.corpus.manifest import normalise_sentence
+from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from vqspeech.corpus.store import PackedStore
 
 RECONSTRUCTION, PARALLEL, CONVERSION = "reconstructions", "parallel conversions", "conversions"
 """Kinds of trials."""
@@ -84,7 +82,7 @@ class Plan:
 
 
 def make_plan(
-    store: "PackedStore",
+    store: PackedStore,
     known: Sequence[str],
     *,
     split: str = "test",
@@ -124,7 +122,7 @@ def make_plan(
     for index in own:
         by_corpus[store.utterances[index].corpus].append(index)
     for corpus, indices in sorted(by_corpus.items()):
-        for index in draw_evenly(store, indices, count, rank):
+        for index in by_turns(store, sorted(indices, key=rank.__getitem__), count):
             who = store.utterances[index].speaker
             trials.append(Trial(RECONSTRUCTION, corpus, index, who, who, real.other(who, index)))
     if not own:
@@ -146,7 +144,7 @@ def make_plan(
         )
     for target in targets:
         others = [i for i in members if store.utterances[i].speaker != target]
-        for index in draw_evenly(store, others, count, rank):
+        for index in by_turns(store, sorted(others, key=rank.__getitem__), count):
             who = store.utterances[index].speaker
             group = f"anyone → {target}"
             trials.append(Trial(CONVERSION, group, index, who, target, real.other(target, index)))
@@ -155,25 +153,10 @@ def make_plan(
     return Plan(split, tuple(trials), references, short, tuple(remarks))
 
 
-def draw_evenly(
-    store: "PackedStore", indices: Iterable[int], count: int, rank: Mapping[int, int]
-) -> list[int]:
-    """Draw at most `count` utterances, those of lowest rank, by turns of the speakers in the order of their names."""
-    by_speaker: dict[str, list[int]] = defaultdict(list)
-    for index in sorted(indices, key=rank.__getitem__):
-        by_speaker[store.utterances[index].speaker].append(index)
-    turns = sorted(
-        (turn, speaker, index)
-        for speaker, own in by_speaker.items()
-        for turn, index in enumerate(own)
-    )
-    return [index for _, _, index in turns[:count]]
-
-
 class _RealRecordings:
     """Deals out recordings of a speaker: those of the split in turn, one from outside where there are none."""
 
-    def __init__(self, store: "PackedStore", split: str, rank: Mapping[int, int]) -> None:
+    def __init__(self, store: PackedStore, split: str, rank: Mapping[int, int]) -> None:
         self._inside: dict[str, list[int]] = defaultdict(list)
         self._outside: dict[str, list[int]] = defaultdict(list)
         # Centroids are made of train recordings, which are nearer to them than they deserve: they come last.
@@ -195,11 +178,9 @@ class _RealRecordings:
 
 
 def _references(
-    store: "PackedStore", rank: Mapping[int, int]
+    store: PackedStore, rank: Mapping[int, int]
 ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
-    by_speaker: dict[str, list[int]] = defaultdict(list)
-    for index in sorted(store.indices("train").tolist(), key=rank.__getitem__):
-        by_speaker[store.utterances[index].speaker].append(index)
+    by_speaker = store.by_speaker(sorted(store.indices("train").tolist(), key=rank.__getitem__))
     found: dict[str, tuple[int, ...]] = {}
     short = []
     for speaker, own in sorted(by_speaker.items()):
@@ -212,7 +193,7 @@ def _references(
 
 
 def _parallel(
-    store: "PackedStore",
+    store: PackedStore,
     members: Sequence[int],
     known: Sequence[str],
     count: int,

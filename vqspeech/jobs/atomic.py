@@ -30,6 +30,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_file(path: Path, content: str | bytes | memoryview) -> None:
+    """Write a file that is in memory, text as UTF-8, atomically; see `write_atomically`."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    write_atomically(path, lambda temporary: temporary.write_bytes(data))
+
+
 def write_folder_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with an empty folder beside `path`, then rename that to `path`; what was at `path` is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,29 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vqspeech.errors import CorpusError
-from vqspeech.labels.files import (
-    READERS,
-    UNITS_PER_S,
-    Interval,
-    read_ctm,
-    read_lab,
-    read_labels,
-    read_textgrid,
-)
+from vqspeech.labels.files import UNITS_PER_S, Interval
 from vqspeech.labels.phones import SILENCE, to_arpabet
-
-__all__ = [
-    "READERS",
-    "Interval",
-    "check_end",
-    "frame_centres_s",
-    "frames_within",
-    "labels_at",
-    "read_ctm",
-    "read_lab",
-    "read_labels",
-    "read_textgrid",
-]
 
 _END_S, _END_SHARE = 1.0, 0.25
 """Labels that end further from the end of the sound, in seconds and as a share of it, are not of this sound."""

@@ -5,8 +5,8 @@ function is pure; an argument of the wrong shape or range raises `ValueError`.
 
 Map accuracy (of `map_codes`; baseline `majority_share`, control `shuffle_within`) is the score of van den Oord et al.
 2017, section 4.3: each code is mapped to its most frequent phone on one split, and scored on another. On the same
-frames there are `phone_purity`, `cluster_purity`, `pnmi` and `v_measure`; of the codes alone `used_codes`,
-`perplexity` and `bit_rate`.
+frames there are `phone_purity`, `cluster_purity`, `pnmi` and `v_measure`; of the codes alone `perplexity` and
+`bit_rate`.
 """
 
 from collections.abc import Sequence
@@ -223,22 +223,6 @@ def v_measure(counts: ArrayLike) -> float:
     if homogeneity + completeness == 0:
         return 0.0
     return 2 * homogeneity * completeness / (homogeneity + completeness)
-
-
-def used_codes(code_counts: ArrayLike) -> int:
-    """Count the codes seen at least once.
-
-    Parameters
-    ----------
-    code_counts : array_like of int, shape (n_codes,)
-        How often each code was seen, over a whole split.
-
-    Returns
-    -------
-    int
-        In [0, n_codes].
-    """
-    return int(np.count_nonzero(_counts(code_counts)))
 
 
 def perplexity(code_counts: ArrayLike) -> float:

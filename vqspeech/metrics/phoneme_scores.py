@@ -149,7 +149,7 @@ def score_phones(
         pnmi_shuffled=control(scores.pnmi),
         v_measure=scores.v_measure(counts),
         v_measure_shuffled=control(scores.v_measure),
-        used_codes=scores.used_codes(code_counts),
+        used_codes=int(np.count_nonzero(code_counts)),
         perplexity=scores.perplexity(code_counts),
         bit_rate=scores.bit_rate(code_counts, frames / frame_rate_hz),
         bit_rate_fixed=frame_rate_hz * log2(n_codes),

@@ -28,38 +28,14 @@ class Pitch(NamedTuple):
     Attributes
     ----------
     median_hz : float
-        From `median_f0_hz`; may be nan.
+        Over the voiced frames, Hz in 60 to 400. nan when less than a tenth of the audible frames (within 40 dB of the
+        loudest) is voiced, as in silence, noise and whisper, and for less sound than one window of 64 ms.
     unvoiced : float
         Share of unvoiced among the audible frames, in [0, 1]; nan where nothing is audible.
     """
 
     median_hz: float
     unvoiced: float
-
-
-def median_f0_hz(wav: NDArray[np.float32], sample_rate: int) -> float:
-    """Measure the median fundamental frequency over the voiced frames of a recording.
-
-    Parameters
-    ----------
-    wav : ndarray of float32, shape (samples,)
-        Sound in [-1, 1].
-    sample_rate : int
-        Samples per second.
-
-    Returns
-    -------
-    float
-        Hz in 60 to 400. nan when less than a tenth of the audible frames (within 40 dB of the
-        loudest) is voiced, as in silence, noise and whisper, and for less sound than one window
-        of 64 ms.
-
-    Raises
-    ------
-    VqspeechError
-        When `wav` is not one-dimensional and finite.
-    """
-    return measure_pitch(wav, sample_rate).median_hz
 
 
 def measure_pitch(wav: NDArray[np.float32], sample_rate: int) -> Pitch:

@@ -96,30 +96,9 @@ class Autoencoder(nn.Module):
         return load_model(name if revision is None else hub.fetch(str(name), revision))
 
     def push_to_hub(self, repository: str, *, card: str, private: bool = False) -> str:
-        """Put the model into a repository of the Hugging Face Hub.
+        """Put the model into a repository of the Hugging Face Hub, as `vqspeech.models.hub.upload` puts a file.
 
         How it was trained is in its file, not here: ``vqspeech push`` sends the file as it is, with its prior.
-
-        Parameters
-        ----------
-        repository : str
-            ``owner/name``.
-        card : str
-            Markdown: what it was trained on, for what it is, and for what not.
-        private : bool
-            Whether a repository that is made is seen by its owner alone.
-
-        Returns
-        -------
-        str
-            Where it is.
-
-        Raises
-        ------
-        ConfigurationError
-            huggingface_hub is not installed.
-        ModelFileError
-            The Hub cannot be reached, or does not let this person write there.
         """
         from vqspeech.models.checkpoint import save_model
 

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from vqspeech.errors import ConfigurationError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.nn.bottleneck import DiscreteBottleneck
-from vqspeech.nn.vq import VectorQuantizer
-from vqspeech.nn.vq_ema import EMAVectorQuantizer
+from vqspeech.nn.vq import NearestNeighbour
 
 FORMAT = "vqspeech-onnx 1"
 
@@ -38,7 +37,7 @@ def scores(quantizer: DiscreteBottleneck, z_e: Tensor) -> Tensor:
         float32, (batch, frames, codebook_size): of vector quantizers ``z_e . e - |e|^2 / 2``, which is highest where
         ``|z_e - e|`` is lowest; of the others log-probabilities, nats.
     """
-    if isinstance(quantizer, VectorQuantizer | EMAVectorQuantizer):
+    if isinstance(quantizer, NearestNeighbour):
         codebook = quantizer.codebook
         return z_e.transpose(1, 2) @ codebook.T - 0.5 * codebook.pow(2).sum(1)
     return quantizer.posterior.log_probabilities(z_e)  # type: ignore[attr-defined]
@@ -118,4 +117,4 @@ def export_onnx(model: Autoencoder, path: str | Path, name: str) -> None:
             size.dim_param = text
     onnx.helper.set_model_props(graph, metadata)
     onnx.checker.check_model(graph)
-    write_atomically(Path(path), lambda file: file.write_bytes(graph.SerializeToString()))
+    write_file(Path(path), graph.SerializeToString())

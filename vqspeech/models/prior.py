@@ -51,14 +51,8 @@ class PriorConfig:
     network: Mapping[str, Any]
 
 
-def check_network(network: Mapping[str, Any]) -> None:
-    """Check that settings of the network bind, and name all that is wrong at once.
-
-    Raises
-    ------
-    ConfigurationError
-        With every unknown or missing setting.
-    """
+def _check_network(network: Mapping[str, Any]) -> None:
+    """Check that settings of the network bind, and name all that is wrong at once."""
     supplied = ["codebook_size", "speakers", "dropout"]
     wrong = unfit_arguments(CodeConvolutions, network, supplied)
     if wrong:
@@ -93,7 +87,7 @@ class Prior(nn.Module):
         size = config.codebook_size
         if type(size) is not int or size < 1:
             raise ConfigurationError(f"codebook_size: {size!r} is not a whole number above 0")
-        check_network(config.network)
+        _check_network(config.network)
         self.config = config
         self.speakers = tuple(speakers)
         self.codebook_size, self.codebook_id = size, config.codebook_id

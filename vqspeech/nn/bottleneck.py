@@ -1,6 +1,6 @@
 """The interface of every bottleneck between encoder and decoder.
 
-A bottleneck is a module with this interface; it inherits nothing. A discrete one has codes, a continuous one only
+A bottleneck is a module with this interface; it need inherit nothing. A discrete one has codes, a continuous one only
 latents. To add one, write a file beside this, name it in `vqspeech.models.config.BOTTLENECKS`, and add a YAML file in
 ``conf/bottleneck``.
 """

@@ -119,6 +119,39 @@ class Categorical(nn.Module):
         self.usage[dead] = self.usage.mean()
 
 
+class Stochastic(nn.Module):
+    """What bottlenecks with a `Categorical` posterior share: its most likely codes in evaluation, and its update."""
+
+    def __init__(self, dim: int, codebook_size: int, dead_below: float) -> None:
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.posterior = Categorical(dim, codebook_size, dead_below)
+
+    def encode(self, z_e: Tensor) -> Tensor:
+        """Map (batch, dim, frames) to the most likely codes, int64, (batch, frames)."""
+        return self.posterior.encode(z_e)
+
+    def dequantize(self, codes: Tensor) -> Tensor:
+        """Map int64 codes (batch, frames) to vectors (batch, dim, frames)."""
+        return self.posterior.dequantize(codes)
+
+    def latents(self, z_e: Tensor) -> Tensor:
+        """Map (batch, dim, frames) to the vectors of the most likely codes, (batch, dim, frames)."""
+        return self.dequantize(self.encode(z_e))
+
+    def divergence(self, z_e: Tensor) -> Tensor:
+        """KL divergence of the posterior from the uniform prior, nats, (batch, frames)."""
+        return divergence_from_uniform(self.posterior.log_probabilities(z_e))
+
+    def initialise(self, z_e: Tensor, seed: int) -> None:
+        """Put codes on the cluster centres of encoder outputs (batch, dim, frames)."""
+        self.posterior.initialise(z_e, seed)
+
+    def update(self, output: BottleneckOutput) -> None:
+        """Count the step and revive codes that are no longer drawn."""
+        self.posterior.update(output)
+
+
 def gumbel(like: Tensor) -> Tensor:
     """Draws from the standard Gumbel distribution, in the shape of a tensor: -log of draws from Exp(1)."""
     # an exponential draw may round to 0, and an infinite score would be no number after a softmax

@@ -1,13 +1,13 @@
 """Straight-through Gumbel-softmax over codes (Jang, Gu and Poole 2017, arXiv 1611.01144, section 2.2)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqspeech.nn.bottleneck import BottleneckOutput
-from vqspeech.nn.categorical import Categorical, divergence_from_uniform, gumbel
+from vqspeech.nn.categorical import Stochastic, divergence_from_uniform, gumbel
 
 
-class GumbelBottleneck(nn.Module):
+class GumbelBottleneck(Stochastic):
     """Draws a code from its categorical posterior; the gradient is that of a softmax with a temperature.
 
     With Gumbel noise g, the code is the argmax of ``log q + g``, an exact draw from q, and the gradient passes as if
@@ -42,13 +42,11 @@ class GumbelBottleneck(nn.Module):
         kl_weight: float = 1.0,
         dead_below: float = 0.05,
     ) -> None:
-        super().__init__()
+        super().__init__(dim, codebook_size, dead_below)
         if not (start > 0 and end > 0):
             raise ValueError(f"temperatures {start} and {end}: both must be above 0")
-        self.codebook_size = codebook_size
         self.start, self.end, self.anneal_steps = start, end, anneal_steps
         self.kl_weight = kl_weight
-        self.posterior = Categorical(dim, codebook_size, dead_below)
 
     @property
     def temperature(self) -> Tensor:
@@ -69,28 +67,3 @@ class GumbelBottleneck(nn.Module):
             z_q = self.posterior.straight_through(codes, weights)
             cost = self.kl_weight * divergence_from_uniform(log_q).mean()
             return BottleneckOutput(z_e, z_q, codes, z_e.new_zeros(()), cost)
-
-    def encode(self, z_e: Tensor) -> Tensor:
-        """Map (batch, dim, frames) to the most likely codes, int64, (batch, frames)."""
-        return self.posterior.encode(z_e)
-
-    def dequantize(self, codes: Tensor) -> Tensor:
-        """Map int64 codes (batch, frames) to vectors (batch, dim, frames)."""
-        return self.posterior.dequantize(codes)
-
-    def latents(self, z_e: Tensor) -> Tensor:
-        """Map (batch, dim, frames) to the vectors of the most likely codes, (batch, dim, frames)."""
-        return self.dequantize(self.encode(z_e))
-
-    def divergence(self, z_e: Tensor) -> Tensor:
-        """KL divergence of the posterior from the uniform prior, nats, (batch, frames)."""
-        return divergence_from_uniform(self.posterior.log_probabilities(z_e))
-
-    def initialise(self, z_e: Tensor, seed: int) -> None:
-        """Put codes on the cluster centres of encoder outputs (batch, dim, frames)."""
-        self.posterior.initialise(z_e, seed)
-
-    @torch.no_grad()
-    def update(self, output: BottleneckOutput) -> None:
-        """Count the step, by which the temperature falls, and revive dead codes."""
-        self.posterior.update(output)

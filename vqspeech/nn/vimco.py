@@ -8,10 +8,10 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqspeech.nn.bottleneck import BottleneckOutput, Draws
-from vqspeech.nn.categorical import Categorical, divergence_from_uniform, gumbel
+from vqspeech.nn.categorical import Stochastic, divergence_from_uniform, gumbel
 
 
 class MultiSample(NamedTuple):
@@ -64,7 +64,7 @@ def multi_sample(log_likelihood: Tensor, log_ratio: Tensor) -> MultiSample:
     return MultiSample(bound.detach(), -bound - score)
 
 
-class VIMCO(nn.Module):
+class VIMCO(Stochastic):
     """Draws codes from a categorical posterior several times, for a multi-sample objective.
 
     The output's `draws` have a gradient to `z_e` only through log q; `multi_sample` makes a loss of them. Its `z_q` are
@@ -86,14 +86,12 @@ class VIMCO(nn.Module):
     def __init__(
         self, dim: int, codebook_size: int, draws: int = 2, dead_below: float = 0.05
     ) -> None:
-        super().__init__()
+        super().__init__(dim, codebook_size, dead_below)
         if draws < 2:
             raise ValueError(
                 f"draws {draws}: at least 2 are needed, to hold one against the others"
             )
-        self.codebook_size = codebook_size
         self.draws = draws
-        self.posterior = Categorical(dim, codebook_size, dead_below)
 
     def forward(self, z_e: Tensor) -> BottleneckOutput:
         """Draw codes for (batch, dim, frames), in training; the most likely ones otherwise."""
@@ -112,27 +110,3 @@ class VIMCO(nn.Module):
             draws = Draws(self.posterior.dequantize(codes), chosen + math.log(self.codebook_size))
             z_q = self.posterior.straight_through(codes[0], probabilities)
             return BottleneckOutput(z_e, z_q, codes[0], z_e.new_zeros(()), cost, draws)
-
-    def encode(self, z_e: Tensor) -> Tensor:
-        """Map (batch, dim, frames) to the most likely codes, int64, (batch, frames)."""
-        return self.posterior.encode(z_e)
-
-    def dequantize(self, codes: Tensor) -> Tensor:
-        """Map int64 codes (batch, frames) to vectors (batch, dim, frames)."""
-        return self.posterior.dequantize(codes)
-
-    def latents(self, z_e: Tensor) -> Tensor:
-        """Map (batch, dim, frames) to the vectors of the most likely codes, (batch, dim, frames)."""
-        return self.dequantize(self.encode(z_e))
-
-    def divergence(self, z_e: Tensor) -> Tensor:
-        """KL divergence of the posterior from the uniform prior, nats, (batch, frames)."""
-        return divergence_from_uniform(self.posterior.log_probabilities(z_e))
-
-    def initialise(self, z_e: Tensor, seed: int) -> None:
-        """Put codes on the cluster centres of encoder outputs (batch, dim, frames)."""
-        self.posterior.initialise(z_e, seed)
-
-    def update(self, output: BottleneckOutput) -> None:
-        """Revive codes that are no longer drawn."""
-        self.posterior.update(output)

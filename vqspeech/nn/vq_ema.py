@@ -5,11 +5,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqspeech.nn.bottleneck import BottleneckOutput
-from vqspeech.nn.codebook import cluster_sums, k_means, nearest, revivals
-from vqspeech.nn.vq import as_rows, straight_through, uniform_cost
+from vqspeech.nn.codebook import cluster_sums, revivals
+from vqspeech.nn.vq import NearestNeighbour, as_rows
 
 
-class EMAVectorQuantizer(nn.Module):
+class EMAVectorQuantizer(NearestNeighbour):
     """Nearest-neighbour quantizer whose codes are running means of the vectors that chose them.
 
     With N the running count and m the running sum, both of decay gamma, a code is ``m / N`` (A.1, eqs. 6-8), N smoothed
@@ -46,49 +46,21 @@ class EMAVectorQuantizer(nn.Module):
         dead_below: float = 0.05,
         smoothing: float = 1e-5,
     ) -> None:
-        super().__init__()
-        self.codebook_size = codebook_size
-        self.commitment, self.decay, self.dead_below = commitment, decay, dead_below
+        super().__init__(codebook_size, commitment, decay, dead_below)
         self.smoothing = smoothing
         self.register_buffer("codebook", torch.empty(codebook_size, dim))
         nn.init.normal_(self.codebook, std=dim**-0.5)
-        self.codebook: Tensor
-        self.register_buffer("usage", torch.ones(codebook_size))
-        self.usage: Tensor
         self.register_buffer("sums", self.codebook.clone())
         self.sums: Tensor
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-        self.updates: Tensor
 
-    def forward(self, z_e: Tensor) -> BottleneckOutput:
-        """Quantize (batch, dim, frames)."""
-        codes = self.encode(z_e)
-        with torch.autocast(z_e.device.type, enabled=False):
-            z_e = z_e.float()
-            quantized = self.dequantize(codes)
-            loss = self.commitment * F.mse_loss(z_e, quantized)
-            return BottleneckOutput(z_e, straight_through(z_e, quantized), codes, loss)
-
-    def encode(self, z_e: Tensor) -> Tensor:
-        """Map (batch, dim, frames) to int64 codes (batch, frames)."""
-        return nearest(as_rows(z_e), self.codebook).view(z_e.shape[0], z_e.shape[2])
-
-    def dequantize(self, codes: Tensor) -> Tensor:
-        """Map int64 codes (batch, frames) to vectors (batch, dim, frames)."""
-        return F.embedding(codes, self.codebook).transpose(1, 2)
-
-    def latents(self, z_e: Tensor) -> Tensor:
-        """Map (batch, dim, frames) to the nearest vectors of the codebook, (batch, dim, frames)."""
-        return self.dequantize(self.encode(z_e))
-
-    def divergence(self, z_e: Tensor) -> Tensor:
-        """KL divergence from a uniform prior, nats, (batch, frames): log K of every code (section 3.1)."""
-        return uniform_cost(z_e, self.codebook_size)
+    def loss(self, z_e: Tensor, quantized: Tensor) -> Tensor:
+        """Commitment loss."""
+        return self.commitment * F.mse_loss(z_e, quantized)
 
     @torch.no_grad()
     def initialise(self, z_e: Tensor, seed: int) -> None:
         """Put the codebook on the cluster centres of encoder outputs (batch, dim, frames)."""
-        self.codebook.copy_(k_means(as_rows(z_e), self.codebook_size, seed))
+        super().initialise(z_e, seed)
         self.usage.fill_(1)
         self.sums.copy_(self.codebook)
 

@@ -23,11 +23,11 @@ from vqspeech.report.document import (
     Cell,
     Headline,
     Table,
-    counted,
     fixed,
     json_text,
     markdown_table,
     missing,
+    paragraph,
     percent,
 )
 from vqspeech.report.picture import picture
@@ -54,8 +54,12 @@ def tables(studies: Sequence[SystemStudy]) -> list[Table]:
         Phones without and with silence, ABX, boundaries, speakers and pitch, the codes, and their rate.
     """
     return [
-        Table(title, note, {study.system.name: cells(study) for study in studies})
-        for title, note, cells in _TABLES
+        Table(
+            title,
+            paragraph("analysis.txt", note),
+            {study.system.name: cells(study) for study in studies},
+        )
+        for note, (title, cells) in _TABLES.items()
     ]
 
 
@@ -119,7 +123,7 @@ def to_markdown(material: Material, studies: Sequence[SystemStudy]) -> str:
     str
         Lines, the last one ended.
     """
-    lines = ["# Codes against phones", "", _describe(material), ""]
+    lines = ["# Codes against phones", "", paragraph("analysis.txt", "lead", material), ""]
     lines += [f"> **{text}**\n" for study in studies for text in sanity_checks(study)]
     for table in tables(studies):
         lines += markdown_table(table)
@@ -153,7 +157,7 @@ def to_html(
     """
     return TEMPLATES.get_template("analysis.html").render(
         headlines=headlines(studies),
-        lead=_describe(material),
+        lead=paragraph("analysis.txt", "lead", material),
         remarks=_remarks(studies),
         sanity_checks=[text for study in studies for text in sanity_checks(study)],
         systems=[(study.system, _KINDS[study.system.kind]) for study in studies],
@@ -211,19 +215,6 @@ def to_csv(studies: Sequence[SystemStudy]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _describe(material: Material) -> str:
-    """Say in words what was measured on."""
-    return (
-        f"Corpus: {material.corpus}, {material.sample_rate} Hz. Codes were mapped to phones on "
-        f"{counted(len(material.fitted), 'utterance')} of the train split "
-        f"({material.fitted_minutes:.1f} min, {counted(len(material.fitted_speakers), 'speaker')}) "
-        f"and scored on {counted(len(material.scored), 'utterance')} of the test split "
-        f"({material.scored_minutes:.1f} min, {counted(len(material.scored_speakers), 'speaker')}). "
-        "Phones: 39 ARPAbet phones without stress, and silence; a frame has the phone at its "
-        "centre. Ranges are 95 % bootstrap intervals over utterances."
-    )
 
 
 def _remarks(studies: Sequence[SystemStudy]) -> list[str]:
@@ -311,59 +302,16 @@ def _rate(study: SystemStudy) -> dict[str, Cell]:
     return cells | {"negative ELBO, bits a sample": Cell.number(prior, 4, beside)}
 
 
-_TABLES: tuple[tuple[str, str, Callable[[SystemStudy], dict[str, Cell]]], ...] = (
-    (
-        "Phones, without silence",
-        "Map accuracy: each code stands for its likeliest phone on the train split, scored on the "
-        "test split. Chance: always the most frequent phone. Shuffled: codes shuffled in time "
-        "within each utterance, everything fitted anew. Purities and information grow with the "
-        "codebook, so compare them with the control first.",
-        partial(_phones, policy="without_silence"),
-    ),
-    (
-        "Phones, with silence",
-        "The same over all frames, with silence as one more phone.",
-        partial(_phones, policy="with_silence"),
-    ),
-    (
-        "ABX error between phones",
-        "How often a phone is nearer to another phone than to its own kind, within a speaker or "
-        "across speakers: less is better, 50 % is chance. Codes differ by 0 or 1; vectors are what "
-        "codes were chosen for, compared by angle.",
-        _abx,
-    ),
-    (
-        "Boundaries of codes and phones",
-        "A change of code within 20 ms of a boundary between phones is a hit. Evenly spaced: as "
-        "many boundaries without looking. Too many boundaries hit everything; the R-value punishes "
-        "them, 100 % is perfect and far too many are below 0.",
-        _boundaries,
-    ),
-    (
-        "Speakers and pitch",
-        "What codes carry besides phones. Speaker probe: a linear classifier names the speaker of a "
-        "test utterance from how often it has each code. Leakage: the share of the speaker's "
-        "entropy that a single code takes away. Pitch: R² of log F0 from the code of the frame, 0 "
-        "for always the mean. Shuffled: speakers dealt out anew over the utterances, and for pitch "
-        "codes shuffled in time. Codes that leave the speaker to the decoder are near the baselines.",
-        _besides,
-    ),
-    (
-        "Codes and bits",
-        "On the scored frames, with silence. Perplexity is the number of codes that, used evenly, "
-        "would carry as much. Bit rates: at the entropy of the codes, and with runs of equal codes "
-        "sent once; at most log2 K bits a code.",
-        _codes,
-    ),
-    (
-        "Rate of the codes",
-        "Bits a second under models of codes with more and more context: none; how often each code comes, counted on "
-        "the train split; what follows what, counted there too; a learned prior, where the model has one. Negative "
-        "ELBO: bits a sample of recording and codes together, under the prior beside the others; the decoder's "
-        "share is what the model's file says of held-out recordings.",
-        _rate,
-    ),
-)
+_TABLES: dict[str, tuple[str, Callable[[SystemStudy], dict[str, Cell]]]] = {
+    "without_silence": ("Phones, without silence", partial(_phones, policy="without_silence")),
+    "with_silence": ("Phones, with silence", partial(_phones, policy="with_silence")),
+    "abx": ("ABX error between phones", _abx),
+    "boundaries": ("Boundaries of codes and phones", _boundaries),
+    "besides": ("Speakers and pitch", _besides),
+    "codes": ("Codes and bits", _codes),
+    "rate": ("Rate of the codes", _rate),
+}
+"""Titles and rows by the name of the note, a paragraph of ``analysis.txt``."""
 
 
 def _fields(study: SystemStudy) -> dict[str, Any]:

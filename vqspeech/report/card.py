@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, FileSystemLoader, TemplateError, TemplateNotFound
 
 from vqspeech.errors import VqspeechError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 from vqspeech.models import pretrained
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model, read_header, read_prior_header
@@ -78,7 +78,7 @@ def write_card(file: Path, words: Path) -> Path:
         raise VqspeechError(f"{source}: {error}") from None
     text = re.sub("\n{3,}", "\n\n", text).strip() + "\n"
     out = file.with_suffix(".md")
-    write_atomically(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_file(out, text)
     return out
 
 
@@ -97,7 +97,10 @@ def _parts(file: Path) -> dict[str, Any]:
     return {
         "name": file.stem,
         "priors": pretrained.PRIORS,
-        "architecture": _architecture(model, header, file.stat().st_size),
+        "model": model,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "weights": header.get("weights", "float32"),
+        "size": file.stat().st_size,
         "minutes": minutes,
         "speakers": speakers,
         "training": _training(of, model.sample_rate),
@@ -107,27 +110,6 @@ def _parts(file: Path) -> dict[str, Any]:
         "evaluation": evaluation,
         "others": _flat(scores),
         "prior": _prior(pretrained.prior_beside(file)),
-    }
-
-
-def _architecture(model: Autoencoder, header: Mapping[str, Any], size: int) -> dict[str, str]:
-    """Rates and sizes of the model."""
-    bits = model.frame_rate_hz * math.log2(model.codebook_size)
-    decoder, head = model.config.decoder, model.decoder.spectral
-    filters = ["comb along the pitch"] if decoder.get("pitch") else []
-    if head:
-        filters.append(f"{head.n_mels} bands every {head.frame_hop} samples")
-    weights = sum(p.numel() for p in model.parameters())
-    return {
-        "sample rate": f"{model.sample_rate:,} Hz, mono",
-        "a code stands for": f"{model.hop} samples: {model.frame_rate_hz:g} codes a second",
-        "different codes": f"{model.codebook_size}, so at most {bits:.4g} bits a second",
-        "bottleneck": f"{model.config.bottleneck['kind']}, vectors of {model.config.dim}",
-        "encoder": f"strides {model.config.encoder['strides']}, depends on {model.receptive_field:,} samples",
-        "decoder": f"WaveNet of {len(decoder['dilations'])} layers, {decoder['residual_channels']} residual and"
-        f" {decoder['skip_channels']} skip channels, {model.config.levels} µ-law levels",
-        "post-filter": ", then ".join(filters) or "none",
-        "weights": f"{weights:,}, {header.get('weights', 'float32')}, {size:,} bytes",
     }
 
 
@@ -246,4 +228,4 @@ TEMPLATES.filters |= {
     "percent": percent,
     "share": _share,
 }
-TEMPLATES.globals["markdown"] = markdown
+TEMPLATES.globals |= {"log2": math.log2, "markdown": markdown}

@@ -8,6 +8,7 @@ tables are sorted by a click and utterances are shown one at a time.
 import base64
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
@@ -167,5 +168,11 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-TEMPLATES.filters |= {"data_url": data_url, "sound": _sound}
+TEMPLATES.filters |= {"counted": counted, "data_url": data_url, "sound": _sound}
 TEMPLATES.globals |= {"version": __version__, "missing": missing}
+
+
+def paragraph(template: str, name: str, *values: object) -> str:
+    """Return one of the paragraphs in a template of sentences, a macro that takes `values`, on one line."""
+    macro: Any = getattr(TEMPLATES.get_template(template).module, name)
+    return re.sub(r"[ \n]+", " ", str(macro(*values))).strip(" ")

@@ -12,7 +12,7 @@ from vqspeech.evaluation.figures import Figures
 from vqspeech.evaluation.judges import DISTORTION, JUDGES, PITCH, QUALITY, SPEAKERS, WORDS
 from vqspeech.evaluation.judging import ROWS, TOGETHER, Group, Judged
 from vqspeech.evaluation.study import Evaluation
-from vqspeech.evaluation.trials import CONVERSION, LEAST_CENTROID_S, PARALLEL, RECONSTRUCTION
+from vqspeech.evaluation.trials import CONVERSION, LEAST_CENTROID_S, RECONSTRUCTION
 from vqspeech.metrics.contour_rate import SYMBOLS, SYMBOLS_PER_S
 from vqspeech.report.document import (
     NOTHING,
@@ -25,6 +25,7 @@ from vqspeech.report.document import (
     json_text,
     markdown_table,
     missing,
+    paragraph,
     percent,
 )
 from vqspeech.training.validate import HeldOut
@@ -47,27 +48,6 @@ _ROW_NAMES = {
     "real": "real target",
     "mulaw": "µ-law round trip of the source",
     "made": "converted",
-}
-_NOTES = {
-    RECONSTRUCTION: "Codes of an utterance decoded with its own speaker. Real target: another recording of "
-    "that speaker. Distortion is to the source.",
-    PARALLEL: "Codes of an utterance decoded with another speaker who read the same sentence. Real target: "
-    "that reading, which distortion is to.",
-    CONVERSION: "Codes of anyone's utterance, speakers that it was not trained on among them, decoded with the "
-    "target. Real target: another sentence by the target.",
-}
-_READING = {
-    SPEAKERS: "To target, to source: cosine of d-vectors to the speaker's centroid. Nearest: how often the target "
-    "has the nearest centroid of all speakers.",
-    WORDS: "Word error rate: edits over words of the texts, case, punctuation, contractions and numerals made alike; "
-    "above 100 % more is heard than was said.",
-    PITCH: "F0: median over recordings. From target: median distance to the target's median, in semitones. "
-    "Unvoiced: share of the audible frames. Spread from target: distance of the deviation of F0 to the target's, in "
-    "semitones. Voicing: mean over audible frames of the autocorrelation one period on, 0 where there is none. Jitter: "
-    "mean difference of consecutive periods over the mean period. F0 with source: correlation of the logarithms.",
-    QUALITY: "DNSMOS: 1 (bad) to 5.",
-    DISTORTION: "Mel-cepstral distortion: 24 cepstra of log mel spectra without c0, after warping, frames within "
-    "40 dB of the loudest.",
 }
 
 
@@ -192,7 +172,7 @@ def headlines(found: Evaluation) -> list[Headline]:
 
 def to_markdown(found: Evaluation) -> str:
     """Write an evaluation as Markdown: what was measured, all tables, remarks."""
-    lines = ["# Evaluation of the model", "", _describe(found), ""]
+    lines = ["# Evaluation of the model", "", _lead(found), ""]
     for table in tables(found):
         lines += markdown_table(table)
     lines += [f"- {remark}" for remark in found.remarks]
@@ -216,7 +196,7 @@ def to_html(found: Evaluation, examples: Sequence[Example]) -> str:
     """
     return TEMPLATES.get_template("evaluation.html").render(
         headlines={found.model["name"]: headlines(found)},
-        lead=_describe(found),
+        lead=_lead(found),
         remarks=found.remarks,
         tables=tables(found),
         baselines={*_ROW_NAMES.values(), *CODE_MODELS.values()}
@@ -325,44 +305,15 @@ def likelihood_table(of: HeldOut) -> Table:
         }
     return Table(
         "Likelihood and codes",
-        f"Minus the log-likelihood of a sample given codes, speaker and the samples before it, on "
-        f"{counted(of.utterances, 'utterance')} ({of.seconds:.0f} s) of known speakers. What is lost when the codes "
-        f"are shuffled in time is what the decoder takes from them. Perplexity: as many codes, used evenly, would "
-        f"carry as much.",
+        paragraph("evaluation.txt", "likelihood", of),
         rows,
         head="predicted by",
     )
 
 
-def _describe(found: Evaluation) -> str:
+def _lead(found: Evaluation) -> str:
     """Say in words what was measured, on what and how."""
-    model, plan = found.model, found.plan
-    drawn = ", ".join(f"{key} {value}" for key, value in found.sampling.items())
-    codes = (
-        f"{model['frame_rate_hz']:g} codes/s, {model['codebook_size']} different codes"
-        if model["codebook_size"]
-        else f"{model['frame_rate_hz']:g} latents/s without codes"
-    )
-    text = (
-        f"Model {model['name']}: {model['parameters']:,} parameters, {codes}, "
-        f"{counted(len(model['speakers']), 'speaker')}. "  # type: ignore[arg-type]
-        f"Corpus: {found.corpus}, {found.sample_rate} Hz, {plan.split} split. Sampling: {drawn}. "
-    )
-    if found.took_s:
-        text += (
-            f"{found.sound_s:.0f} s of sound were made in {found.took_s:.0f} s: "
-            f"{found.sound_s / found.took_s:.2f} times real time, "
-            f"{counted(len(plan.trials), 'recording')} together. "
-        )
-    if SPEAKERS in found.measured:
-        text += f"Voices are held against those of {counted(len(plan.references), 'speaker')}"
-        if plan.short:
-            text += f"; {len(plan.short)} more with less than {LEAST_CENTROID_S:g} s of train recordings are left out"
-        text += ". "
-    named = [f"{judge} by {name}" for judge, name in found.measured.items() if name]
-    if named:
-        text += f"Judged: {', '.join(named)}. "
-    return text + "Ranges are 95 % bootstrap intervals over utterances."
+    return paragraph("evaluation.txt", "lead", found, LEAST_CENTROID_S)
 
 
 def _row_name(row: str, kind: str) -> str:
@@ -403,10 +354,7 @@ def _rate(found: Evaluation) -> Table:
         del figures["prior"]
     return Table(
         "Rate of the codes, and negative ELBO",
-        f"Of {counted(of.codes, 'code')} under models with more and more context: none; how often each code comes, "
-        "counted on the train split; what follows what, counted there too; and, where the model has one, a learned "
-        "prior, conditioned on all codes before. Negative ELBO: what recording and codes take together, bits a sample "
-        "of the decoder and of the codes.",
+        paragraph("evaluation.txt", "rate", of.codes),
         {
             CODE_MODELS[model]: {
                 "bits a code": Cell.number(row["bits_per_code"], 3),
@@ -433,9 +381,7 @@ def _contour_rate(found: Evaluation) -> Table:
         }
     return Table(
         "Rate of codes, and of the contour of a source",
-        f"Codes alone are decoded with the contour that they suggest. A conversion that follows its source is of more "
-        f"than codes: here is what its contour would take, sent {SYMBOLS_PER_S} times a second as unvoiced or F0 in "
-        f"half semitones, {SYMBOLS} different symbols, under models fitted on the train split.",
+        paragraph("evaluation.txt", "contour", SYMBOLS_PER_S, SYMBOLS),
         rows,
         head="model of both",
     )
@@ -443,9 +389,10 @@ def _contour_rate(found: Evaluation) -> Table:
 
 def _group(found: Evaluation, group: Group) -> Table:
     leads = next(of for of in found.groups if of.kind == group.kind) is group
-    note = _NOTES[group.kind] if leads else ""
+    notes = [group.kind.replace(" ", "_")] if leads else []
     if group is found.groups[0]:
-        note += " " + " ".join(_READING[judge] for judge in JUDGES if judge in found.measured)
+        notes += [judge for judge in JUDGES if judge in found.measured]
+    note = " ".join(paragraph("evaluation.txt", name) for name in notes)
     title = group.kind.capitalize()
     if group.name != TOGETHER or not leads:
         title += f": {group.name}"
@@ -500,8 +447,7 @@ def _phones(found: Evaluation) -> Table:
 
     return Table(
         "Phones",
-        "Map accuracy on the test split: each code stands for its likeliest phone on the train split. Chance: always "
-        "the most frequent phone. Shuffled: codes shuffled in time within each utterance, everything fitted anew.",
+        paragraph("evaluation.txt", "phones"),
         {
             name: {
                 "codes/s": Cell(study.frame_rate_hz, f"{study.frame_rate_hz:g}"),

@@ -16,7 +16,7 @@ from vqspeech.labels.phones import PHONES
 from vqspeech.metrics.contingency import contingency, shuffle_within
 from vqspeech.metrics.phoneme_scores import UNKNOWN
 from vqspeech.metrics.probes import histograms, speaker_leakage
-from vqspeech.report.document import percent, png
+from vqspeech.report.document import paragraph, percent, png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -238,41 +238,15 @@ def _leakage(study: SystemStudy, _: Control) -> "Figure":
 
 
 PLOTS = {
-    "phones": Plot(
-        _heat_map,
-        "P(phone | code)",
-        "A column is a code, ordered by the phone it stands for. Codes with phonetic content make a "
-        "diagonal; codes without it make stripes, as the shuffled ones on the right.",
-    ),
-    "confusion": Plot(
-        _confusion,
-        "What phones are taken for",
-        "A row is a phone that was said, a column what its codes stand for; rows add up to 1. "
-        "On the right, codes shuffled in time.",
-    ),
-    "accuracy": Plot(
-        _phone_accuracy,
-        "Accuracy of each phone",
-        "Share of a phone's frames whose code stands for it, and below the phone how many frames "
-        "were scored. Marks: codes shuffled in time.",
-    ),
-    "durations": Plot(
-        _durations,
-        "How long a code lasts",
-        "Lengths of runs of one code, beside those of phones and of shuffled codes.",
-    ),
-    "usage": Plot(
-        _usage,
-        "Use of the codebook",
-        "Share of frames of each code, from the most to the least used; the line is even use.",
-    ),
-    "leakage": Plot(
-        _leakage,
-        "Codes and speakers",
-        "How much more often a speaker uses a code than all do: red is more, blue is less, white "
-        "carries nothing of the speaker. On the right, utterances were dealt out to speakers anew: few "
-        "utterances differ by what is said in them.",
-    ),
+    key: Plot(draw, title, paragraph("analysis.txt", f"plot_{key}"))
+    for key, draw, title in (
+        ("phones", _heat_map, "P(phone | code)"),
+        ("confusion", _confusion, "What phones are taken for"),
+        ("accuracy", _phone_accuracy, "Accuracy of each phone"),
+        ("durations", _durations, "How long a code lasts"),
+        ("usage", _usage, "Use of the codebook"),
+        ("leakage", _leakage, "Codes and speakers"),
+    )
 }
 """What is drawn of a model."""
 

@@ -17,7 +17,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,8 +27,8 @@ from vqspeech.nn.wavenet import WaveNet
 from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream, longest_lag
 from vqspeech.sampling.graph import Block, Graph
 
-MODES = ("bf16", "fp32", "graph")
-DEVICE = "cuda"
+MODES: tuple[str, ...] = ("bf16", "fp32", "graph")
+DEVICE: str | None = "cuda"
 """Arithmetics: the kernel with weights in bfloat16, the kernel in float32, a captured graph in float32."""
 
 PART = 64
@@ -75,16 +75,6 @@ def unavailable_reason(device: torch.device) -> str | None:
     if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
         return "Triton needs a C compiler, and there is no gcc or clang"
     return None
-
-
-class Runner(Protocol):
-    """Streams that advance together, block by block."""
-
-    def draw(self, block: Block, uniforms: Tensor) -> Tensor:
-        """Levels, (streams, length), on the device, drawn at uniform numbers (streams, length)."""
-
-    def force(self, block: Block, previous: Tensor) -> Tensor:
-        """Logits, (streams, length, levels), on the device, given the levels before each sample."""
 
 
 class Kernel:
@@ -321,7 +311,7 @@ def _runner(
     sampling: Sampling,
     longest: int = 0,
     shape: Shape | None = None,
-) -> Runner:
+) -> Kernel | Graph:
     """The implementation of a mode."""
     if sampling.mode == "graph":
         return Graph(wavenet, streams, sampling, longest)

@@ -112,13 +112,8 @@ class Engine(Protocol):
     ``MODES`` are its arithmetics, the default first; ``DEVICE`` is the type of device that a model must be on, or None.
     """
 
-    @property
-    def MODES(self) -> tuple[str, ...]:  # noqa: N802
-        """Arithmetics, the default first."""
-
-    @property
-    def DEVICE(self) -> str | None:  # noqa: N802
-        """Type of the devices that a model must be on; None for any."""
+    MODES: tuple[str, ...]
+    DEVICE: str | None
 
     def unavailable_reason(self, device: torch.device) -> str | None:
         """Why it cannot run a model that is on `device`, in a few words; None when it can."""

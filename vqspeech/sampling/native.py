@@ -21,7 +21,7 @@ except ImportError:  # no compiler when the package was installed
 else:
     BUILT = True
 
-MODES = ("bf16", "fp32", "int8")
+MODES: tuple[str, ...] = ("bf16", "fp32", "int8")
 DEVICE: str | None = None
 """Weights as bf16 (activations and sums in fp32), all in fp32, or weights of 8 and activations of 16 bits."""
 

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from vqspeech.nn.wavenet import SHORTEST_LAG, WaveNet
 from vqspeech.sampling.engine import BLOCK_SAMPLES, Sampling, Stream, longest_lag
 
-MODES = ("fp32",)
+MODES: tuple[str, ...] = ("fp32",)
 """Arithmetic: that of the weights."""
 DEVICE: str | None = None
 """Type of the devices a model must be on: any."""

@@ -9,7 +9,7 @@ from typing import Any
 from vqspeech.codes import km
 from vqspeech.corpus.manifest import printable, write_table
 from vqspeech.errors import VqspeechError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 from vqspeech.sharding.plan import FAILURES, JOINED, SHARDS, TOTAL, WARNED, Plan
 
 _NAMED = 10
@@ -63,7 +63,7 @@ def finish(plan: Plan) -> Total:
         seconds += of["seconds"]
     total = Total(len(plan.shards), utterances, failures, codes, seconds / 3600)
     text = json.dumps({"settings": vars(plan.settings), **vars(total)}, indent=1) + "\n"
-    write_atomically(plan.folder / TOTAL, lambda file: file.write_text(text, encoding="utf-8"))
+    write_file(plan.folder / TOTAL, text)
     return total
 
 

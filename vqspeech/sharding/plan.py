@@ -17,7 +17,7 @@ from typing import Any
 from vqspeech.codes import km
 from vqspeech.corpus.sources import Unit
 from vqspeech.errors import ConfigurationError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_atomically, write_file
 
 FORMAT, VERSION = "vqspeech-shards", 1
 INDEX, LINES, SHARDS, DONE = "plan.json", "plan.jsonl", "shards", "done"
@@ -172,8 +172,7 @@ def make_plan(folder: Path, settings: Settings, units: Iterable[Unit]) -> Plan:
         "digest": digest.hexdigest(),
         "shards": [astuple(line) for line in lines],
     }
-    text = json.dumps(index) + "\n"
-    write_atomically(folder / INDEX, lambda file: file.write_text(text, encoding="utf-8"))
+    write_file(folder / INDEX, json.dumps(index) + "\n")
     return Plan(folder)
 
 

@@ -14,7 +14,7 @@ from vqspeech.codes.entry import Entry
 from vqspeech.codes.record import CodesRecord, storable
 from vqspeech.corpus.sources import Sound, read_unit
 from vqspeech.errors import ConfigurationError, VqspeechError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 from vqspeech.sharding.plan import SHARDS, Plan
 
 if TYPE_CHECKING:
@@ -125,5 +125,4 @@ def _write(
         "failures": failures,
         "warned": warned,
     }
-    text = json.dumps(found) + "\n"
-    write_atomically(plan.marker(number), lambda file: file.write_text(text, encoding="utf-8"))
+    write_file(plan.marker(number), json.dumps(found) + "\n")

@@ -80,20 +80,16 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
-    """Adam or Muon, their schedule and the average of the decoder's weights.
+class AdamConfig:
+    """Adam, its schedule and the average of the weights.
 
     Attributes
     ----------
     steps : int
-        Steps of joint training, after the warm start.
+        Steps; of joint training, after a warm start.
     learning_rate : float
-        Highest rate of the decoder for one worker, after `warmup` steps; then a cosine to 0. N workers, with N times
-        the batch, have sqrt(N) times the rate (Malladi et al. 2022, for Adam, arXiv 2205.10287).
-    encoder_learning_rate : float
-        The same for encoder, codebook and spectral head. After a warm start they need less than a new decoder.
-    muon_learning_rate : float
-        The same for the WaveNet's matrices under Muon; 0 leaves them to Adam.
+        Highest rate for one worker, of a model that of its decoder, after `warmup` steps; then a cosine to 0. N
+        workers, with N times the batch, have sqrt(N) times the rate (Malladi et al. 2022, for Adam, arXiv 2205.10287).
     warmup : int
         Steps of linear rise.
     betas : list of float
@@ -101,17 +97,32 @@ class OptimizerConfig:
     clip : float
         Largest norm of the gradient, over all trained weights.
     average : float
-        Decay of the running average of the decoder's weights, for evaluation and export.
+        Decay of the running average of the weights, of a model those of its decoder, for evaluation and export.
     """
 
     steps: int
     learning_rate: float
-    encoder_learning_rate: float
-    muon_learning_rate: float
     warmup: int
     betas: list[float]
     clip: float
     average: float
+
+
+@dataclass(frozen=True)
+class OptimizerConfig(AdamConfig):
+    """Adam for a model, or Muon for a part of it.
+
+    Attributes
+    ----------
+    encoder_learning_rate : float
+        As `learning_rate`, for encoder, codebook and spectral head. After a warm start they need less than a new
+        decoder.
+    muon_learning_rate : float
+        The same for the WaveNet's matrices under Muon; 0 leaves them to Adam.
+    """
+
+    encoder_learning_rate: float
+    muon_learning_rate: float
 
 
 @dataclass(frozen=True)
@@ -326,8 +337,7 @@ def out_of_range(config: Any, groups: Sequence[str]) -> list[str]:
     if len(config.optimizer.betas) != 2 or not all(0 <= b < 1 for b in config.optimizer.betas):
         wrong.append(f"optimizer.betas: {config.optimizer.betas} are not two numbers in [0, 1)")
     run: RunConfig = config.run
-    if run.precision not in PRECISIONS:
-        wrong.append(f"run.precision: {run.precision!r} is not one of {', '.join(PRECISIONS)}")
+    wrong += not_one_of("run.precision", run.precision, PRECISIONS)
     if 0 < run.deadline_s < SHORTEST_S:
         wrong.append(
             f"run.deadline_s: {run.deadline_s:g} is less than {SHORTEST_S}, too short to load and score"
@@ -342,6 +352,11 @@ def not_shares(shares: Mapping[str, float]) -> list[str]:
     return [f"{k}: {v!r} is not in [0, 1]" for k, v in shares.items() if not 0 <= v <= 1]
 
 
+def not_one_of(name: str, value: str, choices: Sequence[str]) -> list[str]:
+    """Name a setting that is none of its choices."""
+    return [] if value in choices else [f"{name}: {value!r} is not one of {', '.join(choices)}"]
+
+
 def _out_of_range(config: TrainConfig) -> list[str]:
     wrong = out_of_range(config, ("data", "optimizer", "spectral", "perturb", "run"))
     shares = {
@@ -353,21 +368,16 @@ def _out_of_range(config: TrainConfig) -> list[str]:
     wrong += not_shares(shares)
     if not isinstance(config.data.batch, int) and config.data.batch != "auto":
         wrong.append(f"data.batch: {config.data.batch!r} is neither a number nor auto")
-    if config.data.resident not in RESIDENT:
-        wrong.append(f"data.resident: {config.data.resident!r} is not one of {', '.join(RESIDENT)}")
+    wrong += not_one_of("data.resident", config.data.resident, RESIDENT)
     if config.init and config.init_wavenet:
         wrong.append("init_wavenet: the model of init has one; give one of the two")
-    if config.spectral.target not in TARGETS:
-        wrong.append(
-            f"spectral.target: {config.spectral.target!r} is not one of {', '.join(TARGETS)}"
-        )
-    if config.learn not in LEARN:
-        wrong.append(f"learn: {config.learn!r} is not one of {', '.join(LEARN)}")
-    elif config.learn == "speakers" and config.spectral.steps:
+    wrong += not_one_of("spectral.target", config.spectral.target, TARGETS)
+    wrong += not_one_of("learn", config.learn, LEARN)
+    if config.learn == "speakers" and config.spectral.steps:
         wrong.append(
             "spectral.steps: a warm start is for encoder, codebook and conditioner, which learn nothing"
         )
-    elif config.learn != "all" and not (config.init or config.spectral.steps):
+    elif config.learn in LEARN[1:] and not (config.init or config.spectral.steps):
         wrong.append(f"learn: {config.learn!r} needs a model to start from; give it as init")
     return wrong
 

@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import read_header, save_model
 from vqspeech.training.compiled import Differentiated
@@ -88,7 +88,7 @@ def train(config: TrainConfig) -> Path | None:
     if fabric.is_global_zero:
         print(plan(config, state, fabric, clock.training_ends_s - clock.now_s), flush=True)
         settings = json.dumps(asdict(config), indent=1, default=dict)
-        write_atomically(folder / "config.json", lambda file: file.write_text(settings))
+        write_file(folder / "config.json", settings)
     if not (resumed or config.init) and isinstance(corpus, PackedStore):
         start_codebook(config, corpus, model)
 
@@ -374,4 +374,4 @@ def _finish(
         return
     _export(config, state, spoken, model_file, {"held_out": asdict(scores)})
     metrics = json.dumps({**asdict(scores), "steps": state.step, "curve": state.curve}, indent=1)
-    write_atomically(model_file.with_name("metrics.json"), lambda file: file.write_text(metrics))
+    write_file(model_file.with_name("metrics.json"), metrics)

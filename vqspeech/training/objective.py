@@ -224,10 +224,8 @@ class Objective(nn.Module):
     def _nll(
         self, levels: Tensor, condition: Tensor, batch: Batch | CodedBatch, crop: int
     ) -> tuple[Tensor, Tensor]:
-        """-log p of the samples of each crop, (rows, samples), and 1 for those inside the recording, else 0.
-
-        `condition` has one row per recording and draw; all draws of a recording share the teacher-forced inputs.
-        """
+        """-log p of the samples of each crop, (rows, samples), and 1 for those inside the recording, else 0."""
+        # one row per recording and draw; all draws of a recording share the teacher-forced inputs
         decoder, hop = self.model.decoder, self.model.hop
         draws = len(condition) // len(levels)
         valid, begin = batch.valid.repeat(draws), batch.crop.repeat(draws)

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from vqspeech.errors import VqspeechError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 from vqspeech.jobs.progress import Progress
 from vqspeech.training.config import RunConfig
 from vqspeech.training.data.segments import Resident
@@ -106,7 +106,6 @@ class Run(AbstractContextManager["Run"]):
         self.total_steps = 0
         self._stopped = False
         self._progress: Progress | None = None
-        self._contexts: list[AbstractContextManager[Any]] = []
         device = fabric.device
         self._bad_in_a_row = torch.zeros((), dtype=torch.int64, device=device)
         self._bad = torch.zeros((), dtype=torch.int64, device=device)
@@ -281,7 +280,7 @@ class Run(AbstractContextManager["Run"]):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         kept = [line for line in lines if _step_of(line) <= self.state.step]
         if kept != lines:
-            write_atomically(path, lambda place: place.write_text("".join(kept), encoding="utf-8"))
+            write_file(path, "".join(kept))
 
     def judge(self, validate: Callable[[SummaryWriter | None], None]) -> None:
         """Validate, on all workers, and save, every ``run.validate_every`` steps; `validate` takes `writer`."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vqspeech.errors import ModelFileError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 from vqspeech.training.schedule import average_decay
 
 FORMAT, VERSION = "vqspeech-state", 4
@@ -103,7 +103,7 @@ def save_state(state: State, path: Path) -> None:
     packed = io.BytesIO()
     torch.save(content, packed)
     try:
-        write_atomically(path, lambda file: file.write_bytes(packed.getbuffer()))
+        write_file(path, packed.getbuffer())
     except OSError as error:
         raise ModelFileError(f"{path}: could not be written ({error.strerror})") from None
 
@@ -120,11 +120,6 @@ def _first_misfit(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str 
                 f" the configured model has {tuple(expected[key].shape)}"
             )
     return None
-
-
-def load_state(state: State, path: Path) -> None:
-    """Fill a state from a file, or leave it unchanged if that is another run's; see `read_state` and `fill_state`."""
-    fill_state(state, read_state(path), path)
 
 
 def resume(fabric: Fabric, state: State, path: Path) -> bool:

@@ -9,16 +9,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vqspeech.errors import VqspeechError
-from vqspeech.jobs.atomic import write_atomically
+from jinja2 import FileSystemLoader
+
+from vqspeech.errors import VqspeechError, exit_status
+from vqspeech.jobs.atomic import write_file
 from vqspeech.models.checkpoint import read_header
-from vqspeech.report.document import fixed, markdown, percent, png
+from vqspeech.report.document import TEMPLATES, fixed, markdown, percent, png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IGNORED_BITS = 0.01
 """Bits a sample below which what shuffled latents cost counts as nothing: the decoder does without them."""
+
+PAGE = TEMPLATES.overlay(loader=FileSystemLoader(Path(__file__).parent)).get_template(
+    "bottlenecks.md.in"
+)
 
 COLOURS = {
     "none": "#555555",
@@ -76,6 +82,11 @@ class Row:
         """Bits a sample that the decoder takes from the order of its latents."""
         return self.shuffled_bits - self.bits
 
+    @property
+    def ignores_latents(self) -> bool:
+        """Whether what shuffled latents cost counts as nothing."""
+        return self.gap < IGNORED_BITS
+
 
 def read_run(folder: Path) -> Row:
     """Read what training and probes left in the folder of a run.
@@ -85,7 +96,7 @@ def read_run(folder: Path) -> Row:
     VqspeechError
         A file is missing or damaged.
     """
-    metrics, probed = load_json(folder / "metrics.json"), load_json(folder / "probes.json")
+    metrics, probed = _load_json(folder / "metrics.json"), _load_json(folder / "probes.json")
     training = read_header(folder / "model.safetensors")["training"]
     rate_hz, size, kl = probed["frame_rate_hz"], metrics["codebook_size"], metrics["kl_bits"]
     bits = metrics["bits_per_sample"]
@@ -107,14 +118,8 @@ def read_run(folder: Path) -> Row:
     )
 
 
-def load_json(path: Path) -> Any:
-    """Read a JSON file of a run.
-
-    Raises
-    ------
-    VqspeechError
-        When it is missing or damaged: it has to be made again.
-    """
+def _load_json(path: Path) -> Any:
+    """Read a JSON file of a run."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -143,50 +148,19 @@ def compose(
         Markdown.
     """
     few, many = min(row.steps for row in rows), max(row.steps for row in rows)
-    steps = f"{few:,}" if few == many else f"{few:,} to {many:,}"
-    lines = [
-        f"# {name}: bottlenecks under one encoder and decoder",
-        "",
-        f"{len(rows)} runs of {steps} steps, alike in data, encoder, decoder and schedule. Scored on"
-        f" {metrics['utterances']} utterances ({metrics['seconds']:.0f} s) of the {metrics['split']} split, in"
-        " evaluation mode.",
-        "",
-        *markdown(_HEAD, [*map(_cells, rows), *_baselines(rows[0], metrics, mfcc)]),
-        "",
-        "![likelihood, rates and probes](bottlenecks.png)",
-        "",
-    ]
-    for row in rows:
-        if row.gap < IGNORED_BITS:
-            lines += [
-                f"**{row.name}: its decoder ignores its latents.** Shuffled in time they cost {row.gap:+.3f} bits"
-                " a sample.",
-                "",
-            ]
-    return "\n".join([*lines, *_READING]) + "\n"
+    return PAGE.render(
+        name=name,
+        rows=rows,
+        steps=f"{few:,}" if few == many else f"{few:,} to {many:,}",
+        metrics=metrics,
+        table=markdown(_HEAD, [*map(_cells, rows), *_baselines(rows[0], metrics, mfcc)]),
+    )
 
 
 _HEAD = (
     *("bottleneck", "bits a sample", "shuffled", "gap", "with the rate"),
     *("log2 K, bit/s", "entropy, bit/s", "KL, bit/s", "codes used"),
     *("phones, map", "phones, probe", "speaker, means", "speaker, codes", "training, s"),
-)
-
-_READING = (
-    "- **bits a sample**: -log2 p of a held-out sample given latents, speaker and the samples before it; "
-    "**shuffled**: the same with codes or latents shuffled in time within each utterance; **gap**: what that "
-    "loses, which is what the decoder takes from them. Without a gap the posterior has collapsed.",
-    "- **with the rate**: bits a sample and, shared out over the samples of a latent, what the latents cost: log2"
-    " K, or the divergence of the posterior from its prior. It is the bound on the likelihood by which the kinds "
-    "can be compared, taken at the likeliest code or the mean instead of a draw. Without a bottleneck the cost "
-    "has no limit.",
-    "- **log2 K**, **entropy**: bits a second of codes chosen evenly, and as they are used; **KL**: of the "
-    "divergence from the prior.",
-    "- **phones, map**: frames whose code stands for their phone, the mapping fitted on train; **probe**: frames "
-    "whose phone a linear classifier names by their latent, for all kinds alike. Silence is left out of both. In "
-    "brackets, 95 % over utterances.",
-    "- **speaker**: utterances whose speaker a linear classifier names by their mean latent, or by how often they"
-    " use each code, cross-validated. Less is better: the decoder is conditioned on the speaker.",
 )
 
 
@@ -292,19 +266,16 @@ def _draw_probes(axes: Any, rows: Sequence[Row], mfcc: Mapping[str, Any]) -> Non
     axes.legend(frameon=False, fontsize=8)
 
 
-def main() -> int:
+@exit_status("compare_bottlenecks")
+def main() -> None:
     """Write ``bottlenecks.png``, ``bottlenecks.json`` and, last, ``bottlenecks.md`` into the experiment's folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("exp", type=Path)
     parser.add_argument("runs", nargs="+", help="names of folders in it")
     args = parser.parse_args()
     exp: Path = args.exp
-    try:
-        rows = [read_run(exp / name) for name in args.runs]
-        metrics, mfcc = load_json(exp / args.runs[0] / "metrics.json"), load_json(exp / "mfcc.json")
-    except VqspeechError as error:
-        print(f"compare_bottlenecks: {error}", file=sys.stderr)
-        return 1
+    rows = [read_run(exp / name) for name in args.runs]
+    metrics, mfcc = _load_json(exp / args.runs[0] / "metrics.json"), _load_json(exp / "mfcc.json")
     baselines = {key: metrics[key] for key in ("unigram_bits", "uniform_bits")} | {"mfcc": mfcc}
     runs = [{**asdict(row), "gap_bits": row.gap} for row in rows]
     contents = {
@@ -313,15 +284,7 @@ def main() -> int:
         "bottlenecks.md": compose(exp.name, rows, metrics, mfcc).encode(),
     }
     for place, content in contents.items():
-        _write(exp / place, content)
-    return 0
-
-
-def _write(path: Path, content: bytes) -> None:
-    def save(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    write_atomically(path, save)
+        write_file(exp / place, content)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ measured alike. As a baseline, phones are named by frames of MFCC in their place
 """
 
 import argparse
-import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -22,8 +20,9 @@ from vqspeech.analysis.material import choose_utterances, draw_utterances
 from vqspeech.analysis.phoneme_study import frame_phones, study_phonemes
 from vqspeech.analysis.systems import mfcc_frames
 from vqspeech.corpus.store import PackedStore
-from vqspeech.errors import ConfigurationError, VqspeechError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.errors import exit_status
+from vqspeech.evaluation.study import has_labels
+from vqspeech.jobs.atomic import write_file
 from vqspeech.labels.phones import PHONE_INDEX, SILENCE
 from vqspeech.metrics.probes import (
     histograms,
@@ -31,6 +30,7 @@ from vqspeech.metrics.probes import (
     phone_probe,
     speaker_probe,
 )
+from vqspeech.report.document import json_text
 
 FITTED_FRAMES = 20_000
 """Frames of the train split that phones are fitted on at most."""
@@ -40,14 +40,6 @@ SPEAKER_MINUTES = 20.0
 
 Vectors = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Turns a wav (samples,) into vectors (frames, dim)."""
-
-
-def has_labels(store: PackedStore) -> bool:
-    """Tell whether both splits that a probe of phones needs have labels."""
-    return all(
-        any(store.utterances[i].labels is not None for i in store.indices(split))
-        for split in ("train", "test")
-    )
 
 
 def probe_phones(vectors: Vectors, store: PackedStore, hop: int, seed: int) -> dict[str, Any]:
@@ -110,10 +102,7 @@ def probe_model(path: Path, store: PackedStore, seed: int = 0) -> dict[str, Any]
         The model or labels cannot be read.
     """
     model = vqspeech.load(path)
-    if model.sample_rate != store.sample_rate:
-        raise ConfigurationError(
-            f"{store.path}: holds {store.sample_rate} Hz and {path} takes {model.sample_rate} Hz"
-        )
+    store.require_rate(model.sample_rate)
     found = probe(lambda wav: model.latents(wav).numpy().T, store, model.hop, seed)
     if model.discrete:
         if has_labels(store):
@@ -145,16 +134,8 @@ def probe(vectors: Vectors, store: PackedStore, hop: int, seed: int) -> dict[str
     return {"phones": phones, "speakers": {"means": asdict(speakers)}}
 
 
-def plain(value: Any) -> Any:
-    """A score that could not be had, which is nan, as null."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def main() -> int:
+@exit_status("probe_latents")
+def main() -> None:
     """Parse, probe, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", type=Path, required=True)
@@ -163,21 +144,14 @@ def main() -> int:
     of.add_argument("--mfcc", type=Path, metavar="MODEL", help="MFCC at the frame rate of a model")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    try:
-        store = PackedStore(args.store)
-        if args.model is not None:
-            found = probe_model(args.model, store)
-        else:
-            hop = vqspeech.load(args.mfcc).hop
-            # normalised over an utterance, they have nothing left to say of who speaks
-            found = {"phones": probe_mfcc(store, hop)}
-    except VqspeechError as error:
-        print(f"probe_latents: {error}", file=sys.stderr)
-        return 1
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(plain(found), indent=1, allow_nan=False)
-    write_atomically(args.out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    return 0
+    store = PackedStore(args.store)
+    if args.model is not None:
+        found = probe_model(args.model, store)
+    else:
+        hop = vqspeech.load(args.mfcc).hop
+        # normalised over an utterance, they have nothing left to say of who speaks
+        found = {"phones": probe_mfcc(store, hop)}
+    write_file(args.out, json_text(found, indent=1))
 
 
 if __name__ == "__main__":

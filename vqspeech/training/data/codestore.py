@@ -18,7 +18,7 @@ import numpy as np
 from vqspeech.corpus.index import read_index
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_atomically, write_file
 from vqspeech.jobs.progress import Progress
 from vqspeech.models.autoencoder import Autoencoder
 
@@ -181,7 +181,7 @@ def write_codes(
     write_atomically(folder / CODES, save)
     rows = ["\t".join(COLUMNS), *("\t".join(map(str, astuple(s))) for s in sequences)]
     table = ("\n".join(rows) + "\n").encode("utf-8")
-    write_atomically(folder / TABLE, lambda file: file.write_bytes(table))
+    write_file(folder / TABLE, table)
     index = {
         "format": FORMAT,
         "version": VERSION,
@@ -193,8 +193,7 @@ def write_codes(
         "manifest_sha256": manifest_sha256,
         "table_sha256": hashlib.sha256(table).hexdigest(),
     }
-    text = json.dumps(index, indent=1) + "\n"
-    write_atomically(folder / INDEX, lambda file: file.write_text(text))
+    write_file(folder / INDEX, json.dumps(index, indent=1) + "\n")
     return CodeStore(folder)
 
 

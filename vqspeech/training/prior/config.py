@@ -7,7 +7,7 @@ from typing import Any
 from vqspeech.errors import ConfigurationError
 from vqspeech.models.checkpoint import MISFITS, shapes_only
 from vqspeech.models.prior import Prior, PriorConfig
-from vqspeech.training.config import RunConfig, fill, not_shares, out_of_range
+from vqspeech.training.config import AdamConfig, RunConfig, fill, not_shares, out_of_range
 
 
 @dataclass(frozen=True)
@@ -60,40 +60,12 @@ class CodesConfig:
 
 
 @dataclass(frozen=True)
-class PriorOptimizerConfig:
-    """Adam, its schedule and the average of the weights.
-
-    Attributes
-    ----------
-    steps : int
-        Steps.
-    learning_rate : float
-        Highest rate, after `warmup` steps; then a cosine to a hundredth of it.
-    warmup : int
-        Steps of linear rise.
-    betas : list of float
-        Adam's two decays.
-    clip : float
-        Largest norm of the gradient.
-    average : float
-        Decay of the running average of the weights, for evaluation and export.
-    """
-
-    steps: int
-    learning_rate: float
-    warmup: int
-    betas: list[float]
-    clip: float
-    average: float
-
-
-@dataclass(frozen=True)
 class PriorTrainConfig:
     """All settings of the training of a prior.
 
     Attributes
     ----------
-    prior, data, optimizer : PriorModelConfig, CodesConfig, PriorOptimizerConfig
+    prior, data, optimizer : PriorModelConfig, CodesConfig, AdamConfig
         Model, data and optimizer.
     resume : str
         ``auto`` resumes from the state in ``run.dir`` if there is one; ``never`` refuses when there is one.
@@ -103,7 +75,7 @@ class PriorTrainConfig:
 
     prior: PriorModelConfig
     data: CodesConfig
-    optimizer: PriorOptimizerConfig
+    optimizer: AdamConfig
     resume: str
     run: RunConfig
 

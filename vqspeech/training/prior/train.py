@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, ModelFileError
-from vqspeech.jobs.atomic import write_atomically
+from vqspeech.jobs.atomic import write_file
 from vqspeech.metrics.ngrams import NGrams
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model, load_prior, read_prior_header, save_prior
@@ -97,7 +97,7 @@ def train_prior(config: PriorTrainConfig) -> Path | None:
         return prior_file
     if fabric.is_global_zero:
         settings = json.dumps(asdict(config), indent=1)
-        write_atomically(folder / "config.json", lambda file: file.write_text(settings))
+        write_file(folder / "config.json", settings)
 
     differentiated = Differentiated(state.objective, fabric.autocast, run.compile, run.compile_s)
 
@@ -236,7 +236,7 @@ def _finish(state: State, store: CodeStore, prior_file: Path, simpler: Sequence[
     training = header["training"] | {"curve": state.curve}
     save_prior(prior, prior_file, training, {"held_out": asdict(scores)})
     metrics = json.dumps({**asdict(scores), "steps": state.step, "curve": state.curve}, indent=1)
-    write_atomically(prior_file.with_name("metrics.json"), lambda file: file.write_text(metrics))
+    write_file(prior_file.with_name("metrics.json"), metrics)
 
 
 def describe(scores: HeldOutCodes) -> str:
