@@ -44,7 +44,8 @@ fi
 
 say "installing $(basename "$wheel") into an empty environment"
 "$python" -m venv --without-pip "$work/bare"
-"$work/tools/bin/uv" pip install --quiet --python "$work/bare/bin/python" --only-binary :all: "$wheel"
+"$work/tools/bin/uv" pip install --quiet --cache-dir "$work/cache" --only-binary :all: \
+  --python "$work/bare/bin/python" "$wheel"
 cp docs/sound/source.ogg "$work/home"
 bare() {
   (cd "$work/home" && env --ignore-environment PATH="$work/bare/bin" HOME="$work/home" "$work/bare/bin/$1" "${@:2}")
