@@ -9,6 +9,7 @@ def test_codes_survive_being_text() -> None:
     """What is written is read again, whatever stands between the numbers."""
     codes = np.array([3, 0, 15, 3])
     assert read_codes(write_codes(codes), 16, 4).tolist() == codes.tolist()
+    assert read_codes("0000000000003 00", 16, 4).tolist() == [3, 0]
     assert read_codes(" 3,0\n15 ,, 3\t", 16, 4).tolist() == codes.tolist()
 
 
@@ -18,6 +19,7 @@ def test_codes_survive_being_text() -> None:
         ("", "there are no codes"),
         (" , ", "there are no codes"),
         ("1 16", "number 2, '16'"),
+        ("00000000000016", "number 1, '00000000000016'"),
         ("1 -1", "number 2, '-1'"),
         ("1.5", "number 1, '1.5'"),
         ("1_0", "number 1, '1_0'"),

@@ -42,9 +42,11 @@ class Held(Studio):
         return held
 
     released: threading.Event
+    begun = 0
 
     def make(self, request: Request) -> Iterator[NDArray[np.float32]]:
         """Make a sound."""
+        self.begun += 1
         for block in super().make(request):
             yield block
             assert self.released.wait(60)
@@ -279,6 +281,23 @@ def test_making_can_be_stopped(studio: Studio, serve, visit, tone) -> None:
     drop(other, tone("b.wav", 0.5))
     other.click("#convert")
     wait_made(other, 2)
+
+
+def test_a_click_after_stop_is_not_lost(studio: Studio, serve, visit, tone) -> None:
+    """What is asked for while the stopped sound has its block in hand is made after it, and made once."""
+    held = Held.of(studio)
+    page = visit(serve(held).url)
+    drop(page, tone("a.wav", 1.0))
+    page.click("#convert")
+    wait_playing(page)
+    page.click("#stop")
+    page.wait_for_function(f"{SOUNDS}[1].state === 'failed'")
+    page.dblclick("#convert")
+    held.released.set()
+    wait_made(page, 2)
+    assert heard(page) == [["source", 1.0], ["p225", 1.0]]
+    page.wait_for_function("working.size === 0")
+    assert held.begun == 2
 
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)

@@ -1,5 +1,7 @@
 """Codes as text that a person edits: whole numbers with spaces between them."""
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,13 +45,16 @@ def read_codes(text: str, codebook_size: int, most: int) -> NDArray[np.int64]:
         raise CodesError("there are no codes: drop a recording, or write some numbers")
     if len(words) > most:
         raise CodesError(f"{len(words)} codes: at most {most} are decoded here")
+    codes = []
     for place, word in enumerate(words, 1):
-        # int() would read digits of any script, signs and underscores.
-        if not (word.isascii() and word.isdigit() and int(word[:9]) < codebook_size):
+        # int() alone would read digits of any script, signs and underscores, and fail on thousands of digits.
+        code = int(word) if re.fullmatch("[0-9]{1,18}", word) else codebook_size
+        if code >= codebook_size:
             raise CodesError(
                 f"number {place}, {word[:20]!r}, is no code: codes are whole numbers from 0 to {codebook_size - 1}"
             )
-    return np.array([int(word) for word in words], np.int64)
+        codes.append(code)
+    return np.array(codes, np.int64)
 
 
 def shuffle_codes(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -140,6 +140,8 @@ def build_page(studio: Studio, visitors: Visitors, at_once: int, waiting: int) -
             on(decode.click, handlers.decode, [codes, voice, seed], shown),
             on(draw.click, handlers.draw, [seconds, goes_on, voice, seed], shown),
         ]
+        for button, made in zip((convert, decode, draw), making, strict=True):
+            made.then(None, js=f"() => workEnded('{button.elem_id}')")  # clicks.js
         on(phones.click, handlers.phones, [text], [status, picture, text])
         private: dict[str, Any] = {"queue": False, "api_visibility": "private"}
         shuffle.click(handlers.shuffle, [codes, seed], [status, codes], **private)

@@ -5,6 +5,8 @@
 #if defined(__x86_64__)
 
 // Before the pragma: what the library defines must stay usable on every processor.
+#include <cpuid.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -38,9 +40,21 @@ const Loops* chosen(Mode mode) {
 #endif
 
 namespace vqspeech {
+namespace {
+// What __builtin_cpu_supports says where the compiler's own library knows; Zig's does not.
+bool has_avx2_and_fma() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned kWanted = bit_FMA | bit_AVX | bit_OSXSAVE;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & kWanted) != kWanted) return false;
+    // The system saves both halves of the registers.
+    unsigned low = 0, high = 0;
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & 6) == 6 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2) != 0;
+}
+}  // namespace
+
 const Loops* avx2_loops(Mode mode) {
-    const bool here = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    return here ? chosen(mode) : nullptr;
+    return has_avx2_and_fma() ? chosen(mode) : nullptr;
 }
 }  // namespace vqspeech
 

@@ -146,7 +146,7 @@ class PySampler {
     Levels drawn(size_t stream) const { return kept_.at(stream).drawn; }
     Floats logits(size_t stream) const { return kept_.at(stream).logits; }
     int64_t time(size_t stream) const {
-        kept_.at(stream);
+        static_cast<void>(kept_.at(stream));
         return sampler_.time(stream);
     }
 

@@ -1,10 +1,11 @@
 // Packing of weights: panels in the order in which one stream reads them, so that the prefetch of
 // one matrix runs on into the next.
+#ifdef __linux__
 #include <sys/mman.h>
+#endif
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <new>
@@ -191,7 +192,7 @@ void lay_out(Network& net, const Weights& w, Arena& arena) {
 }  // namespace
 
 void Network::Release::operator()(std::byte* memory) const {
-    std::free(memory);
+    ::operator delete(memory, std::align_val_t{kHugePage});
 }
 
 Network::Network(const Weights& w, Mode mode)
@@ -208,8 +209,7 @@ Network::Network(const Weights& w, Mode mode)
     Arena counter(nullptr);
     lay_out(*this, w, counter);
     const size_t bytes = (counter.used() + kHugePage - 1) / kHugePage * kHugePage;
-    memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kHugePage, bytes)));
-    if (!memory_) throw std::bad_alloc();
+    memory_.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t{kHugePage})));
 #ifdef MADV_HUGEPAGE
     // Thousands of small pages would miss in the first translation buffer; without large ones all
     // is only slower.

@@ -73,13 +73,12 @@ bool start_thread(std::vector<std::thread>& threads, const Work& work) {
 }  // namespace
 
 void Memory::Release::operator()(std::byte* memory) const {
-    std::free(memory);
+    ::operator delete(memory, std::align_val_t{kLine});
 }
 
 Memory::Memory(size_t bytes) {
     const size_t whole = (bytes + kLine) / kLine * kLine;
-    bytes_.reset(static_cast<std::byte*>(std::aligned_alloc(kLine, whole)));
-    if (!bytes_) throw std::bad_alloc();
+    bytes_.reset(static_cast<std::byte*>(::operator new(whole, std::align_val_t{kLine})));
     std::memset(bytes_.get(), 0, whole);
 }
 
