@@ -7,8 +7,7 @@
 #   DIR     where both files go (default: dist)
 #
 # The wheel runs where glibc is at least as new as the tag in its name says; auditwheel finds it out. CC and CXX name another
-# compiler. One that links against an older glibc, `python -m ziglang c++ -target x86_64-linux-gnu.2.28`, makes a wheel for
-# older systems too.
+# compiler.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=recipes/venv.sh
