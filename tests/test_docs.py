@@ -103,7 +103,8 @@ def workplace(
     record(tmp_path / "recordings/ann/b.wav", seed=2)
     for number in range(8):
         record(tmp_path / f"my-recordings/ann/{number}.wav", f"Sentence {number}.", 1, seed=number)
-    shutil.copytree(tmp_path / "my-recordings", tmp_path / "DIR")
+    for name in ("DIR", "archive"):
+        shutil.copytree(tmp_path / "my-recordings", tmp_path / name)
     shutil.copytree(mini_store, tmp_path / "store")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VQSPEECH_MODEL", raising=False)
