@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,10 @@ WRONG: dict[str, Callable[[Tensor], Tensor]] = {
 """What becomes of the source's contour, by name; ``predicted`` stands beside them."""
 
 
+# rows of one model share it, and what it encodes
+_open = cache(load_model)
+
+
 @dataclass(frozen=True)
 class Row:
     """A model and the contour it follows."""
@@ -74,15 +79,15 @@ class Row:
             raise ConfigurationError(f"{text}: a row is NAME=MODEL or NAME=MODEL:CONTOUR")
         if contour not in ("", "predicted", *WRONG):
             raise ConfigurationError(f"{text}: contours are predicted, {', '.join(WRONG)}")
-        return cls(name, load_model(path).eval(), contour or "source")
+        return cls(name, _open(path), contour or "source")
 
-    def request(self, encoded: EncodedStore, trial: Trial) -> Request:
-        """What is decoded for a trial."""
+    def request(self, encoded: EncodedStore, tracked: EncodedStore, trial: Trial) -> Request:
+        """What is decoded for a trial, of codes of its own model and the contour that was `tracked` once for all."""
         codes, contour = encoded.encoding(trial.index).conditioning, None
         if self.contour == "predicted":
             contour = self.model.contour(codes, trial.target)
         elif self.model.decoder.pitch is not None:
-            of_source = encoded.contour(trial.index)
+            of_source = tracked.contour(trial.index)
             contour = WRONG[self.contour](self.model.contour(codes, trial.target, of_source))
         samples = encoded.store.utterances[trial.index].samples
         return Request(codes, trial.target, samples, 0, contour)
@@ -101,14 +106,15 @@ class Example:
         return iter(self.players)
 
 
-def speak(rows: Sequence[Row], store: PackedStore, trials: Sequence[Trial]) -> list[np.ndarray]:
+def speak(rows: Sequence[Row], tracked: EncodedStore, trials: Sequence[Trial]) -> list[np.ndarray]:
     """Decode all trials of the first row, then of the next: float32, (samples,) each."""
-    found = []
+    found, store = [], tracked.store
+    encoded = {tracked.model: tracked}
     samples = sum(store.utterances[trial.index].samples for trial in trials)
     with Progress(len(rows) * samples, "samples", "speaking") as bar:
         for number, row in enumerate(rows):
-            encoded = EncodedStore(row.model, store)
-            requests = [row.request(encoded, trial) for trial in trials]
+            own = encoded.setdefault(row.model, EncodedStore(row.model, store))
+            requests = [row.request(own, tracked, trial) for trial in trials]
 
             def report(done: int, _: int, before: int = number * samples) -> None:
                 bar.update(before + done - bar.done)
@@ -145,14 +151,14 @@ def table(title: str, rows: dict[str, Sequence[Judged]]) -> Table:
     recordings = summarise([of.figures["source"] for of in first])
     real = summarise([of.figures["real"] for of in first if "real" in of.figures])
     # a reconstruction's target is its source, and its real row another recording
-    for number, (name, row) in enumerate(rows.items()):
-        made = summarise([of.figures["made"] for of in row])
+    summaries = [summarise([of.figures["made"] for of in row]) for row in rows.values()]
+    for number, (name, made) in enumerate(zip(rows, summaries, strict=True)):
         low, high = interval_95(shares[number] - shares[0])
-        more = made.word_error - summarise([of.figures["made"] for of in first]).word_error
-        beside = "" if number == 0 else f"{100 * more:+.1f} [{100 * low:+.1f} to {100 * high:+.1f}]"
+        more = made.word_error - summaries[0].word_error
+        text = f"{100 * more:+.1f} [{100 * low:+.1f} to {100 * high:+.1f}]" if number else "-"
         lines[name] = {
             "words lost": Cell.share(made.word_error, "", made.word_error_interval),
-            "points more than the first": Cell(more, beside or "-"),
+            "points more than the first": Cell(more, text),
             "voicing strength": Cell.number(made.strength, 3),
             "of the target's": Cell.share(made.strength / real.strength),
             "voiced (pYIN)": Cell.share(1 - made.unvoiced),
@@ -198,10 +204,10 @@ def main() -> int:
         )
         trials = [t for t in plan.trials if t.kind == CONVERSION or {t.source, t.target} <= voices]
         judges = open_judges([DISTORTION], None)
-        wavs = speak(rows, store, trials)
+        encoded = EncodedStore(rows[0].model, store)
+        wavs = speak(rows, encoded, trials)
         levels = rows[0].model.config.levels
         whole: Plan = replace(plan, trials=tuple(trials) * len(rows))
-        encoded = EncodedStore(rows[0].model, store)
         judged = judge(judges, store, whole, Spoken(tuple(wavs), 0, 0), levels, encoded.contour)
     except VqspeechError as error:
         print(f"listen: {error}", file=sys.stderr)

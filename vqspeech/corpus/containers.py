@@ -73,7 +73,7 @@ def list_shar(cuts: list[Path]) -> Listing:
     def members() -> Iterator[_Member]:
         for path in cuts:
             known = {cut["id"]: cut for cut in _cuts(path)}
-            for member in _recordings(recordings_beside(path)):
+            for member in _recordings(path.with_name(recordings_of(path.name))):
                 # the manifest of the recording lies in the tar, too: its cut says more
                 said = known.get(member.key, {}).get("supervisions", [{}])
                 yield member._replace(fields={k: v for s in said for k, v in s.items() if v})
@@ -81,10 +81,10 @@ def list_shar(cuts: list[Path]) -> Listing:
     return _listing("Lhotse Shar", cuts[0].parent, members())
 
 
-def recordings_beside(cuts: Path) -> Path:
-    """Return the path of the tar with the recordings of a shard of cuts."""
-    number = cuts.name.removeprefix("cuts").removesuffix(".gz").removesuffix(".jsonl")
-    return cuts.with_name(f"recording{number}.tar")
+def recordings_of(cuts: str) -> str:
+    """Return the name of the tar with the recordings of a shard, by that of its cuts."""
+    number = cuts.removeprefix("cuts").removesuffix(".gz").removesuffix(".jsonl")
+    return f"recording{number}.tar"
 
 
 def _cuts(path: Path) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from vqspeech import audio
-from vqspeech.corpus.containers import SPEAKER_KEYS, is_cuts
+from vqspeech.corpus.containers import SPEAKER_KEYS, is_cuts, recordings_of
 from vqspeech.corpus.folder import of_known_corpus, recordings
 from vqspeech.corpus.manifest import Listing, Skipped, Utterance
 from vqspeech.corpus.store import INDEX, PackedStore
@@ -220,8 +220,7 @@ def _size(path: str) -> int:
 def _recordings_of(cuts: str) -> str:
     """Return the path of the tar with the recordings of a shard of cuts."""
     folder, _, name = cuts.rpartition("/")
-    number = name.removeprefix("cuts").removesuffix(".gz").removesuffix(".jsonl")
-    return f"{folder}/recording{number}.tar"
+    return f"{folder}/{recordings_of(name)}"
 
 
 class _Lengths:
