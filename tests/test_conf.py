@@ -93,6 +93,20 @@ def test_experiments_fit_the_model_they_train(experiment: str) -> None:
     assert [size % hop for size in sizes] == [0] * len(sizes)
 
 
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_takes_any_bottleneck(experiment: str) -> None:
+    """What it sets for its own kind is left out where another has no such setting; what is given is kept."""
+    chosen = [f"experiment={experiment}", *PLACES]
+    own = compose(chosen)["model"]["bottleneck"]
+    for kind, cls in BOTTLENECKS.items():
+        settings = from_mapping(compose([f"bottleneck={kind}", *chosen])).model.bottleneck
+        assert settings["kind"] == kind
+        if "codebook_size" in inspect.signature(cls).parameters:
+            assert settings["codebook_size"] == own["codebook_size"]
+    with pytest.raises(ConfigurationError, match="unknown setting 'codebook_size'"):
+        from_mapping(compose(["bottleneck=none", "model.bottleneck.codebook_size=7", *chosen]))
+
+
 def test_the_settings_of_a_prior_are_whole() -> None:
     """prior.yaml has every setting, and says which must be given."""
     config = configured(compose(["prior.model=vctk", *PLACES], "prior"))

@@ -15,7 +15,7 @@ usage() {
 usage: bash recipes/vctk/bottlenecks.sh [options] [key=value ...] [KIND:key=value ...]
 
   --corpus mini|vctk|DIR  speech made on the spot (default); VCTK 0.92, downloaded; a tree you have
-  --kinds LIST            of none,gaussian,gumbel,vq,vq_ema,vimco (default: all, in this order)
+  --kinds LIST            of gaussian,gumbel,none,vimco,vq,vq_ema (default: all, in this order)
   --seeds LIST            (default: 0)
   --codes K               codes of those kinds that have any (default: 64 for mini, else 512)
   --jobs N                trainings beside one another (default: one for each CPU; for a GPU, say 1)
@@ -33,7 +33,7 @@ fail() {
 }
 
 corpus=mini
-known=(none gaussian gumbel vq vq_ema vimco)
+mapfile -t known < <(basename -s .yaml "$root"/conf/bottleneck/*.yaml)
 kinds=("${known[@]}")
 seeds=(0)
 codes=
@@ -127,7 +127,7 @@ fi
 # one KIND SEED: train and probe it, or what of that is not done yet.
 one() {
   local kind=$1 run=$exp/$1-$2 setting own=() started=$SECONDS
-  [[ $kind == none || $kind == gaussian ]] || own=("model.bottleneck.codebook_size=$codes")
+  ! grep -q "^codebook_size:" "$root/conf/bottleneck/$kind.yaml" || own=("model.bottleneck.codebook_size=$codes")
   for setting in "${overrides[@]}"; do
     case $setting in
       "$kind":*) own+=("${setting#*:}") ;;

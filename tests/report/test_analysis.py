@@ -155,6 +155,20 @@ def test_json_has_a_key_for_each_system_and_every_score(studies: list[SystemStud
     assert read["reading"]["sanity_checks"] == []
 
 
+def test_no_score_of_a_study_is_left_out_of_json(perfect: Studied) -> None:
+    """Every field of a study is read, but for what the scores were made from."""
+    study = perfect[2]
+    read = set()
+
+    class Watched:
+        def __getattr__(self, name: str) -> object:
+            read.add(name)
+            return getattr(study, name)
+
+    to_json([Watched()])
+    assert {field.name for field in fields(SystemStudy)} - read == {"aligned", "speakers"}
+
+
 def test_json_has_null_where_there_is_no_value(studies: list[SystemStudy]) -> None:
     """One speaker alone has no probe; JSON has no word for nan but null."""
     text = to_json(studies)

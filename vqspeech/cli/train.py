@@ -3,6 +3,7 @@
 import argparse
 import re
 from dataclasses import asdict, is_dataclass
+from inspect import signature
 from typing import Any, get_type_hints
 
 from vqspeech.errors import ConfigurationError
@@ -141,7 +142,22 @@ def _composed(settings: list[str], name: str) -> dict[str, Any]:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigurationError(_as_typed(error)) from None
     assert isinstance(values, dict)
+    if name == "train":
+        _leave_out_unfit(values["model"]["bottleneck"], settings)
     return {str(key): value for key, value in values.items()}
+
+
+def _leave_out_unfit(bottleneck: dict[str, Any], settings: list[str]) -> None:
+    """Leave out what an experiment sets for its own bottleneck and the one chosen instead does not take."""
+    from vqspeech.models.config import BOTTLENECKS
+
+    given = {setting.partition("=")[0].lstrip("+") for setting in settings}
+    kind = bottleneck.get("kind")
+    if "bottleneck" in given and kind in BOTTLENECKS:
+        for key in list(bottleneck):
+            chosen = key == "kind" or f"model.bottleneck.{key}" in given
+            if not chosen and key not in signature(BOTTLENECKS[kind]).parameters:
+                del bottleneck[key]
 
 
 def run(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from jinja2 import FileSystemLoader
 from vqspeech.errors import VqspeechError, exit_status
 from vqspeech.jobs.atomic import write_file
 from vqspeech.models.checkpoint import read_header
+from vqspeech.models.config import BOTTLENECKS
 from vqspeech.report.document import TEMPLATES, fixed, markdown, percent, png
 
 if TYPE_CHECKING:
@@ -26,14 +27,7 @@ PAGE = TEMPLATES.overlay(loader=FileSystemLoader(Path(__file__).parent)).get_tem
     "bottlenecks.md.in"
 )
 
-COLOURS = {
-    "none": "#555555",
-    "gaussian": "#8a5fb5",
-    "gumbel": "#c2571a",
-    "vq": "#1f5fa8",
-    "vq_ema": "#4f9bd9",
-    "vimco": "#2f8f5b",
-}
+COLOURS = {kind: f"C{number}" for number, kind in enumerate(BOTTLENECKS)}
 
 
 @dataclass(frozen=True)
