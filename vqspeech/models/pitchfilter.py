@@ -27,6 +27,10 @@ PASSES = 2
 """How often sound is filtered; the second time reaches two periods to either side."""
 
 
+SIDES = torch.tensor([[-1], [1]])
+"""Where a period is looked for: before a frame, and after it."""
+
+
 class PitchFilter:
     """Filters one stream of sound that comes in blocks.
 
@@ -56,7 +60,11 @@ class PitchFilter:
         self.held = torch.zeros(self.reach)
         self.arrived = self.given = self.frame = 0
         self.fade = ((torch.arange(hop) + 0.5) / (hop / 2)).clamp(max=1)
-        self.before = (torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.int64))
+        self.before = (torch.zeros(2, 1), torch.zeros(2, 1, dtype=torch.int64))
+        self.offsets = torch.arange(-self.spread, self.spread + 1)
+        # where frames, and the windows compared, begin in a span
+        self.starts = self.reach + hop * torch.arange(FRAMES)
+        self.windows = self.starts + (hop - WINDOW) // 2
 
     def __call__(self, block: Tensor) -> Tensor:
         """Filter what follows.
@@ -89,49 +97,35 @@ class PitchFilter:
 
     def _filter(self, span: Tensor) -> Tensor:
         """Filter the next `FRAMES` frames, with what is around them."""
-        lag = self.lag[self.frame : self.frame + FRAMES]
-        gains, lags = self._search(span, lag)
-        gains_then = torch.cat([self.before[0], gains])
-        lags_then = torch.cat([self.before[1], lags])
-        self.before = gains[-1:], lags[-1:]
-        here = self.reach + torch.arange(FRAMES * self.hop).view(FRAMES, self.hop)
-        if not gains_then.any():
-            return span[here].flatten()
-        # each frame begins with the filter of the one before it, and fades to its own
-        then, own = (
-            _average(span, here, gains_then[part], lags_then[part])
-            for part in (slice(None, -1), slice(1, None))
+        gains, lags = self._search(span, self.lag[self.frame : self.frame + FRAMES])
+        # of each frame, those of the one before it and its own: (2 sides, 2, frames)
+        gains, lags = (
+            torch.cat([before, found], 1).unfold(1, FRAMES, 1)
+            for before, found in zip(self.before, (gains, lags), strict=True)
         )
-        return torch.lerp(then, own, self.fade).flatten()
+        self.before = gains[:, 1, -1:], lags[:, 1, -1:]
+        pieces = span.unfold(0, self.hop, 1)
+        sound = pieces[self.starts]
+        if not gains.any():
+            return sound.flatten()
+        around = gains[..., None] * pieces[self.starts + lags]
+        means = (sound + around[0] + around[1]) / (1 + gains.sum(0))[..., None]
+        return torch.lerp(means[0], means[1], self.fade).flatten()
 
     def _search(self, span: Tensor, lag: Tensor) -> tuple[Tensor, Tensor]:
-        """Gains and lags, (frames, 2), towards the past and the future."""
-        gains, lags = torch.zeros(FRAMES, 2), torch.zeros(FRAMES, 2, dtype=torch.int64)
+        """Gains and lags, (2, frames), towards the past and the future."""
+        gains, lags = torch.zeros(2, FRAMES), torch.zeros(2, FRAMES, dtype=torch.int64)
         if not lag.any():
             return gains, lags
-        starts = self.reach + torch.arange(FRAMES) * self.hop + (self.hop - WINDOW) // 2
-        offsets = torch.arange(-self.spread, self.spread + 1)
-        own = span[starts[:, None] + torch.arange(WINDOW)]
-        spectrum = torch.fft.rfft(own, self.n_fft).conj()
-        near = (lag > 0)[:, None] & (offsets.abs() <= (NEAR * lag)[:, None])
-        compared = torch.arange(WINDOW + 2 * self.spread)
-        for side, sign in enumerate((-1, 1)):
-            first = starts + sign * lag - self.spread
-            around = span[first[:, None] + compared]
-            products = torch.fft.irfft(torch.fft.rfft(around, self.n_fft) * spectrum, self.n_fft)
-            sums = F.pad(around.double().square().cumsum(1), (1, 0))
-            energies = (sums[:, WINDOW:] - sums[:, :-WINDOW]).float()
-            norm = (own.square().sum(1, keepdim=True) * energies).sqrt()
-            correlation = torch.where(near, products[:, : len(offsets)] / (norm + 1e-6), 0)
-            highest, place = correlation.max(1)
-            gains[:, side] = self.strength * highest
-            lags[:, side] = sign * lag + offsets[place]
-        return gains, lags
-
-
-def _average(span: Tensor, here: Tensor, gains: Tensor, lags: Tensor) -> Tensor:
-    """Weighted mean of the samples `here`, (frames, hop), and those at `lags` from them."""
-    sum_ = span[here]
-    for gain, lag in zip(gains.T, lags.T, strict=True):
-        sum_ = sum_ + gain[:, None] * span[here + lag[:, None]]
-    return sum_ / (1 + gains.sum(1, keepdim=True))
+        lags = SIDES * lag
+        own = span.unfold(0, WINDOW, 1)[self.windows]
+        width = WINDOW + 2 * self.spread
+        around = span.unfold(0, width, 1)[self.windows + lags - self.spread]
+        spectra = torch.fft.rfft(around, self.n_fft) * torch.fft.rfft(own, self.n_fft).conj()
+        products = torch.fft.irfft(spectra, self.n_fft)[..., : len(self.offsets)]
+        sums = F.pad(around.double().square().cumsum(-1), (1, 0))
+        energies = (sums[..., WINDOW:] - sums[..., :-WINDOW]).float()
+        norm = (own.square().sum(1, keepdim=True) * energies).sqrt()
+        near = (lag > 0)[:, None] & (self.offsets.abs() <= (NEAR * lag)[:, None])
+        highest, place = torch.where(near, products / (norm + 1e-6), 0).max(-1)
+        return self.strength * highest, lags + self.offsets[place]

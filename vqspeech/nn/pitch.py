@@ -69,7 +69,7 @@ class Pitch(nn.Module):
         self.hidden = nn.Conv1d(channels, hidden, width, padding=width // 2)
         self.context = nn.Conv1d(hidden, hidden, width, padding=width // 2)
         self.output = nn.Conv1d(hidden, 2, 1)
-        self.register_buffer("voices", torch.tensor(UNKNOWN_VOICE).repeat(speakers, 1))
+        self.register_buffer("voices", torch.tensor([UNKNOWN_VOICE] * speakers))
         self.voices: Tensor
 
     def forward(self, contour: Tensor) -> Tensor:
