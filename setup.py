@@ -15,7 +15,7 @@ native = Pybind11Extension(
     depends=sorted(map(str, CPP.glob("*.h"))),
     cxx_std=17,
     # No -march: avx2.cpp is compiled for AVX2 by pragma and chosen at run time. Multiplications and additions are
-    # contracted only where the sources say so, for the same bytes from every compiler.
+    # contracted only where the sources say so, whatever the compiler.
     extra_compile_args=["-O3", "-ffp-contract=off", "-pthread", "-Wno-psabi"],
     extra_link_args=["-pthread"],
     optional=True,

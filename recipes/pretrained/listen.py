@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from vqspeech.corpus.store import PackedStore
-from vqspeech.errors import ConfigurationError, VqspeechError
+from vqspeech.errors import ConfigurationError, exit_status
 from vqspeech.evaluation.encoded import EncodedStore
 from vqspeech.evaluation.figures import summarise
 from vqspeech.evaluation.judges import DISTORTION, open_judges
@@ -176,7 +176,8 @@ def table(title: str, rows: dict[str, Sequence[Judged]]) -> Table:
     return Table(title, note, lines, head="row")
 
 
-def main() -> int:
+@exit_status("listen")
+def main() -> None:
     """Speak, judge, print the tables and write the page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -191,27 +192,23 @@ def main() -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help="listen.md, .json and .html")
     parser.add_argument("rows", nargs="+", metavar="NAME=MODEL[:CONTOUR]")
     args = parser.parse_args()
-    try:
-        rows = [Row.parse(text) for text in args.rows]
-        store = PackedStore(args.store)
-        voices, targets = (set(of.split(",")) - {""} for of in (args.voices, args.targets))
-        plan = make_plan(
-            store,
-            rows[0].model.speakers,
-            split=args.split,
-            targets=sorted(targets),
-            count=args.utterances,
-        )
-        trials = [t for t in plan.trials if t.kind == CONVERSION or {t.source, t.target} <= voices]
-        judges = open_judges([DISTORTION], None)
-        encoded = EncodedStore(rows[0].model, store)
-        wavs = speak(rows, encoded, trials)
-        levels = rows[0].model.config.levels
-        whole: Plan = replace(plan, trials=tuple(trials) * len(rows))
-        judged = judge(judges, store, whole, Spoken(tuple(wavs), 0, 0), levels, encoded.contour)
-    except VqspeechError as error:
-        print(f"listen: {error}", file=sys.stderr)
-        return 1
+    rows = [Row.parse(text) for text in args.rows]
+    store = PackedStore(args.store)
+    voices, targets = (set(of.split(",")) - {""} for of in (args.voices, args.targets))
+    plan = make_plan(
+        store,
+        rows[0].model.speakers,
+        split=args.split,
+        targets=sorted(targets),
+        count=args.utterances,
+    )
+    trials = [t for t in plan.trials if t.kind == CONVERSION or {t.source, t.target} <= voices]
+    judges = open_judges([DISTORTION], None)
+    encoded = EncodedStore(rows[0].model, store)
+    wavs = speak(rows, encoded, trials)
+    levels = rows[0].model.config.levels
+    whole: Plan = replace(plan, trials=tuple(trials) * len(rows))
+    judged = judge(judges, store, whole, Spoken(tuple(wavs), 0, 0), levels, encoded.contour)
     count = len(trials)
     of_row = {row.name: judged[n * count : (n + 1) * count] for n, row in enumerate(rows)}
     tables = [
@@ -250,7 +247,6 @@ def main() -> int:
         }
         for name, content in files.items():
             write_file(args.out / name, content)
-    return 0
 
 
 def _plain(tables: Sequence[Table]) -> dict[str, dict[str, dict[str, float]]]:

@@ -98,7 +98,7 @@ def test_damaged_recordings_are_listed_and_the_others_coded(
     (corpus / "b/gone.wav").symlink_to("nowhere.wav")
     (corpus / "c/film.mp4").write_bytes(b"x")
     command = ("codes", corpus, "--out", "out", "--format", "parquet", *HOURS)
-    assert "5 recordings were not encoded" in run(*command).error
+    assert "recordings not encoded: 5" in run(*command).error
     assert len(entries(tmp_path / "out")) == 9
     _, *rows = (tmp_path / "out/failures.tsv").read_text().splitlines()
     assert sorted(Path(row.split("\t")[1]).name for row in rows) == [
@@ -114,7 +114,7 @@ def test_what_failed_is_tried_again_when_asked(run, tone, corpus: Path, tmp_path
     """Only the shards with failures are made anew; a recording that was mended, of another length, is in its own."""
     (corpus / "b/4.wav").write_bytes(b"RIFF1234WAVE")
     command = ("codes", corpus, "--out", "out", "--format", "parquet", *HOURS)
-    assert "1 recordings were not encoded" in run(*command).error
+    assert "recordings not encoded: 1" in run(*command).error
     times = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out/shards").iterdir()}
     tone("corpus/b/4.wav", 0.9, 16000)
     assert run(*command, "--retry-failed").status == 0

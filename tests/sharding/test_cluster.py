@@ -106,7 +106,7 @@ def test_the_verb_on_a_cluster_gives_what_it_gives_alone(
         argv = ["codes", str(tmp_path / "sound"), "--out", str(tmp_path / place), *options]
         argv += ["--model", str(tiny_model_file), "--device", "cpu", "--format", "parquet"]
         assert main([*argv, "--shard-hours", str(8 / 3600)]) == 1
-        assert "1 recordings were not encoded" in capsys.readouterr().err
+        assert "recordings not encoded: 1" in capsys.readouterr().err
         assert "03.wav" in (tmp_path / place / "failures.tsv").read_text()
     files = {path.name: path.read_bytes() for path in (tmp_path / "alone/shards").iterdir()}
     assert len(files) > 1

@@ -269,4 +269,4 @@ def _report(failures: int, folder: Path) -> None:
     if failures:
         where = folder / FAILURES
         listed = f"{where} says why" if where.is_file() else f"--merge lists them in {where}"
-        raise VqspeechError(f"{failures} recordings were not encoded; {listed}")
+        raise VqspeechError(f"recordings not encoded: {failures}; {listed}")

@@ -28,8 +28,10 @@ class Categorical(nn.Module):
     decay : float
         Decay of the running count of use, by which dead codes are found.
 
-    Notes ----- Buffers: `usage` (codebook_size,), running count of frames per step that drew each code; `updates`,
-    number of updates.
+    Notes
+    -----
+    Buffers: `usage` (codebook_size,), running count of frames per step that drew each code; `updates`, number of
+    updates.
     """
 
     def __init__(

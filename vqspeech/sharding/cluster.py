@@ -130,11 +130,13 @@ def encode_shards(
     # The longest first, so that none begins when all others are done.
     order = sorted(numbers, key=lambda number: -plan.shards[number].seconds)
     blocks = min(len(order), MOST_TASKS)
+    most = max(1, min(workers, len(order)))
     made = ray.data.from_items(order, override_num_blocks=blocks).map(
         _Encoder,  # type: ignore[arg-type]
         fn_constructor_args=(str(plan.folder.absolute()), device),
+        # All are asked for at once, and the first that is there begins.
         compute=ActorPoolStrategy(
-            min_size=1, max_size=max(1, min(workers, len(order))), max_tasks_in_flight_per_actor=2
+            min_size=1, initial_size=most, max_size=most, max_tasks_in_flight_per_actor=2
         ),
         num_cpus=1,
         num_gpus=1 if device.startswith("cuda") else 0,
