@@ -15,8 +15,9 @@ import pytest
 from vqspeech import audio
 from vqspeech.corpus.folder import list_folder
 from vqspeech.corpus.prepare import find_corpus, prepare
-from vqspeech.corpus.sources import Unit, list_units, read_unit
+from vqspeech.corpus.sources import list_units, read_unit
 from vqspeech.corpus.store import PackedStore
+from vqspeech.corpus.units import Unit
 from vqspeech.errors import AudioError, ConfigurationError, CorpusError
 
 RATE = 16000

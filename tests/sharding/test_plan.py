@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from vqspeech.corpus.sources import Unit
+from vqspeech.corpus.units import Unit
 from vqspeech.errors import ConfigurationError
 from vqspeech.sharding.plan import Plan, Settings, make_plan, remove
 

@@ -189,7 +189,7 @@ def make(args: argparse.Namespace) -> None:
 
 
 def _absolute(source: str) -> str:
-    from vqspeech.corpus.sources import is_url
+    from vqspeech.corpus.places import is_url
 
     return source if is_url(source) else os.path.abspath(source)  # noqa: PTH100
 

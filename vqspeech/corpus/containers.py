@@ -1,4 +1,4 @@
-"""Recordings in tars, listed as a corpus without being unpacked: WebDataset tars, and shards of Lhotse Shar.
+"""Recordings in tars: WebDataset tars and shards of Lhotse Shar, listed as a corpus in place, or read one by one.
 
 A tar is not compressed, so that each recording is some bytes of it in a row. Beside a recording ``KEY.flac`` of a
 WebDataset tar ``KEY.json`` names ``speaker``, and if known ``text`` and ``split``, or ``KEY.txt`` the text; of Shar
@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from vqspeech import audio
 from vqspeech.corpus.manifest import SPLITS, Extent, Listing, Skipped, Utterance
-from vqspeech.errors import CorpusError
+from vqspeech.corpus.places import opened
+from vqspeech.corpus.units import Sound, sound_of_bytes
+from vqspeech.errors import ConfigurationError, CorpusError
 
 SPEAKER_KEYS = ("speaker", "speaker_id")
 """Fields of a recording's description that name who speaks."""
@@ -73,7 +75,7 @@ def list_shar(cuts: list[Path]) -> Listing:
     def members() -> Iterator[_Member]:
         for path in cuts:
             known = {cut["id"]: cut for cut in _cuts(path)}
-            for member in _recordings(path.with_name(recordings_of(path.name))):
+            for member in _recordings(Path(recordings_of(str(path)))):
                 # the manifest of the recording lies in the tar, too: its cut says more
                 said = known.get(member.key, {}).get("supervisions", [{}])
                 yield member._replace(fields={k: v for s in said for k, v in s.items() if v})
@@ -82,9 +84,10 @@ def list_shar(cuts: list[Path]) -> Listing:
 
 
 def recordings_of(cuts: str) -> str:
-    """Return the name of the tar with the recordings of a shard, by that of its cuts."""
-    number = cuts.removeprefix("cuts").removesuffix(".gz").removesuffix(".jsonl")
-    return f"recording{number}.tar"
+    """Return the path of the tar with the recordings of a shard, by that of its cuts."""
+    folder, slash, name = cuts.rpartition("/")
+    number = name.removeprefix("cuts").removesuffix(".gz").removesuffix(".jsonl")
+    return f"{folder}{slash}recording{number}.tar"
 
 
 def _cuts(path: Path) -> list[dict[str, Any]]:
@@ -142,7 +145,7 @@ def _listing(kind: str, folder: Path, members: Iterator[_Member]) -> Listing:
     seen: set[tuple[str, str]] = set()
     for member in members:
         path = member.extent.file / member.name
-        speaker = next((str(v) for k in SPEAKER_KEYS if (v := member.fields.get(k))), "")
+        speaker = _speaker(member.fields)
         name = member.key.removeprefix(f"{speaker}/").replace("/", "-")
         reason = "" if speaker else "no speaker is named"
         if not reason and (speaker, name) in seen:
@@ -158,3 +161,69 @@ def _listing(kind: str, folder: Path, members: Iterator[_Member]) -> Listing:
             Utterance(folder.name, speaker, name, path, split, None, text, member.extent)
         )
     return listing
+
+
+def sounds_of_tar(path: str) -> Iterator[Sound]:
+    """Read the recordings of a WebDataset tar, a path or URL, one after the other.
+
+    The ``.json`` of the same key may name the speaker.
+
+    Raises
+    ------
+    CorpusError
+        The tar is damaged: where the damage is come to.
+    """
+    key, speaker = "", ""
+    waiting: list[Sound] = []
+    with opened(path) as file:
+        try:
+            with tarfile.open(fileobj=file, mode="r|*") as tar:
+                for member in tar:
+                    if not member.isfile():
+                        continue
+                    folder, separator, last = member.name.rpartition("/")
+                    stem, _, suffix = last.partition(".")
+                    if folder + separator + stem != key:
+                        yield from (sound._replace(speaker=speaker) for sound in waiting)
+                        key, speaker, waiting = folder + separator + stem, "", []
+                    if f".{suffix.rpartition('.')[2].lower()}" in audio.SUFFIXES:
+                        content = tar.extractfile(member).read()  # type: ignore[union-attr]
+                        name = f"{key}-{len(waiting)}" if waiting else key
+                        waiting.append(sound_of_bytes(name, "", f"{path}/{member.name}", content))
+                    elif suffix == "json":
+                        speaker = _speaker(_said(tar.extractfile(member).read(), suffix))  # type: ignore[union-attr]
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            yield from (sound._replace(speaker=speaker) for sound in waiting)
+            reason = " ".join(str(error).split())
+            raise CorpusError(
+                f"{path}: the tar is damaged ({reason}); what follows is lost"
+            ) from None
+    yield from (sound._replace(speaker=speaker) for sound in waiting)
+
+
+def _speaker(fields: dict[str, Any]) -> str:
+    return next((str(value) for key in SPEAKER_KEYS if (value := fields.get(key))), "")
+
+
+def sounds_of_shar(path: str) -> Iterator[Sound]:
+    """Read the recordings of a shard of Lhotse Shar, named by its cuts, one after the other; see `sounds_of_tar`."""
+    try:
+        from lhotse import CutSet
+    except ImportError:
+        raise ConfigurationError(
+            f"{path}: Lhotse Shar needs lhotse: pip install 'vqspeech[formats]'"
+        ) from None
+    tar = recordings_of(path)
+    try:
+        for cut in CutSet.from_shar({"cuts": [path], "recording": [tar]}):
+            of = cut.recording.sources[0].source if cut.has_recording else b""
+            speakers = [s.speaker for s in cut.supervisions if s.speaker]
+            yield sound_of_bytes(cut.id, speakers[0] if speakers else "", f"{tar}/{cut.id}", of)
+    except GeneratorExit:
+        raise
+    except Exception as error:
+        # tarfile, gzip, json and lhotse raise a dozen types for damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CorpusError(
+            f"{path}: the shard is damaged ({reason}); what follows is lost"
+        ) from None

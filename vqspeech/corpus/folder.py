@@ -142,3 +142,10 @@ def recordings(root: Path, skipped: list[Skipped]) -> Iterator[Path]:
 
     status = root.stat()
     yield from walk(root, frozenset({(status.st_dev, status.st_ino)}))
+
+
+def speaker_of(path: Path, inside: tuple[str, ...]) -> str:
+    """Return who speaks: of a corpus whose names are known, else the first folder."""
+    if known := of_known_corpus(path):
+        return known[0]
+    return inside[0] if len(inside) > 1 else ""

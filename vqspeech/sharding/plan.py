@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vqspeech.codes import km
-from vqspeech.corpus.sources import Unit
+from vqspeech.corpus.units import Unit
 from vqspeech.errors import ConfigurationError
 from vqspeech.jobs.atomic import write_atomically, write_file
 

@@ -12,7 +12,8 @@ from vqspeech import audio
 from vqspeech.codes import shards
 from vqspeech.codes.entry import Entry
 from vqspeech.codes.record import CodesRecord, storable
-from vqspeech.corpus.sources import Sound, read_unit
+from vqspeech.corpus.sources import read_unit
+from vqspeech.corpus.units import Sound
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.jobs.atomic import write_file
 from vqspeech.sharding.plan import SHARDS, Plan
