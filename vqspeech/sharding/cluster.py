@@ -90,7 +90,8 @@ def start(address: str, workers: int | None) -> int:
             except (ConnectionError, ValueError, RuntimeError) as error:
                 reason = str(error).strip().splitlines()[0]
                 raise ConfigurationError(
-                    f"--cluster {address}: no Ray cluster ({reason})"
+                    f"--cluster {address}: no Ray cluster ({reason});"
+                    " one that asks for a token needs RAY_AUTH_MODE=token"
                 ) from None
     return int(ray.cluster_resources().get("CPU", 1))
 
