@@ -93,7 +93,7 @@ def test_experiments_fit_the_model_they_train(experiment: str) -> None:
     assert [size % hop for size in sizes] == [0] * len(sizes)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", ["mini", "phoneme25", "vctk"])
 def test_an_experiment_takes_any_bottleneck(experiment: str) -> None:
     """What it sets for its own kind is left out where another has no such setting; what is given is kept."""
     chosen = [f"experiment={experiment}", *PLACES]
