@@ -59,7 +59,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def _wait(ready: Callable[[], bool], folder: Path) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 900
     while not ready():
         assert time.monotonic() < until, (folder / "log").read_text()
         time.sleep(0.2)

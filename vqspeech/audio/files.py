@@ -196,7 +196,8 @@ def write(
             # libsndfile's Vorbis encoder overflows its stack when a long signal comes in one piece.
             for start in range(0, len(pcm), 65536):
                 file.write(pcm[start : start + 65536])
-        write_file(path, content.getbuffer())
+        with content.getbuffer() as view:
+            write_file(path, view)
     except (OSError, soundfile.SoundFileError, RuntimeError) as error:
         raise AudioError(f"{path}: cannot be written ({reason(error)})") from None
 

@@ -103,7 +103,8 @@ def save_state(state: State, path: Path) -> None:
     packed = io.BytesIO()
     torch.save(content, packed)
     try:
-        write_file(path, packed.getbuffer())
+        with packed.getbuffer() as view:
+            write_file(path, view)
     except OSError as error:
         raise ModelFileError(f"{path}: could not be written ({error.strerror})") from None
 
