@@ -2,10 +2,15 @@
 
 import fcntl
 import os
+from pathlib import Path
 
 # Before anything imports torch: one thread a process is fastest when pytest runs one process a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+# Processes that fill one cache of numba's together number entries alike, and later runs then call the wrong code.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    cache = Path(__file__).parents[1] / ".pytest_cache" / f"numba-{worker}"
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
 # No test asks the Hub for anything; those about it make one of their own.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -13,7 +18,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
