@@ -196,8 +196,8 @@ def write(
             # libsndfile's Vorbis encoder overflows its stack when a long signal comes in one piece.
             for start in range(0, len(pcm), 65536):
                 file.write(pcm[start : start + 65536])
-        with content.getbuffer() as view:
-            write_file(path, view)
+        # a copy: a view of the buffer that an error's traceback keeps crashes the collector of Python 3.12
+        write_file(path, content.getvalue())
     except (OSError, soundfile.SoundFileError, RuntimeError) as error:
         raise AudioError(f"{path}: cannot be written ({reason(error)})") from None
 

@@ -30,7 +30,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_file(path: Path, content: str | bytes | memoryview) -> None:
+def write_file(path: Path, content: str | bytes) -> None:
     """Write a file that is in memory, text as UTF-8, atomically; see `write_atomically`."""
     data = content.encode("utf-8") if isinstance(content, str) else content
     write_atomically(path, lambda temporary: temporary.write_bytes(data))

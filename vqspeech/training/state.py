@@ -103,8 +103,7 @@ def save_state(state: State, path: Path) -> None:
     packed = io.BytesIO()
     torch.save(content, packed)
     try:
-        with packed.getbuffer() as view:
-            write_file(path, view)
+        write_file(path, packed.getvalue())
     except OSError as error:
         raise ModelFileError(f"{path}: could not be written ({error.strerror})") from None
 
