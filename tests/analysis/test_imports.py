@@ -7,10 +7,9 @@ import pytest
 from vqspeech import metrics
 
 
-def loaded_with(*modules: str) -> set[str]:
-    """Return the modules that a new Python has loaded once it has imported these."""
-    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
-    command = [sys.executable, "-c", code]
+def loaded_by(code: str) -> set[str]:
+    """Return the modules that a new Python has loaded once it has run this."""
+    command = [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
@@ -29,7 +28,7 @@ def loaded_with(*modules: str) -> set[str]:
 )
 def test_importing_brings_nothing_heavy(module: str, heavy: set[str]) -> None:
     """Pages, stores and verbs need numpy at most; other libraries are loaded when called for."""
-    loaded = loaded_with(module)
+    loaded = loaded_by(f"import {module}")
     assert module in loaded
     assert heavy.isdisjoint(loaded)
 
@@ -37,6 +36,13 @@ def test_importing_brings_nothing_heavy(module: str, heavy: set[str]) -> None:
 def test_scores_need_numpy_alone() -> None:
     """All but dynamic time warping, which is compiled by numba."""
     found = {name for _, name, _ in iter_modules(metrics.__path__, "vqspeech.metrics.")}
-    loaded = loaded_with(*(found - {"vqspeech.metrics.dtw"}))
+    loaded = loaded_by(f"import {', '.join(found - {'vqspeech.metrics.dtw'})}")
     assert found - loaded == {"vqspeech.metrics.dtw"}
     assert loaded.isdisjoint({"torch", "numba", "scipy", "sklearn", "librosa", "matplotlib"})
+
+
+def test_loading_brings_no_compiler() -> None:
+    """sympy and numba come in with `torch.compile` and the metrics, and take longer than the model itself."""
+    loaded = loaded_by("import vqspeech; vqspeech.load('vctk')")
+    assert "vqspeech.models.autoencoder" in loaded
+    assert loaded.isdisjoint({"sympy", "numba", "librosa"})

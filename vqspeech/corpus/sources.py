@@ -82,17 +82,13 @@ def _list(source: str, split: str | None) -> Iterator[Unit]:
             return iter([_container("tar", place)])
         suffix = PurePosixPath(place).suffix
         return iter([Unit("file", place, PurePosixPath(place).name.removesuffix(suffix))])
-    if shar := [path for path in files if _is_shar(path)]:
+    if shar := [path for path in files if is_cuts(PurePosixPath(path).name)]:
         return (_container("shar", path) for path in shar)
     if tars := [path for path in files if path.lower().endswith(".tar")]:
         return (_container("tar", path) for path in tars)
     if tables := [path for path in files if path.lower().endswith(".parquet")]:
         return (unit for path in tables for unit in list_parquet(path))
     return _list_url(place) if is_url(place) else _list_folder(Path(place))
-
-
-def _is_shar(path: str) -> bool:
-    return is_cuts(PurePosixPath(path).name)
 
 
 def _container(kind: str, path: str) -> Unit:

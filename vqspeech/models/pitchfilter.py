@@ -26,7 +26,6 @@ NEAR = 0.15
 PASSES = 2
 """How often sound is filtered; the second time reaches two periods to either side."""
 
-
 SIDES = torch.tensor([[-1], [1]])
 """Where a period is looked for: before a frame, and after it."""
 
