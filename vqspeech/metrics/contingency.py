@@ -113,7 +113,7 @@ def phone_purity(counts: ArrayLike) -> float:
         In (0, 1]; nan for no frames.
     """
     table = _counts(counts)
-    return _ratio(table.max(axis=0).sum(), table.sum())
+    return _ratio(table.max(axis=0).sum().item(), table.sum().item())
 
 
 def cluster_purity(counts: ArrayLike) -> float:
@@ -132,7 +132,7 @@ def cluster_purity(counts: ArrayLike) -> float:
         In (0, 1]; nan for no frames.
     """
     table = _counts(counts)
-    return _ratio(table.max(axis=1).sum(), table.sum())
+    return _ratio(table.max(axis=1).sum().item(), table.sum().item())
 
 
 def entropy(counts: ArrayLike) -> float:
