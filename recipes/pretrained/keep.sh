@@ -97,7 +97,7 @@ start() {
   fi
   export OMP_NUM_THREADS=1
   nohup setsid nice -n 19 "$PYTHON" -m vqspeech train experiment=vctk machine=cpu init_wavenet= "init=$(quoted "$init")" \
-    spectral.target=mel spectral.steps=0 model.decoder.pitch=true "data.store=$(quoted "$store")" \
+    spectral.weight=0 spectral.steps=0 model.decoder.pitch=true "data.store=$(quoted "$store")" \
     optimizer.steps=20000 optimizer.learning_rate=7e-4 optimizer.muon_learning_rate=2.8e-3 run.seed="$number" \
     run.save_every_s=180 "run.dir=$(quoted "$folder/run-$number")" resume=auto "${overrides[@]}" \
     >>"$folder/log" 2>&1 </dev/null &

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vqspeech.audio.pitch import track
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError, exit_status
 from vqspeech.evaluation.judges import JUDGES, WORDS, open_judges
 from vqspeech.evaluation.words import word_errors
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model
-from vqspeech.nn.spectral import LogMel, SpectralHead
+from vqspeech.nn.spectral import LogMel
 
 ITERATIONS = 60
 """Of fitting magnitudes to bands, and of Griffin and Lim's method."""
@@ -60,12 +61,15 @@ def sound_of(spectrum: NDArray[np.float32], log_mel: LogMel) -> NDArray[np.float
     ).astype(np.float32)
 
 
-@torch.inference_mode()
-def predicted(
-    model: Autoencoder, head: SpectralHead, wav: NDArray[np.float32], speaker: str
-) -> NDArray[np.float32]:
+def predicted(model: Autoencoder, wav: NDArray[np.float32], speaker: str) -> NDArray[np.float32]:
     """Spectrogram that the decoder of a model expects of a recording in some voice."""
-    return head(model.condition(model.conditioning(wav), speaker).plain[None])[0].numpy()
+    codes = model.conditioning(wav)
+    contour = None
+    if model.decoder.pitch is not None:
+        contour = model.contour(codes, speaker, track(wav, model.sample_rate))
+    spectrum = model.condition(codes, speaker, contour).spectrum
+    assert spectrum is not None
+    return spectrum.numpy()
 
 
 @exit_status("spectrum")
@@ -116,11 +120,11 @@ def main() -> None:
         made: dict[str, list[NDArray[np.float32]]] = {"true": [], "own": [], "other": []}
         errors = []
         for wav, voice in zip(recordings, voices, strict=True):
-            own = predicted(model, head, wav, voice)
+            own = predicted(model, wav, voice)
             padded = np.pad(wav, (0, own.shape[1] * log_mel.hop - len(wav)))
             true = log_mel(torch.from_numpy(padded)[None])[0].numpy()
             errors.append(np.abs(own - true).mean())
-            swapped = predicted(model, head, wav, other[voice])
+            swapped = predicted(model, wav, other[voice])
             spectra = {"true": true, "own": own, "other": swapped}
             for kind, spectrum in spectra.items():
                 made[kind].append(sound_of(spectrum, log_mel))

@@ -35,8 +35,13 @@ def test_trains_ships_and_scores_in_this_order(recipe, tmp_path: Path) -> None:
     done = recipe("vctk", *OPTIONS, "optimizer.steps=5")
     assert done.returncode == 0, done.stderr
     commands = (tmp_path / "commands").read_text()
-    assert recipe.programs() == ["prepare", "train", "ship.py", "evaluate", "ship.py", "card.py"]
+    shipped = ["ship.py", "evaluate", "ship.py", "card.py"]
+    assert recipe.programs() == ["prepare", "train", "train", *shipped]
     assert "experiment=vctk machine=cpu" in commands
+    assert (
+        f"experiment=spectrum machine=cpu init='{tmp_path}/exp/vctk/model.safetensors'" in commands
+    )
+    assert "exp/vctk/spectrum/model.safetensors vctk --store" in commands
     assert commands.count("optimizer.steps=5") == 1
 
 

@@ -331,13 +331,19 @@ class Autoencoder(nn.Module):
         plain = self.decoder.conditioner(z_q, index)
         pitch = self.decoder.pitch
         if pitch is None:
-            return Condition(plain[0], plain[0], None)
-        if contour is None:
+            f0 = None
+        elif contour is None:
             f0 = pitch.contour(pitch.predict(plain), index)
         else:
             f0 = self._checked_contour(contour, plain.shape[1])[None]
         condition, lag = self.decoder.with_contour(plain, f0)
-        return Condition(plain[0], condition[0], None if lag is None else lag[0])
+        spectrum = self.decoder.spectrum(z_q, index, plain, f0)
+        return Condition(
+            plain[0],
+            condition[0],
+            None if lag is None else lag[0],
+            None if spectrum is None else spectrum[0],
+        )
 
     @torch.inference_mode()
     def contour(
@@ -557,7 +563,7 @@ class Autoencoder(nn.Module):
             float32, (samples,): -log p of each level given those before it, in nats, on the CPU.
         """
         net, target = self.decoder.wavenet, levels[None].to(self.device)
-        _, condition, lag = self.condition(conditioning, speaker, contour)
+        _, condition, lag, _ = self.condition(conditioning, speaker, contour)
         windows = net.windows(
             net.previous(target),
             condition[None],

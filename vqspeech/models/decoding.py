@@ -32,16 +32,19 @@ class Condition(NamedTuple):
     Attributes
     ----------
     plain : Tensor
-        (frames, condition_channels), of codes and speaker alone: what the decoder's heads take.
+        (frames, condition_channels), of codes and speaker alone: what the pitch head takes.
     condition : Tensor
         (frames, condition_channels), with the pitch contour in it: what the WaveNet takes.
     lag : Tensor or None
         int64, (frames,), samples of a pitch period, 0 where there is none; None of a decoder without pitch.
+    spectrum : Tensor or None
+        (n_mels, spectral frames), the log-mel spectrogram predicted; None of a decoder without spectral head.
     """
 
     plain: Tensor
     condition: Tensor
     lag: Tensor | None
+    spectrum: Tensor | None
 
 
 class Decodable(Protocol):
@@ -200,10 +203,8 @@ def _sounds(
         if condition.lag is not None:
             hop = model.decoder.condition_hop
             filters += [PitchFilter(condition.lag, hop, samples, strength) for _ in range(PASSES)]
-        if head is not None:
-            with torch.inference_mode():
-                predicted = head(condition.plain[None])[0]
-            filters.append(PostFilter(head, predicted, samples, strength))
+        if head is not None and condition.spectrum is not None:
+            filters.append(PostFilter(head, condition.spectrum, samples, strength))
         return lambda levels: reduce(lambda wav, apply: apply(wav), filters, values[levels])
 
     if not strength:

@@ -1,12 +1,13 @@
 """The decoder: a WaveNet conditioned, frame by frame, on latents and a speaker."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqspeech.nn.pitch import Pitch, lags
+from vqspeech.nn.pitch import Pitch, features, lags
 from vqspeech.nn.spectral import SpectralHead
 from vqspeech.nn.wavenet import WaveNet
 
@@ -78,6 +79,34 @@ class Conditioner(nn.Module):
         return parts.permute(0, 3, 1, 2).flatten(1, 2)
 
 
+class SpectralConditioner(nn.Module):
+    """A conditioner for the spectral head alone, which can train on its own after the WaveNet or before it.
+
+    Parameters
+    ----------
+    conditioner : Conditioner
+        Whose weights it starts from; it gets a copy.
+    channels : int
+        Channels of the condition.
+    pitch : bool
+        Whether F0 and voicing are in its condition, too; at first they change nothing.
+    """
+
+    def __init__(self, conditioner: Conditioner, channels: int, pitch: bool) -> None:
+        super().__init__()
+        self.conditioner = deepcopy(conditioner)
+        self.columns = nn.Linear(3, channels, bias=False) if pitch else None
+        if self.columns is not None:
+            nn.init.zeros_(self.columns.weight)
+
+    def forward(self, z_q: Tensor, speaker: Tensor, contour: Tensor | None) -> Tensor:
+        """Condition (batch, frames * upsample, channels) of latents, speakers and a contour in Hz."""
+        condition = self.conditioner(z_q, speaker)
+        if self.columns is None or contour is None:
+            return condition
+        return condition + self.columns(features(contour))
+
+
 class Decoder(nn.Module):
     """A WaveNet conditioned on latents and speaker.
 
@@ -91,6 +120,8 @@ class Decoder(nn.Module):
         See `Conditioner`; `upsample` divides `hop`.
     spectral_channels : int
         Channels of a spectral head that stays with the decoder, for the post-filter; 0 for none.
+    spectral_conditioner : bool
+        Whether that head has a conditioner of its own instead of that of the WaveNet.
     pitch : bool
         Whether F0 and voicing condition the WaveNet too, and it has pitch taps.
     """
@@ -112,11 +143,16 @@ class Decoder(nn.Module):
         context: int = 2,
         upsample: int = 1,
         spectral_channels: int = 0,
+        spectral_conditioner: bool = False,
         pitch: bool = False,
     ) -> None:
         super().__init__()
         if upsample < 1 or hop % upsample:
             raise ValueError(f"upsample {upsample} does not divide the hop {hop}")
+        if spectral_conditioner and not spectral_channels:
+            raise ValueError(
+                "spectral_conditioner: there is no spectral head, spectral_channels is 0"
+            )
         self.condition_hop = hop // upsample
         self.conditioner = Conditioner(
             dim, speakers, speaker_dim, condition_channels, context, upsample
@@ -139,6 +175,38 @@ class Decoder(nn.Module):
             if spectral_channels
             else None
         )
+        self.spectral_conditioner = (
+            SpectralConditioner(self.conditioner, condition_channels, pitch)
+            if spectral_conditioner
+            else None
+        )
+
+    def spectrum(
+        self, z_q: Tensor, speaker: Tensor, condition: Tensor, contour: Tensor | None
+    ) -> Tensor | None:
+        """Predict the log-mel spectrogram.
+
+        Parameters
+        ----------
+        z_q : Tensor
+            (batch, dim, frames).
+        speaker : Tensor
+            int64, (batch,).
+        condition : Tensor
+            (batch, condition frames, channels), from the conditioner.
+        contour : Tensor or None
+            float32, (batch, condition frames), F0 in Hz, 0 where unvoiced; ignored by a decoder without pitch.
+
+        Returns
+        -------
+        Tensor or None
+            See `SpectralHead`; None of a decoder without one.
+        """
+        if self.spectral is None:
+            return None
+        if self.spectral_conditioner is not None:
+            condition = self.spectral_conditioner(z_q, speaker, contour)
+        return self.spectral(condition)
 
     def with_contour(
         self, condition: Tensor, contour: Tensor | None

@@ -26,6 +26,14 @@ def lags(contour: Tensor, sample_rate: int) -> Tensor:
     return torch.where(contour > 0, (sample_rate / limited).round(), 0).to(torch.int64)
 
 
+def features(contour: Tensor) -> Tensor:
+    """Voicing, log2 of F0 against `REFERENCE_HZ` and its square, (batch, frames, 3); 0 where unvoiced."""
+    voiced = contour > 0
+    limited = contour.float().clamp(*F0_LIMITS_HZ)
+    height = torch.where(voiced, torch.log2(limited / REFERENCE_HZ), 0)
+    return torch.stack([voiced.float(), height, height.square()], -1)
+
+
 class Prediction(NamedTuple):
     """Output of the head.
 
@@ -74,10 +82,7 @@ class Pitch(nn.Module):
 
     def forward(self, contour: Tensor) -> Tensor:
         """What a contour adds to a condition, (batch, frames, channels)."""
-        voiced = contour > 0
-        limited = contour.float().clamp(*F0_LIMITS_HZ)
-        height = torch.where(voiced, torch.log2(limited / REFERENCE_HZ), 0)
-        return self.columns(torch.stack([voiced.float(), height, height.square()], -1))
+        return self.columns(features(contour))
 
     def predict(self, condition: Tensor) -> Prediction:
         """Predict voicing and height from conditions (batch, frames, channels)."""

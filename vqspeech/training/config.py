@@ -24,7 +24,7 @@ SHORTEST_S = 20
 TARGETS = ("mel", "cepstra")
 """Targets of a spectral head."""
 
-LEARN = ("all", "decoder", "speakers")
+LEARN = ("all", "decoder", "speakers", "spectrum")
 """Parts that may be trained."""
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -237,7 +237,8 @@ class TrainConfig:
         to its table. Empty for a new model.
     learn : str
         ``all``; ``decoder``, with fixed codes: those of `init`, or without it those of the end of the warm start; or
-        ``speakers``, only the vectors of the store's speakers.
+        ``speakers``, only the vectors of the store's speakers; or ``spectrum``, only what predicts the spectrum for the
+        post-filter, in `spectral.steps`.
     init_wavenet : str
         Model that a new WaveNet is initialised from, a shipped name or a file; empty for random weights.
     jitter : float
@@ -266,8 +267,10 @@ class TrainConfig:
 
     def phases(self) -> list[Phase]:
         """The stretches of training: the warm start, if any, and joint training."""
-        warm = Phase(self.spectral.steps, self.spectral.batch, self.spectral.segment, 0)
-        data = self.data
+        spectral, data = self.spectral, self.data
+        # codes are learned from all speech alike, voices are not
+        balance = data.balance if self.learn == "spectrum" else 0.0
+        warm = Phase(spectral.steps, spectral.batch, spectral.segment, 0, balance)
         # irrelevant while the batch is not chosen yet
         batch = data.batch if isinstance(data.batch, int) else 1
         joint = Phase(self.optimizer.steps, batch, data.segment, data.crop, data.balance)
@@ -377,6 +380,8 @@ def _out_of_range(config: TrainConfig) -> list[str]:
         wrong.append(
             "spectral.steps: a warm start is for encoder, codebook and conditioner, which learn nothing"
         )
+    elif config.learn == "spectrum" and not (config.init and config.spectral.steps):
+        wrong.append("learn: 'spectrum' needs a model, given as init, and spectral.steps")
     elif config.learn in LEARN[1:] and not (config.init or config.spectral.steps):
         wrong.append(f"learn: {config.learn!r} needs a model to start from; give it as init")
     return wrong

@@ -135,7 +135,7 @@ class Objective(nn.Module):
             condition = conditioner(latents, batch.speaker)
             pitch = self._pitch(condition, batch)
         if weight:
-            spectral = self._spectral(wav, condition, batch)
+            spectral = self._spectral(wav, latents, condition, batch)
             if self.cepstral is not None:
                 spectral = spectral + self.cepstral(z_q, batch.speaker, wav, self._mask(batch))
         total = cost + weight * spectral + (WEIGHT if crop else 1.0) * pitch + output.loss
@@ -159,17 +159,26 @@ class Objective(nn.Module):
         if crop:
             nll = _mean(*self._nll(levels, condition, batch, crop))
         if weight:
-            spectral = self._spectral(wav, condition, batch)
+            spectral = self._spectral(wav, z_q, condition, batch)
         pitch = self._pitch(condition, batch)
         total = nll + weight * spectral + (WEIGHT if crop else 1.0) * pitch
         return Losses(total, nll.detach(), spectral.detach(), output, pitch.detach())
 
-    def _spectral(self, wav: Tensor, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
-        """Error of the spectrum that the head predicts from the WaveNet's condition; 0 without a head."""
-        head = self.model.decoder.spectral or self.head
-        if head is None or self.spectral_loss is None:
+    def _spectral(
+        self, wav: Tensor, z_q: Tensor, condition: Tensor, batch: Batch | CodedBatch
+    ) -> Tensor:
+        """Error of the predicted spectrum; 0 without a head."""
+        if self.spectral_loss is None:
             return wav.new_zeros(())
-        return self.spectral_loss(head(condition), wav, self._mask(batch))
+        if self.head is not None:
+            predicted = self.head(condition)
+        else:
+            decoder = self.model.decoder
+            # draws of the contour's errors: none where they are not needed
+            own = decoder.spectral_conditioner is not None
+            contour = self._contour(condition, batch) if own else None
+            predicted = decoder.spectrum(z_q, batch.speaker, condition, contour)
+        return self.spectral_loss(predicted, wav, self._mask(batch))
 
     def _pitch(self, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
         """Error of the contour that the decoder predicts from conditions; 0 without pitch."""
@@ -179,19 +188,15 @@ class Objective(nn.Module):
         found = pitch.predict(condition)
         return pitch_loss(pitch, found, batch.contour, batch.speaker, self._mask(batch))
 
-    def _with_contour(
-        self, condition: Tensor, batch: Batch | CodedBatch
-    ) -> tuple[Tensor, Tensor | None]:
-        """Condition with a contour, degraded for training, and its lags; rows as in `condition`."""
+    @torch.no_grad()
+    def _contour(self, condition: Tensor, batch: Batch | CodedBatch) -> Tensor | None:
+        """Contour of each row of `condition`, degraded for training; None without pitch."""
         pitch = self.model.decoder.pitch
         if pitch is None:
-            return condition, None
+            return None
         draws = len(condition) // len(batch.contour)
-        with torch.no_grad():
-            speaker = batch.speaker.repeat(draws)
-            predicted = pitch.contour(pitch.predict(condition), speaker)
-            contour = degraded(batch.contour.repeat(draws, 1), predicted)
-        return self.model.decoder.with_contour(condition, contour)
+        predicted = pitch.contour(pitch.predict(condition), batch.speaker.repeat(draws))
+        return degraded(batch.contour.repeat(draws, 1), predicted)
 
     def _mask(self, batch: Batch | CodedBatch) -> Tensor:
         """Frames inside the recording: bool, (batch, frames)."""
@@ -239,7 +244,7 @@ class Objective(nn.Module):
             crop // decoder.condition_hop, device=levels.device
         )
         kept = self._scored(crop, levels.device)
-        condition, lag = self._with_contour(condition, batch)
+        condition, lag = decoder.with_contour(condition, self._contour(condition, batch))
         logits = decoder.wavenet(
             previous[rows, samples],
             condition[rows, frames],

@@ -97,6 +97,12 @@ def plan(config: TrainConfig, state: State, fabric: Fabric, left_s: float) -> st
 
     The batch size is set; `left_s` are the seconds until training must end, infinite where steps decide.
     """
+    if not config.optimizer.steps:
+        spectral = config.spectral
+        return (
+            f"to learn from: {spectral.steps:,} steps of {spectral.batch} x {spectral.segment:,} samples, without the"
+            " WaveNet"
+        )
     batch, crop, workers = int(config.data.batch), config.data.crop, fabric.world_size
     rate = samples_per_s(config, state, fabric, batch, trial_s=0) * workers
     a_step = batch * crop * workers

@@ -14,7 +14,7 @@ from vqspeech.errors import ConfigurationError
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model
 from vqspeech.nn.cepstral import CepstralHead
-from vqspeech.nn.decoder import Decoder
+from vqspeech.nn.decoder import Conditioner, Decoder
 from vqspeech.nn.spectral import SpectralHead
 from vqspeech.training.config import TrainConfig
 from vqspeech.training.contour import average_over_levels
@@ -61,7 +61,17 @@ def start(
         initialise_wavenet(config.init_wavenet, model)
     if config.learn == "speakers":
         model.requires_grad_(False)
-        model.decoder.conditioner.speaker.requires_grad_(True)
+        for conditioner in _conditioners(model):
+            conditioner.speaker.requires_grad_(True)
+    elif config.learn == "spectrum":
+        model.requires_grad_(False)
+        for part in (model.decoder.spectral_conditioner, model.decoder.spectral):
+            if part is None:
+                raise ConfigurationError(
+                    "learn: 'spectrum' is for a decoder with a spectral head and a conditioner of its own; give"
+                    " model.decoder.spectral_conditioner=true"
+                )
+            part.requires_grad_(True)
     perturb = config.perturb
     objective = Objective(
         model,
@@ -102,8 +112,9 @@ def _known(config: TrainConfig, store_speakers: Sequence[str]) -> Autoencoder:
             f"{config.init}: works at {model.sample_rate} Hz, model.sample_rate is"
             f" {config.model.sample_rate}; give that one"
         )
-    if config.model.decoder.get("pitch") and model.decoder.pitch is None:
-        model = with_pitch(model)
+    for name, add in (("pitch", with_pitch), ("spectral_conditioner", with_spectral_conditioner)):
+        if config.model.decoder.get(name) and not model.config.decoder.get(name):
+            model = add(model)
     return with_speakers(model, store_speakers).train()
 
 
@@ -113,6 +124,31 @@ def with_pitch(model: Autoencoder) -> Autoencoder:
     voiced = Autoencoder(replace(model.config, decoder=decoder), model.speakers)
     voiced.load_state_dict(model.state_dict(), strict=False)
     return voiced
+
+
+def with_spectral_conditioner(model: Autoencoder) -> Autoencoder:
+    """Return a model whose spectral head has a conditioner of its own, at first with the same predictions.
+
+    Raises `ConfigurationError` where the decoder has no spectral head.
+    """
+    if model.decoder.spectral is None:
+        raise ConfigurationError(
+            "model.decoder.spectral_conditioner: the decoder of init has no spectral head"
+        )
+    decoder = {**model.config.decoder, "spectral_conditioner": True}
+    larger = Autoencoder(replace(model.config, decoder=decoder), model.speakers)
+    larger.load_state_dict(model.state_dict(), strict=False)
+    assert larger.decoder.spectral_conditioner is not None
+    larger.decoder.spectral_conditioner.conditioner.load_state_dict(
+        model.decoder.conditioner.state_dict()
+    )
+    return larger
+
+
+def _conditioners(model: Autoencoder) -> list[Conditioner]:
+    """The WaveNet's conditioner, and that of the spectral head where it has its own."""
+    own = model.decoder.spectral_conditioner
+    return [model.decoder.conditioner, *([] if own is None else [own.conditioner])]
 
 
 @torch.no_grad()
@@ -167,13 +203,11 @@ def with_speakers(model: Autoencoder, names: Sequence[str]) -> Autoencoder:
         return model
     larger = Autoencoder(model.config, [*model.speakers, *new])
     weights = model.state_dict()
-    table = weights["decoder.conditioner.speaker.weight"]
-    rows = table.mean(0).expand(len(new), -1)
-    weights["decoder.conditioner.speaker.weight"] = torch.cat([table, rows])
-    if model.decoder.pitch is not None:
-        known = weights["decoder.pitch.voices"]
-        mean = known.mean(0).expand(len(new), -1)
-        weights["decoder.pitch.voices"] = torch.cat([known, mean])
+    for key, own in larger.state_dict().items():
+        table = weights[key]
+        if table.shape != own.shape:
+            rows = table.mean(0).expand(len(new), -1)
+            weights[key] = torch.cat([table, rows])
     larger.load_state_dict(weights)
     return larger
 

@@ -1,0 +1,117 @@
+"""A spectral head with a conditioner of its own: it starts as the one without, learns alone, is filtered with."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vqspeech.errors import ConfigurationError
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import load_model, save_model
+from vqspeech.models.config import ModelConfig
+from vqspeech.training.config import from_mapping
+from vqspeech.training.loop import train
+from vqspeech.training.start import start, with_pitch, with_speakers, with_spectral_conditioner
+
+Settings = dict[str, Any]
+CPU = torch.device("cpu")
+OWN = ("decoder.spectral.", "decoder.spectral_conditioner.")
+
+
+@pytest.fixture
+def spectral_model(tiny_config: ModelConfig) -> Autoencoder:
+    """Return a model with pitch and a spectral head that reads the WaveNet's condition."""
+    torch.manual_seed(5)
+    decoder = {**tiny_config.decoder, "spectral_channels": 8}
+    return with_pitch(Autoencoder(replace(tiny_config, decoder=decoder), ["ann", "bob"])).eval()
+
+
+@pytest.fixture
+def spectrum_settings(settings: Settings, spectral_model: Autoencoder, tmp_path: Path) -> Settings:
+    """Return settings of a run that learns the spectrum alone."""
+    save_model(spectral_model, tmp_path / "spectral.safetensors")
+    settings |= {"init": str(tmp_path / "spectral.safetensors"), "learn": "spectrum"}
+    settings["model"]["decoder"] |= {"spectral_channels": 8, "spectral_conditioner": True}
+    settings["optimizer"]["steps"] = 0
+    settings["spectral"] |= {"weight": 0.0, "learning_rate": 1e-2}
+    return settings
+
+
+def test_the_conditioner_starts_as_the_wavenets(spectral_model: Autoencoder) -> None:
+    """At first spectra are the same bits, whatever the contour; speakers that are added are in its table, too."""
+    model = with_spectral_conditioner(spectral_model).eval()
+    assert model.decoder.spectral_conditioner is not None
+    codes = torch.arange(6)
+    for name in model.speakers:
+        expected = spectral_model.condition(codes, name).spectrum
+        assert expected is not None
+        assert torch.equal(model.condition(codes, name).spectrum, expected)
+    larger = with_speakers(model, ["eve"]).eval()
+    of_all = [larger.condition(codes, name).spectrum for name in ("ann", "bob", "eve")]
+    assert torch.equal(of_all[0], model.condition(codes, "ann").spectrum)
+    assert not torch.equal(of_all[2], of_all[0])
+
+
+def test_a_run_learns_the_spectrum_alone(spectrum_settings: Settings) -> None:
+    """All other weights stay as they were, so do samples without post-filter; the contour then matters."""
+    path = train(from_mapping(spectrum_settings))
+    assert path is not None
+    model, old = load_model(path), load_model(spectrum_settings["init"])
+    before, after = old.state_dict(), model.state_dict()
+    for key, weight in after.items():
+        shared = [row for row in range(2) if weight.shape == before.get(key, weight).shape]
+        if not key.startswith(OWN) and len(shared) == weight.ndim == 2:
+            assert torch.equal(weight, before[key]), key
+    moved = [key for key in after if key.startswith(OWN) and key in before]
+    assert moved
+    assert not any(torch.equal(after[key], before[key]) for key in moved)
+    codes = torch.arange(6)
+    frames = len(codes) * model.hop // model.decoder.condition_hop
+    high, low = (model.condition(codes, "bob", torch.full((frames,), f0)) for f0 in (300.0, 80.0))
+    assert not torch.equal(high.spectrum, low.spectrum)
+    wav = np.random.default_rng(0).normal(0, 0.1, 300).astype(np.float32)
+    assert torch.equal(model.encode(wav), old.encode(wav))
+
+
+def test_only_vectors_of_speakers_learn(spectrum_settings: Settings) -> None:
+    """With learn=speakers the table of either conditioner does, and nothing else."""
+    spectrum_settings["learn"] = "speakers"
+    spectrum_settings["spectral"] |= {"weight": 0.1, "steps": 0}
+    model = start(from_mapping(spectrum_settings), ["ann"], CPU).objective.model
+    learns = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert learns == {
+        "decoder.conditioner.speaker.weight",
+        "decoder.spectral_conditioner.conditioner.speaker.weight",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"init": ""}, "needs a model, given as init, and spectral.steps"),
+        ({"spectral": {"steps": 0}}, "needs a model, given as init, and spectral.steps"),
+        ({"decoder": {"spectral_conditioner": False}}, "spectral_conditioner=true"),
+        ({"decoder": {"spectral_channels": 0}}, "there is no spectral head"),
+    ],
+)
+def test_settings_that_cannot_be(
+    spectrum_settings: Settings, changes: dict[str, Any], said: str
+) -> None:
+    """One line says what is missing."""
+    for name, value in changes.items():
+        group = spectrum_settings["model"] if name == "decoder" else spectrum_settings
+        group[name] = group[name] | value if isinstance(value, dict) else value
+    with pytest.raises(ConfigurationError, match=said):
+        start(from_mapping(spectrum_settings), ["ann", "bob"], CPU)
+
+
+def test_a_decoder_without_head_gets_no_conditioner_for_it(
+    known: Path, spectrum_settings: Settings
+) -> None:
+    """It would condition nothing."""
+    spectrum_settings["init"] = str(known)
+    with pytest.raises(ConfigurationError, match="init has no spectral head"):
+        start(from_mapping(spectrum_settings), ["ann", "bob"], CPU)
