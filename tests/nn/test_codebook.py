@@ -34,7 +34,7 @@ def test_nearest_is_the_argmin_over_all_distances(
     # Two codes as near as rounding in float32 are both right: of products and sums as large as these, twice.
     sizes = (vectors.abs() @ codebook.abs().T + codebook.square().sum(1) / 2).amax(1)
     clear = gap > 2 * (dim + 2) * torch.finfo(torch.float32).eps * sizes
-    assert clear.float().mean() > 0.9
+    assert (~clear).sum() <= max(1, rows // 10)
     found = nearest(vectors, codebook)
     assert found.dtype == torch.int64
     assert torch.equal(found[clear], expected[clear])
