@@ -1,7 +1,6 @@
 """The decoder: a WaveNet conditioned, frame by frame, on latents and a speaker."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -85,19 +84,17 @@ class SpectralConditioner(nn.Module):
     Parameters
     ----------
     conditioner : Conditioner
-        Whose weights it starts from; it gets a copy.
+        Of latents and speaker.
     channels : int
-        Channels of the condition.
+        Channels of its condition.
     pitch : bool
-        Whether F0 and voicing are in its condition, too; at first they change nothing.
+        Whether F0 and voicing are in the condition, too.
     """
 
     def __init__(self, conditioner: Conditioner, channels: int, pitch: bool) -> None:
         super().__init__()
-        self.conditioner = deepcopy(conditioner)
+        self.conditioner = conditioner
         self.columns = nn.Linear(3, channels, bias=False) if pitch else None
-        if self.columns is not None:
-            nn.init.zeros_(self.columns.weight)
 
     def forward(self, z_q: Tensor, speaker: Tensor, contour: Tensor | None) -> Tensor:
         """Condition (batch, frames * upsample, channels) of latents, speakers and a contour in Hz."""
@@ -120,8 +117,8 @@ class Decoder(nn.Module):
         See `Conditioner`; `upsample` divides `hop`.
     spectral_channels : int
         Channels of a spectral head that stays with the decoder, for the post-filter; 0 for none.
-    spectral_conditioner : bool
-        Whether that head has a conditioner of its own instead of that of the WaveNet.
+    spectral_conditioner : int
+        Channels of a conditioner that this head has to itself; 0 where it shares the WaveNet's.
     pitch : bool
         Whether F0 and voicing condition the WaveNet too, and it has pitch taps.
     """
@@ -143,7 +140,7 @@ class Decoder(nn.Module):
         context: int = 2,
         upsample: int = 1,
         spectral_channels: int = 0,
-        spectral_conditioner: bool = False,
+        spectral_conditioner: int = 0,
         pitch: bool = False,
     ) -> None:
         super().__init__()
@@ -154,9 +151,8 @@ class Decoder(nn.Module):
                 "spectral_conditioner: there is no spectral head, spectral_channels is 0"
             )
         self.condition_hop = hop // upsample
-        self.conditioner = Conditioner(
-            dim, speakers, speaker_dim, condition_channels, context, upsample
-        )
+        size = (dim, speakers, speaker_dim)
+        self.conditioner = Conditioner(*size, condition_channels, context, upsample)
         self.wavenet = WaveNet(
             levels,
             dilations,
@@ -168,16 +164,20 @@ class Decoder(nn.Module):
         )
         self.sample_rate = sample_rate
         self.pitch = Pitch(condition_channels, speakers) if pitch else None
+        own = spectral_conditioner
         self.spectral = (
             SpectralHead(
-                condition_channels, self.condition_hop, sample_rate, channels=spectral_channels
+                own or condition_channels,
+                self.condition_hop,
+                sample_rate,
+                channels=spectral_channels,
             )
             if spectral_channels
             else None
         )
         self.spectral_conditioner = (
-            SpectralConditioner(self.conditioner, condition_channels, pitch)
-            if spectral_conditioner
+            SpectralConditioner(Conditioner(*size, own, context, upsample), own, pitch)
+            if own
             else None
         )
 

@@ -181,9 +181,9 @@ class Objective(nn.Module):
         return self.spectral_loss(predicted, wav, self._mask(batch))
 
     def _pitch(self, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
-        """Error of the contour that the decoder predicts from conditions; 0 without pitch."""
+        """Error of the contour that the decoder predicts from conditions; 0 where no pitch head learns."""
         pitch = self.model.decoder.pitch
-        if pitch is None:
+        if pitch is None or not pitch.output.weight.requires_grad:
             return condition.new_zeros(())
         found = pitch.predict(condition)
         return pitch_loss(pitch, found, batch.contour, batch.speaker, self._mask(batch))

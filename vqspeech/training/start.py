@@ -69,7 +69,7 @@ def start(
             if part is None:
                 raise ConfigurationError(
                     "learn: 'spectrum' is for a decoder with a spectral head and a conditioner of its own; give"
-                    " model.decoder.spectral_conditioner=true"
+                    " model.decoder.spectral_conditioner=112"
                 )
             part.requires_grad_(True)
     perturb = config.perturb
@@ -112,9 +112,11 @@ def _known(config: TrainConfig, store_speakers: Sequence[str]) -> Autoencoder:
             f"{config.init}: works at {model.sample_rate} Hz, model.sample_rate is"
             f" {config.model.sample_rate}; give that one"
         )
-    for name, add in (("pitch", with_pitch), ("spectral_conditioner", with_spectral_conditioner)):
-        if config.model.decoder.get(name) and not model.config.decoder.get(name):
-            model = add(model)
+    if config.model.decoder.get("pitch") and model.decoder.pitch is None:
+        model = with_pitch(model)
+    channels = config.model.decoder.get("spectral_conditioner", 0)
+    if channels and model.decoder.spectral_conditioner is None:
+        model = with_spectral_conditioner(model, channels)
     return with_speakers(model, store_speakers).train()
 
 
@@ -126,8 +128,8 @@ def with_pitch(model: Autoencoder) -> Autoencoder:
     return voiced
 
 
-def with_spectral_conditioner(model: Autoencoder) -> Autoencoder:
-    """Return a model whose spectral head has a conditioner of its own, at first with the same predictions.
+def with_spectral_conditioner(model: Autoencoder, channels: int) -> Autoencoder:
+    """Return a model whose spectral head is a new one, with a conditioner of its own.
 
     Raises `ConfigurationError` where the decoder has no spectral head.
     """
@@ -135,13 +137,11 @@ def with_spectral_conditioner(model: Autoencoder) -> Autoencoder:
         raise ConfigurationError(
             "model.decoder.spectral_conditioner: the decoder of init has no spectral head"
         )
-    decoder = {**model.config.decoder, "spectral_conditioner": True}
+    decoder = {**model.config.decoder, "spectral_conditioner": channels}
     larger = Autoencoder(replace(model.config, decoder=decoder), model.speakers)
-    larger.load_state_dict(model.state_dict(), strict=False)
-    assert larger.decoder.spectral_conditioner is not None
-    larger.decoder.spectral_conditioner.conditioner.load_state_dict(
-        model.decoder.conditioner.state_dict()
-    )
+    weights = model.state_dict()
+    kept = {key: tensor for key, tensor in weights.items() if "decoder.spectral." not in key}
+    larger.load_state_dict(kept, strict=False)
     return larger
 
 
