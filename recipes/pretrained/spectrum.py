@@ -16,12 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vqspeech.audio.pitch import track
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError, exit_status
+from vqspeech.evaluation.encoded import EncodedStore
 from vqspeech.evaluation.judges import JUDGES, WORDS, open_judges
 from vqspeech.evaluation.words import word_errors
-from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model
 from vqspeech.nn.spectral import LogMel
 
@@ -61,12 +60,12 @@ def sound_of(spectrum: NDArray[np.float32], log_mel: LogMel) -> NDArray[np.float
     ).astype(np.float32)
 
 
-def predicted(model: Autoencoder, wav: NDArray[np.float32], speaker: str) -> NDArray[np.float32]:
-    """Spectrogram that the decoder of a model expects of a recording in some voice."""
-    codes = model.conditioning(wav)
+def predicted(encoded: EncodedStore, index: int, speaker: str) -> NDArray[np.float32]:
+    """Spectrogram that the decoder of a model expects of a recording of the store in some voice."""
+    model, codes = encoded.model, encoded.encoding(index).conditioning
     contour = None
     if model.decoder.pitch is not None:
-        contour = model.contour(codes, speaker, track(wav, model.sample_rate))
+        contour = model.contour(codes, speaker, encoded.contour(index))
     spectrum = model.condition(codes, speaker, contour).spectrum
     assert spectrum is not None
     return spectrum.numpy()
@@ -119,12 +118,13 @@ def main() -> None:
         log_mel = head.log_mel()
         made: dict[str, list[NDArray[np.float32]]] = {"true": [], "own": [], "other": []}
         errors = []
-        for wav, voice in zip(recordings, voices, strict=True):
-            own = predicted(model, wav, voice)
+        encoded = EncodedStore(model, store)
+        for i, wav, voice in zip(chosen, recordings, voices, strict=True):
+            own = predicted(encoded, i, voice)
             padded = np.pad(wav, (0, own.shape[1] * log_mel.hop - len(wav)))
             true = log_mel(torch.from_numpy(padded)[None])[0].numpy()
             errors.append(np.abs(own - true).mean())
-            swapped = predicted(model, wav, other[voice])
+            swapped = predicted(encoded, i, other[voice])
             spectra = {"true": true, "own": own, "other": swapped}
             for kind, spectrum in spectra.items():
                 made[kind].append(sound_of(spectrum, log_mel))

@@ -92,15 +92,15 @@ if [[ -n $train ]]; then
     "data.store=$(quoted "$store")" "run.dir=$(quoted "$run")" resume=auto "${overrides[@]}"
   # stopped by a signal: the state is there, the rest is for a run that goes to the end
   [[ -f $run/metrics.json ]] || exit 0
+  if [[ $name == vctk ]]; then
+    # the spectrum that its post-filter moves speech towards
+    "$PYTHON" -m vqspeech train experiment=spectrum "machine=$machine" "init=$(quoted "$model")" \
+      "data.store=$(quoted "$store")" "run.dir=$(quoted "$run/spectrum")" resume=auto
+    model=$run/spectrum/model.safetensors
+    [[ -f $run/spectrum/metrics.json ]] || exit 0
+  fi
 fi
 [[ -f $model ]] || fail "$model: no validation has written a model yet"
-if [[ $name == vctk && -n $train ]]; then
-  # the spectrum that its post-filter moves speech towards
-  "$PYTHON" -m vqspeech train experiment=spectrum "machine=$machine" "init=$(quoted "$model")" \
-    "data.store=$(quoted "$store")" "run.dir=$(quoted "$run/spectrum")" resume=auto
-  model=$run/spectrum/model.safetensors
-  [[ -f $run/spectrum/metrics.json ]] || exit 0
-fi
 "$PYTHON" "$root/recipes/pretrained/ship.py" "$model" "$name" --store "$store"
 # phoneme25 is for its codes: a few of its conversions are enough
 count=()

@@ -134,7 +134,7 @@ def model_subject(model: "Autoencoder", speaker: str) -> "Subject":
     else:
         conditioning = torch.randn(model.config.dim, 256, generator=generator)
     decoder = model.decoder
-    _, condition, lag, _ = model.condition(conditioning, speaker)
+    condition, lag, _ = model.condition(conditioning, speaker)
     return Subject(decoder.wavenet, condition, decoder.condition_hop, model.sample_rate, lag)
 
 
@@ -158,7 +158,7 @@ def speech_passage(model: "Autoencoder", path: Path, speaker: str, seconds: floa
     start = (len(head) - samples) // 2
     wav = head[start : start + samples]
     levels = mulaw_encode(torch.from_numpy(wav), model.config.levels)
-    _, condition, lag, _ = model.condition(model.conditioning(wav), speaker)
+    condition, lag, _ = model.condition(model.conditioning(wav), speaker)
     return Passage(condition, levels, lag)
 
 

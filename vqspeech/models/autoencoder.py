@@ -325,10 +325,7 @@ class Autoencoder(nn.Module):
             The model does not know the speaker, or has no codes and is given some, or the contour has another length
             or holds what is no frequency.
         """
-        index = torch.tensor([self.speaker_index(speaker)], device=self.device)
-        batch = conditioning[None].to(self.device)
-        z_q = batch if batch.is_floating_point() else self.quantizer.dequantize(batch)
-        plain = self.decoder.conditioner(z_q, index)
+        z_q, index, plain = self._plain(conditioning, speaker)
         pitch = self.decoder.pitch
         if pitch is None:
             f0 = None
@@ -339,11 +336,17 @@ class Autoencoder(nn.Module):
         condition, lag = self.decoder.with_contour(plain, f0)
         spectrum = self.decoder.spectrum(z_q, index, plain, f0)
         return Condition(
-            plain[0],
             condition[0],
             None if lag is None else lag[0],
             None if spectrum is None else spectrum[0],
         )
+
+    def _plain(self, conditioning: Tensor, speaker: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents and index of the speaker, and the condition of these two alone; batches of one."""
+        index = torch.tensor([self.speaker_index(speaker)], device=self.device)
+        batch = conditioning[None].to(self.device)
+        z_q = batch if batch.is_floating_point() else self.quantizer.dequantize(batch)
+        return z_q, index, self.decoder.conditioner(z_q, index)
 
     @torch.inference_mode()
     def contour(
@@ -380,15 +383,14 @@ class Autoencoder(nn.Module):
         pitch = self.decoder.pitch
         if pitch is None:
             raise VqspeechError("the model takes no pitch: its decoder was trained without")
-        index = self.speaker_index(speaker)
-        hop = self.decoder.condition_hop
         if source is not None:
-            voice = Voice(*pitch.voices[index].tolist())
+            hop = self.decoder.condition_hop
+            voice = Voice(*pitch.voices[self.speaker_index(speaker)].tolist())
             frames = conditioning.shape[-1] * (self.hop // hop)
             moved = move(smooth(source), voice, semitones)
             return torch.from_numpy(look_up(moved, 0, frames, hop, self.sample_rate))
-        plain = self.condition(conditioning, speaker).plain[None]
-        predicted = pitch.contour(pitch.predict(plain), torch.tensor([index], device=self.device))
+        _, index, plain = self._plain(conditioning, speaker)
+        predicted = pitch.contour(pitch.predict(plain), index)
         return predicted[0].cpu() * 2 ** (semitones / 12)
 
     def _checked_contour(self, contour: Tensor | np.ndarray, frames: int) -> Tensor:
@@ -563,7 +565,7 @@ class Autoencoder(nn.Module):
             float32, (samples,): -log p of each level given those before it, in nats, on the CPU.
         """
         net, target = self.decoder.wavenet, levels[None].to(self.device)
-        _, condition, lag, _ = self.condition(conditioning, speaker, contour)
+        condition, lag, _ = self.condition(conditioning, speaker, contour)
         windows = net.windows(
             net.previous(target),
             condition[None],

@@ -31,8 +31,6 @@ class Condition(NamedTuple):
 
     Attributes
     ----------
-    plain : Tensor
-        (frames, condition_channels), of codes and speaker alone: what the pitch head takes.
     condition : Tensor
         (frames, condition_channels), with the pitch contour in it: what the WaveNet takes.
     lag : Tensor or None
@@ -41,7 +39,6 @@ class Condition(NamedTuple):
         (n_mels, spectral frames), the log-mel spectrogram predicted; None of a decoder without spectral head.
     """
 
-    plain: Tensor
     condition: Tensor
     lag: Tensor | None
     spectrum: Tensor | None

@@ -236,7 +236,7 @@ class TrainConfig:
         Model to start from, a shipped name or a file; its architecture is kept, and new speakers of the store are added
         to its table. Empty for a new model.
     learn : str
-        ``all``; ``decoder``, with fixed codes: those of `init`, or without it those of the end of the warm start; or
+        ``all``; ``decoder``, with fixed codes: those of `init`, or without it those of the end of the warm start;
         ``speakers``, only the vectors of the store's speakers; or ``spectrum``, only what predicts the spectrum for the
         post-filter, in `spectral.steps`.
     init_wavenet : str

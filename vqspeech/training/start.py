@@ -61,8 +61,9 @@ def start(
         initialise_wavenet(config.init_wavenet, model)
     if config.learn == "speakers":
         model.requires_grad_(False)
-        for conditioner in _conditioners(model):
-            conditioner.speaker.requires_grad_(True)
+        for module in model.decoder.modules():
+            if isinstance(module, Conditioner):
+                module.speaker.requires_grad_(True)
     elif config.learn == "spectrum":
         model.requires_grad_(False)
         for part in (model.decoder.spectral_conditioner, model.decoder.spectral):
@@ -122,10 +123,7 @@ def _known(config: TrainConfig, store_speakers: Sequence[str]) -> Autoencoder:
 
 def with_pitch(model: Autoencoder) -> Autoencoder:
     """Return a model whose decoder takes pitch too, at first with bit-identical logits."""
-    decoder = {**model.config.decoder, "pitch": True}
-    voiced = Autoencoder(replace(model.config, decoder=decoder), model.speakers)
-    voiced.load_state_dict(model.state_dict(), strict=False)
-    return voiced
+    return _with_decoder(model, model.state_dict(), pitch=True)
 
 
 def with_spectral_conditioner(model: Autoencoder, channels: int) -> Autoencoder:
@@ -137,18 +135,19 @@ def with_spectral_conditioner(model: Autoencoder, channels: int) -> Autoencoder:
         raise ConfigurationError(
             "model.decoder.spectral_conditioner: the decoder of init has no spectral head"
         )
-    decoder = {**model.config.decoder, "spectral_conditioner": channels}
-    larger = Autoencoder(replace(model.config, decoder=decoder), model.speakers)
     weights = model.state_dict()
-    kept = {key: tensor for key, tensor in weights.items() if "decoder.spectral." not in key}
-    larger.load_state_dict(kept, strict=False)
-    return larger
+    kept = {key: w for key, w in weights.items() if not key.startswith("decoder.spectral.")}
+    return _with_decoder(model, kept, spectral_conditioner=channels)
 
 
-def _conditioners(model: Autoencoder) -> list[Conditioner]:
-    """The WaveNet's conditioner, and that of the spectral head where it has its own."""
-    own = model.decoder.spectral_conditioner
-    return [model.decoder.conditioner, *([] if own is None else [own.conditioner])]
+def _with_decoder(
+    model: Autoencoder, weights: Mapping[str, Tensor], **settings: Any
+) -> Autoencoder:
+    """Model like `model` but for settings of the decoder, with these weights; others are new."""
+    decoder = {**model.config.decoder, **settings}
+    changed = Autoencoder(replace(model.config, decoder=decoder), model.speakers)
+    changed.load_state_dict(weights, strict=False)
+    return changed
 
 
 @torch.no_grad()
