@@ -1,5 +1,6 @@
 """A spectral head with a conditioner of its own: it learns alone, and the rest of the model stays as it was."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import pad
 
+from vqspeech.audio.mulaw import mulaw_decode, mulaw_encode
+from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError
 from vqspeech.models.autoencoder import Autoencoder
-from vqspeech.models.checkpoint import load_model, save_model
+from vqspeech.models.checkpoint import load_model, read_header, save_model
 from vqspeech.models.config import ModelConfig
+from vqspeech.nn.spectral import SpectralLoss
 from vqspeech.training.config import from_mapping
 from vqspeech.training.loop import train
 from vqspeech.training.start import start, with_pitch, with_speakers, with_spectral_conditioner
+from vqspeech.training.validate import scorable, spectral_error
 
 Settings = dict[str, Any]
 CPU = torch.device("cpu")
@@ -60,8 +66,22 @@ def test_the_head_is_a_new_one_and_all_else_is_kept(spectral_model: Autoencoder)
 
 def test_a_run_learns_the_spectrum_alone(spectrum_settings: Settings) -> None:
     """All other weights stay as they were, so do samples without post-filter; the contour then matters."""
+    spectrum_settings["run"]["validate_every"] = 1
     path = train(from_mapping(spectrum_settings))
     assert path is not None
+    metrics = json.loads((path.parent / "metrics.json").read_text())
+    errors = [
+        entry["valid_spectral_nats"]
+        for line in (path.parent / "curve.jsonl").read_text().splitlines()
+        if "valid_spectral_nats" in (entry := json.loads(line))
+    ]
+    assert len(errors) > 1
+    assert errors[-1] < errors[0]
+    assert metrics["spectral_nats"] == read_header(path)["scores"]["spectral_nats"] > 0
+    # it is finished, and is left as it is
+    written = path.stat().st_mtime_ns
+    assert train(from_mapping(spectrum_settings | {"resume": "auto"})) == path
+    assert path.stat().st_mtime_ns == written
     model, old = load_model(path), load_model(spectrum_settings["init"])
     before, after = old.state_dict(), model.state_dict()
     for key, weight in after.items():
@@ -100,6 +120,7 @@ def test_only_vectors_of_speakers_learn(spectrum_settings: Settings) -> None:
     [
         ({"init": ""}, "needs a model, given as init, and spectral.steps"),
         ({"spectral": {"steps": 0}}, "needs a model, given as init, and spectral.steps"),
+        ({"optimizer": {"steps": 3}}, "give optimizer.steps=0"),
         ({"decoder": {"spectral_conditioner": 0}}, "spectral_conditioner=112"),
         ({"decoder": {"spectral_channels": 0}}, "there is no spectral head"),
     ],
@@ -122,3 +143,19 @@ def test_a_decoder_without_head_gets_no_conditioner_for_it(
     spectrum_settings["init"] = str(known)
     with pytest.raises(ConfigurationError, match="init has no spectral head"):
         start(from_mapping(spectrum_settings), ["ann", "bob"], CPU)
+
+
+def test_the_error_is_that_of_the_loss(spectral_model: Autoencoder, sound_store: Path) -> None:
+    """What `SpectralLoss` finds on whole recordings, each frame counted once."""
+    model = with_spectral_conditioner(spectral_model, 6).eval()
+    store, loss = PackedStore(sound_store), SpectralLoss(model.decoder.spectral.log_mel())
+    sums = frames = 0.0
+    for i in scorable(store, "valid", model.speakers):
+        wav = mulaw_decode(mulaw_encode(torch.from_numpy(store.wav(i)), 256), 256)
+        codes = model.encode(store.wav(i))
+        found = model.condition(codes, store.utterances[i].speaker).spectrum[None]
+        padded = pad(wav, (0, len(codes) * model.hop - len(wav)))[None]
+        inside = torch.arange(found.shape[2])[None] * loss.log_mel.hop < len(wav)
+        sums += float(loss(found, padded, inside)) * int(inside.sum())
+        frames += int(inside.sum())
+    assert spectral_error(model, store, "valid", None) == pytest.approx(sums / frames, rel=1e-5)

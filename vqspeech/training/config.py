@@ -382,6 +382,8 @@ def _out_of_range(config: TrainConfig) -> list[str]:
         )
     elif config.learn == "spectrum" and not (config.init and config.spectral.steps):
         wrong.append("learn: 'spectrum' needs a model, given as init, and spectral.steps")
+    elif config.learn == "spectrum" and config.optimizer.steps:
+        wrong.append("learn: 'spectrum' is a warm start alone; give optimizer.steps=0")
     elif config.learn in LEARN[1:] and not (config.init or config.spectral.steps):
         wrong.append(f"learn: {config.learn!r} needs a model to start from; give it as init")
     return wrong

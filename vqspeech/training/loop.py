@@ -36,7 +36,7 @@ from vqspeech.training.run import Run, Stretch
 from vqspeech.training.schedule import Clock
 from vqspeech.training.start import averaged, set_rates, start, start_codebook
 from vqspeech.training.state import State, resume
-from vqspeech.training.validate import HeldOut, OutOfTimeError, held_out, scorable
+from vqspeech.training.validate import HeldOut, OutOfTimeError, held_out, scorable, spectral_error
 
 Corpus = PackedStore | CodedCorpus
 
@@ -101,15 +101,21 @@ def train(config: TrainConfig) -> Path | None:
         warm, joint = _stretches(config, state, clock, run.now_s)
         if state.joined < 0 and config.spectral.steps:
             data = _batches(config, config.phases()[0], corpus, tracks, state, fabric)
+            judged = _spectral_validation(config, state, corpus, tracks, run)
             for batch in run.steps(data, warm, config.data.workers):
                 _step(config, state, run, differentiated, batch, 0)
-                run.judge(lambda _: None)
+                run.judge(judged)
         if run.was_stopped():
             return None
         if state.joined < 0:
             state.joined = state.step
             # the warm start ends: the model has its conditioner even if nothing follows
             state.average.module.load_state_dict(model.decoder.state_dict())
+        if config.learn == "spectrum":
+            run.save()
+            _finish_spectrum(config, state, spoken, corpus, tracks, fabric, model_file)
+            fabric.barrier()
+            return model_file
         corpus = _with_codes(config, corpus, model, fabric)
         data = _batches(config, config.phases()[-1], corpus, tracks, state, fabric)
         for batch in run.steps(data, joint, config.data.workers):
@@ -294,6 +300,28 @@ def _validation(
     return validate
 
 
+def _spectral_validation(
+    config: TrainConfig, state: State, corpus: Corpus, tracks: PitchTracks | None, run: Run
+) -> Callable[[SummaryWriter | None], None]:
+    """Return a function that judges, where it learns alone, the spectrum on the validation split."""
+
+    def validate(writer: SummaryWriter | None) -> None:
+        if config.learn != "spectrum":
+            return
+        model = state.objective.model
+        error = spectral_error(model, corpus, "valid", tracks, config.run.validate_s)
+        run.log({"valid_spectral_nats": error})
+        run.fabric.print(f"step {state.step}: valid: {_spectral(error)}", flush=True)
+        if writer is not None:
+            writer.add_scalar("valid/spectral_nats", error, state.step)
+
+    return validate
+
+
+def _spectral(error: float) -> str:
+    return f"log-mel spectrogram from codes, mean absolute error {error:.3f} nats"
+
+
 def _listen(
     config: TrainConfig, spoken: Autoencoder, corpus: Corpus, writer: SummaryWriter, step: int
 ) -> None:
@@ -363,15 +391,49 @@ def _finish(
     model_file: Path,
 ) -> None:
     """Score the finished model on the test split, once, and write the final files."""
-    split = "test" if scorable(corpus, "test", spoken.speakers) else "valid"
+    split = _last_split(corpus, spoken)
     try:
         scores = held_out(spoken, corpus, split, math.inf, time_s=clock.scoring_left_s)
     except OutOfTimeError as error:
         fabric.print(error, flush=True)
         return
     fabric.print(describe(scores), flush=True)
-    if not fabric.is_global_zero:
-        return
-    _export(config, state, spoken, model_file, {"held_out": asdict(scores)})
-    metrics = json.dumps({**asdict(scores), "steps": state.step, "curve": state.curve}, indent=1)
+    if fabric.is_global_zero:
+        found = asdict(scores)
+        _write(config, state, spoken, model_file, {"held_out": found}, found)
+
+
+def _finish_spectrum(
+    config: TrainConfig,
+    state: State,
+    spoken: Autoencoder,
+    corpus: Corpus,
+    tracks: PitchTracks | None,
+    fabric: Fabric,
+    model_file: Path,
+) -> None:
+    """Judge a spectrum that learned alone, which no likelihood depends on, and write the final files."""
+    split = _last_split(corpus, spoken)
+    error = spectral_error(spoken, corpus, split, tracks)
+    fabric.print(f"{split}: {_spectral(error)}", flush=True)
+    if fabric.is_global_zero:
+        found = {"spectral_nats": error}
+        _write(config, state, spoken, model_file, found, {"split": split, **found})
+
+
+def _last_split(corpus: Corpus, model: Autoencoder) -> str:
+    return "test" if scorable(corpus, "test", model.speakers) else "valid"
+
+
+def _write(
+    config: TrainConfig,
+    state: State,
+    spoken: Autoencoder,
+    model_file: Path,
+    scores: dict[str, Any],
+    found: dict[str, Any],
+) -> None:
+    """Write the finished model with its scores, and the metrics last."""
+    _export(config, state, spoken, model_file, scores)
+    metrics = json.dumps({**found, "steps": state.step, "curve": state.curve}, indent=1)
     write_file(model_file.with_name("metrics.json"), metrics)

@@ -10,14 +10,16 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn.functional import pad
 from typing_extensions import TypeIs
 
-from vqspeech.audio.mulaw import mulaw_encode
+from vqspeech.audio.mulaw import mulaw_decode, mulaw_encode
 from vqspeech.corpus.store import PackedStore, StoredUtterance
 from vqspeech.errors import CorpusError
 from vqspeech.jobs.progress import Progress
 from vqspeech.models.autoencoder import Autoencoder, Encoding
 from vqspeech.training.data.coded import CodedCorpus, CodedUtterance
+from vqspeech.training.data.pitchtracks import PitchTracks
 
 
 class OutOfTimeError(CorpusError):
@@ -100,6 +102,28 @@ def _levels(model: Autoencoder, corpus: PackedStore | CodedCorpus, place: int) -
     return torch.from_numpy(corpus.levels(of.offset, of.offset + of.samples)).long()
 
 
+def _order(
+    model: Autoencoder,
+    corpus: PackedStore | CodedCorpus,
+    split: str,
+    draw: np.random.Generator,
+) -> list[int]:
+    """Deal out what can be scored of a split, which must be something."""
+    known = scorable(corpus, split, model.speakers)
+    if not known:
+        raise CorpusError(
+            f"{corpus.path}: split {split!r} has no utterance of a speaker of the model"
+        )
+    return [int(i) for i in draw.permutation(known)]
+
+
+def _first(corpus: PackedStore | CodedCorpus, order: Sequence[int], limit_s: float) -> list[int]:
+    """Return utterances until there are so many seconds; the last one may go past the limit."""
+    begins = np.cumsum([0, *(corpus.utterances[i].samples for i in order)])
+    limit = int(min(limit_s * corpus.sample_rate, begins[-1]))
+    return list(order[: int(np.searchsorted(begins[:-1], limit))])
+
+
 def _mean(parts: Sequence[Tensor]) -> float:
     return float(torch.cat(list(parts)).double().mean())
 
@@ -138,15 +162,10 @@ def held_out(
         There was no time for any recording.
     """
     until = time.monotonic() + time_s
-    known = scorable(corpus, split, model.speakers)
-    if not known:
-        raise CorpusError(
-            f"{corpus.path}: split {split!r} has no utterance of a speaker of the model"
-        )
     shared = dist.is_available() and dist.is_initialized()
     rank, workers = (dist.get_rank(), dist.get_world_size()) if shared else (0, 1)
     draw = np.random.default_rng(0)
-    order = [int(i) for i in draw.permutation(known)]
+    order = _order(model, corpus, split, draw)
     encoding_of = encoding_of or partial(_encoding, model, corpus)
     conditioning, divergence = {}, []
     for i in order:
@@ -160,16 +179,12 @@ def held_out(
             torch.cat(list(conditioning.values())).numpy(), minlength=model.codebook_size
         )
 
-    rate = corpus.sample_rate
-    lengths = [corpus.utterances[i].samples for i in order]
-    begins = np.cumsum([0, *lengths])
-    limit = int(min(limit_s * rate, begins[-1]))
-    # the last one may go past the limit
-    taken = order[: np.searchsorted(begins[:-1], limit)]
+    rate, taken = corpus.sample_rate, _first(corpus, order, limit_s)
+    lengths = [corpus.utterances[i].samples for i in taken]
     # samples, utterances, nats, nats of shuffled codes, then how often each level was seen
     sums = np.zeros(4 + model.config.levels)
     speed = _speed(model, corpus, order[0], conditioning) if math.isfinite(time_s) else math.inf
-    with Progress(sum(lengths[rank : len(taken) : workers]), "samples", f"scoring {split}") as bar:
+    with Progress(sum(lengths[rank::workers]), "samples", f"scoring {split}") as bar:
         for number, i in enumerate(taken):
             of = corpus.utterances[i]
             shuffled = conditioning[i][
@@ -206,6 +221,59 @@ def held_out(
         perplexity=None if used is None else 2 ** entropy_bits(used),
         codebook_size=None if used is None else model.codebook_size,
     )
+
+
+@torch.inference_mode()
+def spectral_error(
+    model: Autoencoder,
+    corpus: PackedStore | CodedCorpus,
+    split: str,
+    tracks: PitchTracks | None,
+    limit_s: float = math.inf,
+) -> float:
+    """Compare the spectrogram that a decoder predicts from codes with that of the recordings.
+
+    Parameters
+    ----------
+    model : Autoencoder
+        With a spectral head.
+    corpus, split, limit_s
+        See `held_out`.
+    tracks : PitchTracks or None
+        Contours of the corpus, for a decoder that takes pitch.
+
+    Returns
+    -------
+    float
+        Mean absolute error of the log-mel spectrogram, nats of magnitude, over all frames.
+
+    Raises
+    ------
+    CorpusError
+        The split has no recording of a speaker of the model.
+    """
+    decoder = model.decoder
+    if decoder.spectral is None:
+        raise ValueError("the decoder has no spectral head")
+    log_mel = decoder.spectral.log_mel().to(model.device)
+    errors: list[Tensor] = []
+    order = _order(model, corpus, split, np.random.default_rng(0))
+    taken = _first(corpus, order, limit_s)
+    total = sum(corpus.utterances[i].samples for i in taken)
+    with Progress(total, "samples", f"comparing spectra of {split}") as bar:
+        for i in taken:
+            of = corpus.utterances[i]
+            conditioning = _encoding(model, corpus, i).conditioning
+            samples, hop = conditioning.shape[-1] * model.hop, decoder.condition_hop
+            contour = None if tracks is None else tracks.cut(i, 0, samples // hop, hop)
+            found = model.condition(conditioning, of.speaker, contour).spectrum
+            assert found is not None
+            wav = mulaw_decode(_levels(model, corpus, i), model.config.levels)
+            true = log_mel(pad(wav, (0, samples - len(wav)))[None].to(model.device))[0]
+            inside = -(len(wav) // -log_mel.hop)
+            errors.append((found - true).abs().mean(0)[:inside].cpu())
+            bar.update(of.samples)
+    return _mean(errors)
 
 
 def _speed(
