@@ -3,18 +3,16 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from vqspeech import audio
 from vqspeech.cli import main
-from vqspeech.corpus.sources import list_units
 from vqspeech.models.checkpoint import load_model
 from vqspeech.sharding import cluster
-from vqspeech.sharding.plan import Plan, Settings, make_plan
+from vqspeech.sharding.headstart import HeadStart
+from vqspeech.sharding.plan import Plan
 from vqspeech.sharding.work import encode_shard
 
 # No report to anybody, no token in the home of whoever runs the tests, and no lower priority than the tests have.
@@ -48,25 +46,12 @@ def two_nodes() -> Iterator["Cluster"]:  # noqa: F821
         os.environ.update(before)
 
 
-@pytest.fixture
-def plan(tmp_path: Path, tiny_model_file: Path) -> Plan:
-    """Return a plan of twelve shards of noise, one of them damaged."""
-    for i in range(12):
-        wav = np.random.default_rng(i).uniform(-0.5, 0.5, 16000 * 2).astype(np.float32)
-        (tmp_path / "sound/ann").mkdir(parents=True, exist_ok=True)
-        audio.write(tmp_path / f"sound/ann/{i:02}.wav", wav, 16000)
-    (tmp_path / "sound/ann/03.wav").write_bytes(b"RIFF")
-    return planned(tmp_path, tiny_model_file, "out")
-
-
-def planned(tmp_path: Path, model: Path, out: str) -> Plan:
-    source = str(tmp_path / "sound")
-    settings = Settings(source, None, str(model), "0" * 16, "km", False, 1.5 / 3600)
-    return make_plan(tmp_path / out, settings, list_units(source))
-
-
 def test_a_lost_machine_costs_its_shards_and_no_others(
-    two_nodes, plan: Plan, tmp_path: Path, tiny_model_file: Path
+    two_nodes,
+    plan: Plan,
+    planned: Callable[[str], Plan],
+    tmp_path: Path,
+    tiny_model_file: Path,
 ) -> None:
     """One of two machines is killed after the first shards: all are made, and are those of one process."""
     lost = two_nodes.add_node(num_cpus=1, object_store_memory=80_000_000)
@@ -89,7 +74,7 @@ def test_a_lost_machine_costs_its_shards_and_no_others(
     assert sorted(made) == numbers
     assert plan.missing() == []
 
-    alone = planned(tmp_path, tiny_model_file, "alone")
+    alone = planned("alone")
     model = load_model(tiny_model_file)
     for number in numbers:
         encode_shard(model, alone, number)
@@ -98,10 +83,14 @@ def test_a_lost_machine_costs_its_shards_and_no_others(
         assert (tmp_path / "out/shards" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("early", [True, False])
 def test_the_verb_on_a_cluster_gives_what_it_gives_alone(
-    two_nodes, plan: Plan, tmp_path: Path, tiny_model_file: Path, capsys
+    two_nodes, plan: Plan, tmp_path: Path, tiny_model_file: Path, early: bool, monkeypatch, capsys
 ) -> None:
     """The same files with and without --cluster, the damaged recording listed, and its status."""
+    if not early:
+        # this process makes none of them before the cluster is there
+        monkeypatch.setattr(HeadStart, "_run", lambda self: None)
     for place, options in (("alone", ()), ("cluster", ("--cluster", "auto"))):
         argv = ["codes", str(tmp_path / "sound"), "--out", str(tmp_path / place), *options]
         argv += ["--model", str(tiny_model_file), "--device", "cpu", "--format", "parquet"]

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import logging
 import os
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -206,15 +207,17 @@ class _Speed:
 
     def __init__(self, bar: "Progress") -> None:
         self._bar, self._started, self._seconds, self._due = bar, time.monotonic(), 0.0, 0.0
+        self._lock = threading.Lock()
 
     def tell(self, planned_s: float, found_s: float) -> None:
-        """Count speech as planned and as it was."""
-        self._seconds += found_s
-        self._due += planned_s
-        whole = int(self._due)
-        self._due -= whole
-        ratio = self._seconds / max(time.monotonic() - self._started, 1e-9)
-        self._bar.update(whole, f"{ratio:.0f} x real time")
+        """Count speech as planned and as it was; from any thread."""
+        with self._lock:
+            self._seconds += found_s
+            self._due += planned_s
+            whole = int(self._due)
+            self._due -= whole
+            ratio = self._seconds / max(time.monotonic() - self._started, 1e-9)
+            self._bar.update(whole, f"{ratio:.0f} x real time")
 
 
 def _here(args: argparse.Namespace, plan: "Plan", numbers: list[int]) -> None:
@@ -229,20 +232,27 @@ def _here(args: argparse.Namespace, plan: "Plan", numbers: list[int]) -> None:
             encode_shard(model, plan, at, speed.tell)
 
 
-def _on_cluster(args: argparse.Namespace, plan: "Plan", numbers: list[int], model: Path) -> None:
+def _on_cluster(args: argparse.Namespace, plan: "Plan", numbers: list[int], file: Path) -> None:
     from vqspeech.jobs.progress import Progress
     from vqspeech.models.checkpoint import load_model
     from vqspeech.sharding import cluster
+    from vqspeech.sharding.headstart import HeadStart
 
-    check_codes(load_model(model), model_name(args))
+    model = load_model(file)
+    check_codes(model, model_name(args))
     device = str(find_device(args)) if args.device or args.cluster == "local" else "cpu"
-    workers = cluster.start(args.cluster, args.workers)
     with Progress(_seconds(plan, numbers), "s of speech", "encoding") as bar:
         speed = _Speed(bar)
-        for made in cluster.encode_shards(
-            plan, numbers, model, workers=args.workers or workers, device=device
+        with (
+            HeadStart(model.to(device), plan, numbers, speed.tell) as here,
+            cluster.connected(args.cluster, args.workers) as cpus,
         ):
-            speed.tell(made.planned_s, made.seconds)
+            for made in cluster.encode_shards(
+                plan, numbers, file, workers=args.workers or cpus, device=device
+            ):
+                here.stop()
+                if made.number not in here.taken:
+                    speed.tell(made.planned_s, made.seconds)
 
 
 def _seconds(plan: "Plan", numbers: list[int]) -> int:

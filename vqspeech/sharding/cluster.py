@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,8 +55,9 @@ class _Encoder:
         return {"number": number, "seconds": found["seconds"] if found else 0.0}
 
 
-def start(address: str, workers: int | None) -> int:
-    """Connect to a cluster, or start one on this machine, and return how many CPUs it has.
+@contextmanager
+def connected(address: str, workers: int | None) -> Iterator[int]:
+    """Connect to a cluster, or start one on this machine, for as long as the context lasts: gives its number of CPUs.
 
     Parameters
     ----------
@@ -73,9 +75,11 @@ def start(address: str, workers: int | None) -> int:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
         import ray
+        import ray.data
     except ImportError:
         raise ConfigurationError("--cluster needs Ray: pip install 'vqspeech[cluster]'") from None
-    if not ray.is_initialized():
+    before = ray.is_initialized()
+    if not before:
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if address == "local":
             # Else workers would give way to every other program of the machine.
@@ -93,13 +97,17 @@ def start(address: str, workers: int | None) -> int:
                     f"--cluster {address}: no Ray cluster ({reason});"
                     " one that asks for a token needs RAY_AUTH_MODE=token"
                 ) from None
-    return int(ray.cluster_resources().get("CPU", 1))
+    try:
+        yield int(ray.cluster_resources().get("CPU", 1))
+    finally:
+        if not before:
+            ray.shutdown()
 
 
 def encode_shards(
     plan: Plan, numbers: Sequence[int], model_file: Path, *, workers: int, device: str = "cpu"
 ) -> Iterator[Made]:
-    """Make shards on the cluster that `start` connected to.
+    """Make shards on the cluster that is `connected`.
 
     Parameters
     ----------
