@@ -268,7 +268,11 @@ def spectral_error(
             contour = None if tracks is None else tracks.cut(i, 0, samples // hop, hop)
             found = model.condition(conditioning, of.speaker, contour).spectrum
             assert found is not None
-            wav = mulaw_decode(_levels(model, corpus, i), model.config.levels)
+            wav = (
+                mulaw_decode(_levels(model, corpus, i), model.config.levels)
+                if _coded(corpus)
+                else torch.from_numpy(corpus.wav(i))
+            )
             true = log_mel(pad(wav, (0, samples - len(wav)))[None].to(model.device))[0]
             inside = -(len(wav) // -log_mel.hop)
             errors.append((found - true).abs().mean(0)[:inside].cpu())
