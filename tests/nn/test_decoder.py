@@ -1,7 +1,5 @@
 """The condition of the WaveNet: which latents it sees, and in which order its parts are."""
 
-from collections.abc import Sequence
-
 import pytest
 import torch
 from torch import Tensor
@@ -18,9 +16,9 @@ WAVENET = {
 }
 
 
-def make(dilations: Sequence[int], upsample: int) -> Conditioner:
+def make(context: int, upsample: int) -> Conditioner:
     torch.manual_seed(0)
-    return Conditioner(DIM, 3, 5, CHANNELS, dilations, upsample).double()
+    return Conditioner(DIM, 3, 5, CHANNELS, context, upsample).double()
 
 
 def draw(frames: int, batch: int = 2) -> tuple[Tensor, Tensor]:
@@ -28,14 +26,12 @@ def draw(frames: int, batch: int = 2) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, DIM, frames, dtype=torch.float64), torch.randint(3, (batch,))
 
 
-@pytest.mark.parametrize("dilations", [(), (1,), (1, 1, 1)])
+@pytest.mark.parametrize("context", [0, 1, 3])
 @pytest.mark.parametrize("upsample", [1, 4])
-def test_a_condition_sees_its_own_latent_and_its_neighbours(
-    dilations: tuple[int, ...], upsample: int
-) -> None:
-    """Part p of frame i has a gradient from as many latents to either side as the dilations make, and no other."""
-    frames, context = 9, sum(dilations)
-    conditioner = make(dilations, upsample)
+def test_a_condition_sees_its_own_latent_and_its_neighbours(context: int, upsample: int) -> None:
+    """Part p of frame i has a gradient from the latents i - context ... i + context, and from no other."""
+    frames = 9
+    conditioner = make(context, upsample)
     for parameter in conditioner.parameters():
         # positive everywhere, so that no relu hides a dependence
         parameter.data.abs_()
@@ -50,18 +46,9 @@ def test_a_condition_sees_its_own_latent_and_its_neighbours(
         assert seen == list(range(max(0, frame - context), min(frames, frame + context + 1)))
 
 
-def test_dilations_reach_further() -> None:
-    """Amid a recording, dilations 1 and 3 see four latents to either side, all of them."""
-    conditioner = make((1, 3), 1)
-    z_q, speaker = draw(11, batch=1)
-    z_q.requires_grad_()
-    (grad,) = torch.autograd.grad(conditioner(z_q, speaker)[0, 5].square().sum(), z_q)
-    assert torch.nonzero(grad[0].abs().sum(0))[:, 0].tolist() == list(range(1, 10))
-
-
 def test_parts_of_a_frame_follow_one_another() -> None:
     """The condition at frame * upsample + p is the p-th block of channels of that frame."""
-    conditioner = make((), 3)
+    conditioner = make(0, 3)
     z_q, speaker = draw(5)
     voice = conditioner.speaker(speaker)
     for item in range(2):
@@ -75,7 +62,7 @@ def test_parts_of_a_frame_follow_one_another() -> None:
 
 def test_the_speaker_moves_every_condition() -> None:
     """The same latents under another speaker differ in every frame."""
-    conditioner = make((1,), 2)
+    conditioner = make(1, 2)
     z_q, _ = draw(5, batch=1)
     one, other = (conditioner(z_q, torch.tensor([index])) for index in (0, 2))
     assert ((one - other).abs().amax(2) > 0).all()

@@ -63,29 +63,6 @@ def test_the_head_is_a_new_one_and_all_else_is_kept(spectral_model: Autoencoder)
     assert not torch.equal(of_all[2], of_all[0])
 
 
-def test_its_conditioner_may_see_further(spectrum_settings: Settings) -> None:
-    """With dilations of its own it hears of later codes what the WaveNet's condition does not."""
-    spectrum_settings["model"]["decoder"]["spectral_dilations"] = [1, 5]
-    path = train(from_mapping(spectrum_settings))
-    assert path is not None
-    model = load_model(path)
-    codes = torch.zeros(12, dtype=torch.int64)
-    other = codes.clone()
-    other[6] = 1
-    contour = np.full(len(codes) * model.hop // model.decoder.condition_hop, 200.0)
-    one, two = (model.condition(of, "ann", contour) for of in (codes, other))
-    assert torch.equal(one.condition[0], two.condition[0])
-    assert not torch.equal(one.spectrum[:, 0], two.spectrum[:, 0])
-
-
-@pytest.mark.parametrize("dilations", [[0], [40, 40]])
-def test_dilations_that_cannot_be(spectrum_settings: Settings, dilations: list[int]) -> None:
-    """They are at least 1, and bounded together."""
-    spectrum_settings["model"]["decoder"]["spectral_dilations"] = dilations
-    with pytest.raises((ConfigurationError, ValueError), match="1 and more, 64 at most"):
-        start(from_mapping(spectrum_settings), ["ann", "bob"], CPU)
-
-
 def test_a_run_learns_the_spectrum_alone(spectrum_settings: Settings) -> None:
     """All other weights stay as they were, so do samples without post-filter; the contour then matters."""
     spectrum_settings["run"]["validate_every"] = 1

@@ -27,9 +27,9 @@ class Conditioner(nn.Module):
         Dimension of the speaker vector.
     channels : int
         Channels of the condition.
-    dilations : sequence of int
-        Of residual convolutions of width 3 over frames, each of which adds as many latents of context to either side;
-        at most `MAX_CONTEXT` in all.
+    context : int
+        Residual convolutions of width 3 over frames; each adds one latent of context to either side; at most
+        `MAX_CONTEXT`.
     upsample : int
         Conditions per latent: a long frame is split into as many parts, each with its own condition.
     """
@@ -40,19 +40,17 @@ class Conditioner(nn.Module):
         speakers: int,
         speaker_dim: int,
         channels: int,
-        dilations: Sequence[int],
+        context: int,
         upsample: int,
     ) -> None:
         super().__init__()
-        if min(dilations, default=1) < 1 or sum(dilations) > MAX_CONTEXT:
-            raise ValueError(
-                f"dilations {list(dilations)}: expected 1 and more, {MAX_CONTEXT} at most in all"
-            )
+        if not 0 <= context <= MAX_CONTEXT:
+            raise ValueError(f"context {context}: expected 0 to {MAX_CONTEXT}")
         self.upsample = upsample
         self.speaker = nn.Embedding(speakers, speaker_dim)
         self.input = nn.Conv1d(dim + speaker_dim, channels, 1)
         self.context = nn.ModuleList(
-            nn.Conv1d(channels, channels, 3, padding=d, dilation=d) for d in dilations
+            nn.Conv1d(channels, channels, 3, padding=1) for _ in range(context)
         )
         self.split = nn.Conv1d(channels, channels * upsample, 1)
 
@@ -115,16 +113,12 @@ class Decoder(nn.Module):
         Dimension of the latents, number of speakers, classes of a sample, samples per latent, Hz.
     dilations, residual_channels, gate_channels, skip_channels
         See `WaveNet`.
-    condition_channels, speaker_dim, upsample
+    condition_channels, speaker_dim, context, upsample
         See `Conditioner`; `upsample` divides `hop`.
-    context : int
-        Latents of context to either side of a condition: as many convolutions of dilation 1; at most `MAX_CONTEXT`.
     spectral_channels : int
         Channels of a spectral head that stays with the decoder, for the post-filter; 0 for none.
     spectral_conditioner : int
         Channels of a conditioner that this head has to itself; 0 where it shares the WaveNet's.
-    spectral_dilations : sequence of int
-        Its dilations; none for those of the WaveNet's.
     pitch : bool
         Whether F0 and voicing condition the WaveNet too, and it has pitch taps.
     """
@@ -147,12 +141,9 @@ class Decoder(nn.Module):
         upsample: int = 1,
         spectral_channels: int = 0,
         spectral_conditioner: int = 0,
-        spectral_dilations: Sequence[int] = (),
         pitch: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 <= context <= MAX_CONTEXT:
-            raise ValueError(f"context {context}: expected 0 to {MAX_CONTEXT}")
         if upsample < 1 or hop % upsample:
             raise ValueError(f"upsample {upsample} does not divide the hop {hop}")
         if spectral_conditioner and not spectral_channels:
@@ -161,8 +152,7 @@ class Decoder(nn.Module):
             )
         self.condition_hop = hop // upsample
         size = (dim, speakers, speaker_dim)
-        near = (1,) * context
-        self.conditioner = Conditioner(*size, condition_channels, near, upsample)
+        self.conditioner = Conditioner(*size, condition_channels, context, upsample)
         self.wavenet = WaveNet(
             levels,
             dilations,
@@ -186,9 +176,7 @@ class Decoder(nn.Module):
             else None
         )
         self.spectral_conditioner = (
-            SpectralConditioner(
-                Conditioner(*size, own, spectral_dilations or near, upsample), own, pitch
-            )
+            SpectralConditioner(Conditioner(*size, own, context, upsample), own, pitch)
             if own
             else None
         )

@@ -115,11 +115,9 @@ def _known(config: TrainConfig, store_speakers: Sequence[str]) -> Autoencoder:
         )
     if config.model.decoder.get("pitch") and model.decoder.pitch is None:
         model = with_pitch(model)
-    asked = config.model.decoder
-    channels = asked.get("spectral_conditioner", 0)
+    channels = config.model.decoder.get("spectral_conditioner", 0)
     if channels and model.decoder.spectral_conditioner is None:
-        dilations = asked.get("spectral_dilations", ())
-        model = with_spectral_conditioner(model, channels, dilations)
+        model = with_spectral_conditioner(model, channels)
     return with_speakers(model, store_speakers).train()
 
 
@@ -128,9 +126,7 @@ def with_pitch(model: Autoencoder) -> Autoencoder:
     return _with_decoder(model, model.state_dict(), pitch=True)
 
 
-def with_spectral_conditioner(
-    model: Autoencoder, channels: int, dilations: Sequence[int] = ()
-) -> Autoencoder:
+def with_spectral_conditioner(model: Autoencoder, channels: int) -> Autoencoder:
     """Return a model whose spectral head is a new one, with a conditioner of its own.
 
     Raises `ConfigurationError` where the decoder has no spectral head.
@@ -141,8 +137,7 @@ def with_spectral_conditioner(
         )
     weights = model.state_dict()
     kept = {key: w for key, w in weights.items() if not key.startswith("decoder.spectral.")}
-    own = {"spectral_conditioner": channels, "spectral_dilations": list(dilations)}
-    return _with_decoder(model, kept, **own)
+    return _with_decoder(model, kept, spectral_conditioner=channels)
 
 
 def _with_decoder(
