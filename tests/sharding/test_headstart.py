@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from vqspeech.errors import ConfigurationError
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.sharding import headstart
 from vqspeech.sharding.headstart import HeadStart
@@ -54,13 +55,19 @@ def test_leaving_ends_the_shard_that_it_is_at(plan: Plan, monkeypatch) -> None:
     assert not here._thread.is_alive()
 
 
-def test_what_cannot_be_written_is_left_to_the_cluster(plan: Plan, monkeypatch) -> None:
-    """A full disk ends the thread at its first shard."""
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), ConfigurationError("needs lhotse")]
+)
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_cannot_be_written_is_left_to_the_cluster(
+    plan: Plan, error: Exception, monkeypatch
+) -> None:
+    """A full disk, or what is not installed, ends the thread at its first shard, without a traceback."""
     tried = []
 
     def full(model, plan: Plan, number: int, tell) -> None:
         tried.append(number)
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(headstart, "encode_shard", full)
     with HeadStart(None, plan, plan.missing(), lambda planned, found: None) as here:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
+from vqspeech.errors import VqspeechError
 from vqspeech.sharding.plan import Plan
 from vqspeech.sharding.work import Tell, encode_shard
 
@@ -72,7 +73,7 @@ class HeadStart:
             self.taken.add(number)
             try:
                 encode_shard(self._model, self._plan, number, self._told)
-            except (_LeftError, OSError):
+            except (_LeftError, OSError, VqspeechError):
                 self.taken.remove(number)
                 break
 
