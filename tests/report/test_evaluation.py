@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from math import log
 
 import numpy as np
 from evaluated import RATE, evaluation, judged
@@ -10,6 +11,7 @@ from vqspeech.report.evaluation import (
     Example,
     choose_examples,
     headlines,
+    likelihood_table,
     tables,
     to_html,
     to_json,
@@ -92,3 +94,16 @@ def test_the_bound_stands_beside_what_knows_less() -> None:
     prior = tables(found)[1].rows["learned prior"].values()
     assert [cell.text for cell in prior] == ["0.500", "1000.0", "0.1250", "1.6250"]
     assert json.loads(to_json(found))["codes"]["prior"]["bound_bits_per_sample"] == 1.625
+
+
+def test_likelihood_with_contours_is_a_row_of_its_own() -> None:
+    """Where it was taken it stands below the model's, in nats and by how much it is above; else there is no row."""
+    likelihood = HeldOut("test", 1, 1.0, 1.0, 1 / log(2), 2.0, 7.0, 8.0, 1.0, 2, 2.0, 2)
+    assert list(likelihood_table(likelihood).rows)[:2] == ["model", "codes shuffled in time"]
+    table = likelihood_table(replace(likelihood, contour_nats=0.9))
+    assert list(table.rows)[:2] == ["model", "model, given the contour"]
+    row = table.rows["model, given the contour"]
+    assert [row[name].text for name in ("nats a sample", "nats above the model")] == [
+        "0.900",
+        "-0.100",
+    ]

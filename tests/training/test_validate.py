@@ -1,7 +1,7 @@
 """Held-out figures, checked by hand on recordings and a model whose answers are known."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
@@ -151,3 +151,27 @@ def test_real_model_on_a_real_store(sound_store: Path, tiny_config: ModelConfig)
     assert scores.nats_per_sample == pytest.approx(float(torch.cat(parts).double().mean()))
     assert scores.shuffled_bits != scores.bits_per_sample
     assert scores.unigram_bits < 8
+
+
+def test_likelihood_with_contours_stands_beside(
+    sound_store: Path, tiny_config: ModelConfig
+) -> None:
+    """It is the model's own with each recording's contour; without contours it is not told."""
+    torch.manual_seed(0)
+    store = PackedStore(sound_store)
+    config = replace(tiny_config, decoder={**tiny_config.decoder, "pitch": True})
+    model = Autoencoder(config, store.speakers).eval()
+    # they start at zero, where a contour would not matter
+    torch.nn.init.normal_(model.decoder.wavenet.taps)
+    heights = {i: np.float32(100 + 20 * i) for i in store.indices("valid").tolist()}
+    scores = held_out(model, store, "valid", contour_of=lambda i: np.full(999, heights[i]))
+    parts = []
+    for i, height in heights.items():
+        wav = torch.from_numpy(store.wav(i))
+        codes = model.encode(wav)
+        contour = torch.full((len(codes) * model.hop // model.decoder.condition_hop,), height)
+        parts.append(model.nll(mulaw_encode(wav), codes, store.utterances[i].speaker, contour))
+    assert scores.contour_nats == pytest.approx(float(torch.cat(parts).double().mean()))
+    plain = held_out(model, store, "valid")
+    assert plain == replace(scores, contour_nats=None)
+    assert scores.contour_nats != plain.nats_per_sample

@@ -136,10 +136,17 @@ def evaluate(
     """
     encoded = EncodedStore(model, store)
     remarks = list(plan.remarks)
+    voiced = model.decoder.pitch is not None
     likelihood = None
     if likelihood_s > 0 and scorable(store, plan.split, model.speakers):
-        likelihood = held_out(model, store, plan.split, likelihood_s, encoding_of=encoded.encoding)
-    voiced = model.decoder.pitch is not None
+        likelihood = held_out(
+            model,
+            store,
+            plan.split,
+            likelihood_s,
+            encoding_of=encoded.encoding,
+            contour_of=encoded.contour if voiced else None,
+        )
     cost = contour = None
     if codes and voiced:
         contour = _study_contours(encoded, plan.split, seed)

@@ -285,8 +285,12 @@ def to_json(found: Evaluation) -> str:
 def likelihood_table(of: HeldOut) -> Table:
     """Lay out the likelihood of a held-out split and the use of the codebook, each beside its baselines."""
     rows = {}
+    given = (
+        {} if of.contour_nats is None else {"model, given the contour": of.contour_nats / log(2)}
+    )
     for name, bits in {
         "model": of.bits_per_sample,
+        **given,
         "codes shuffled in time": of.shuffled_bits,
         "unigram of the levels": of.unigram_bits,
         "uniform": of.uniform_bits,

@@ -9,11 +9,13 @@ from functools import partial
 import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 from typing_extensions import TypeIs
 
 from vqspeech.audio.mulaw import mulaw_decode, mulaw_encode
+from vqspeech.audio.pitch import look_up
 from vqspeech.corpus.store import PackedStore, StoredUtterance
 from vqspeech.errors import CorpusError
 from vqspeech.jobs.progress import Progress
@@ -54,6 +56,9 @@ class HeldOut:
         2 to the entropy of the codes, at most `codebook_size`.
     codebook_size : int or None
         Number of codes.
+    contour_nats : float or None
+        `nats_per_sample` where the decoder is given the recording's pitch contour, not the one that it predicts; None
+        when there was no contour to give.
     """
 
     split: str
@@ -68,6 +73,7 @@ class HeldOut:
     used_codes: int | None
     perplexity: float | None
     codebook_size: int | None
+    contour_nats: float | None = None
 
 
 def entropy_bits(counts: np.ndarray) -> float:
@@ -136,6 +142,7 @@ def held_out(
     *,
     time_s: float = math.inf,
     encoding_of: Callable[[int], Encoding] | None = None,
+    contour_of: Callable[[int], NDArray[np.float32]] | None = None,
 ) -> HeldOut:
     """Score a model on a split; several workers share the work and all get the result.
 
@@ -153,6 +160,8 @@ def held_out(
         Time limit for scoring, seconds: recordings that would exceed it are left out.
     encoding_of : callable, optional
         Gives recordings of `corpus` encoded, by their places; without it they are encoded here.
+    contour_of : callable, optional
+        Gives their pitch contours, see `vqspeech.audio.pitch.track`: the likelihood with them is taken as well.
 
     Raises
     ------
@@ -181,8 +190,8 @@ def held_out(
 
     rate, taken = corpus.sample_rate, _first(corpus, order, limit_s)
     lengths = [corpus.utterances[i].samples for i in taken]
-    # samples, utterances, nats, nats of shuffled codes, then how often each level was seen
-    sums = np.zeros(4 + model.config.levels)
+    # samples, utterances, nats, of shuffled codes, with the contour; then how often each level was seen
+    sums = np.zeros(5 + model.config.levels)
     speed = _speed(model, corpus, order[0], conditioning) if math.isfinite(time_s) else math.inf
     with Progress(sum(lengths[rank::workers]), "samples", f"scoring {split}") as bar:
         for number, i in enumerate(taken):
@@ -196,13 +205,20 @@ def held_out(
             sums[:2] += len(levels), 1
             sums[2] += float(model.nll(levels, conditioning[i], of.speaker).double().sum())
             sums[3] += float(model.nll(levels, shuffled, of.speaker).double().sum())
-            sums[4:] += np.bincount(levels.numpy(), minlength=model.config.levels)
+            if contour_of is not None:
+                hop = model.decoder.condition_hop
+                frames = conditioning[i].shape[-1] * model.hop // hop
+                contour = look_up(contour_of(i), 0, frames, hop, rate)
+                sums[4] += float(
+                    model.nll(levels, conditioning[i], of.speaker, contour).double().sum()
+                )
+            sums[5:] += np.bincount(levels.numpy(), minlength=model.config.levels)
             bar.update(len(levels))
     if shared:
         reduced = torch.from_numpy(sums).to(model.device)
         dist.all_reduce(reduced)
         sums = reduced.cpu().numpy()
-    scored, utterances, nats, shuffled_nats = sums[:4].tolist()
+    scored, utterances, nats, shuffled_nats, contour_nats = sums[:5].tolist()
     if not scored:
         raise OutOfTimeError(
             f"{corpus.path}: no utterance of split {split!r} could be scored in {max(0, time_s):.0f} s"
@@ -214,12 +230,13 @@ def held_out(
         nats_per_sample=nats / scored,
         bits_per_sample=nats / scored / math.log(2),
         shuffled_bits=shuffled_nats / scored / math.log(2),
-        unigram_bits=entropy_bits(sums[4:]),
+        unigram_bits=entropy_bits(sums[5:]),
         uniform_bits=math.log2(model.config.levels),
         kl_bits=kl / math.log(2) if math.isfinite(kl) else None,
         used_codes=None if used is None else int((used > 0).sum()),
         perplexity=None if used is None else 2 ** entropy_bits(used),
         codebook_size=None if used is None else model.codebook_size,
+        contour_nats=None if contour_of is None else contour_nats / scored,
     )
 
 
