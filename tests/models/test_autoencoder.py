@@ -17,7 +17,7 @@ import vqspeech
 from vqspeech.audio.mulaw import mulaw_decode, mulaw_encode
 from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.models import autoencoder as module
-from vqspeech.models import decoding
+from vqspeech.models import decoding, encoding
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.config import ModelConfig, check_config
 from vqspeech.models.decoding import Request, decode_blocks
@@ -77,7 +77,7 @@ def test_pieces_and_blocks_give_the_codes_of_one_pass(
     expected = one_pass(tiny_model, wav)
     assert expected.shape == (-(-samples // tiny_model.hop),)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK_SAMPLES", block)
+        patch.setattr(encoding, "BLOCK_SAMPLES", block)
         assert torch.equal(tiny_model.encode(wav), expected)
         found = list(tiny_model.encode_blocks(cut(wav, lengths)))
     assert torch.equal(torch.cat(found), expected)
@@ -97,7 +97,7 @@ def test_a_context_longer_than_a_block(
     model = Autoencoder(config, ["a"]).eval()
     assert model.encoder.context[0] > 10 * model.hop
     wav = 10 * noise(4000)
-    monkeypatch.setattr(module, "BLOCK_SAMPLES", block)
+    monkeypatch.setattr(encoding, "BLOCK_SAMPLES", block)
     assert torch.equal(model.encode(wav), one_pass(model, wav))
 
 
@@ -105,7 +105,7 @@ def test_memory_does_not_grow_with_the_recording(
     tiny_model: Autoencoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The encoder never sees more than a block and its context, and codes come out as soon as they can."""
-    monkeypatch.setattr(module, "BLOCK_SAMPLES", 160)
+    monkeypatch.setattr(encoding, "BLOCK_SAMPLES", 160)
     seen: list[int] = []
     handle = tiny_model.encoder.register_forward_pre_hook(
         lambda _module, args: seen.append(args[0].shape[-1])
@@ -135,7 +135,7 @@ def test_a_batch_has_the_codes_of_its_rows(
     tiny_model: Autoencoder, monkeypatch: pytest.MonkeyPatch, samples: int
 ) -> None:
     """(batch, samples) gives (batch, frames), each row what it is alone, arrays and tensors alike."""
-    monkeypatch.setattr(module, "BLOCK_SAMPLES", 100)
+    monkeypatch.setattr(encoding, "BLOCK_SAMPLES", 100)
     wav = noise(3, samples)
     codes = tiny_model.encode(wav)
     assert codes.shape == (3, -(-samples // 16))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vqspeech.audio.mulaw import mulaw_encode
 from vqspeech.errors import VqspeechError
-from vqspeech.models import autoencoder as module
+from vqspeech.models import encoding
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import load_model, save_model
 from vqspeech.models.config import BOTTLENECKS, DISCRETE
@@ -81,7 +81,7 @@ def test_pieces_and_blocks_give_the_conditioning_of_one_pass(
     """However a recording arrives, the decoder is conditioned alike, to rounding."""
     wav = noise(3000)
     expected = model.conditioning(wav)
-    monkeypatch.setattr(module, "BLOCK_SAMPLES", 160)
+    monkeypatch.setattr(encoding, "BLOCK_SAMPLES", 160)
     for pieces in ([wav], list(wav.split(77))):
         found = torch.cat(list(model.conditioning_blocks(pieces)), -1)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

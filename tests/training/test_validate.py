@@ -14,8 +14,9 @@ from vqspeech.audio.mulaw import mulaw_encode
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import CorpusError
 from vqspeech.jobs.progress import Progress
-from vqspeech.models.autoencoder import Autoencoder, Encoding
+from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.config import ModelConfig
+from vqspeech.models.encoding import Encoding
 from vqspeech.training import validate
 from vqspeech.training.validate import entropy_bits, held_out, scorable
 

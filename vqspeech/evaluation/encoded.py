@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from vqspeech.audio.pitch import track
 from vqspeech.corpus.store import PackedStore
-from vqspeech.models.autoencoder import Autoencoder, Encoding
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.encoding import Encoding
 
 
 class EncodedStore:

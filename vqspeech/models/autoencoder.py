@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,35 +21,17 @@ from vqspeech.errors import ConfigurationError, VqspeechError
 from vqspeech.models import decoding, hub
 from vqspeech.models.config import BOTTLENECKS, DISCRETE, ModelConfig, check_config
 from vqspeech.models.decoding import Condition, Request
+from vqspeech.models.encoding import Encoding, in_blocks
 from vqspeech.nn.bottleneck import Bottleneck, DiscreteBottleneck
 from vqspeech.nn.decoder import Decoder
 from vqspeech.nn.encoder import Encoder
 from vqspeech.sampling import DEFAULT, Sampling
-
-BLOCK_SAMPLES = 320_000
-"""Samples encoded at a time; bounds the memory that a long recording takes."""
 
 PITCH = ("source", "predicted")
 """Where the pitch contour of a conversion comes from, the default first."""
 
 SCORED_SAMPLES = 8_000
 """Samples whose likelihood is computed at a time; more would fall out of cache, less would repeat more context."""
-
-
-class Encoding(NamedTuple):
-    """What a recording is encoded to, on the CPU.
-
-    Attributes
-    ----------
-    conditioning : Tensor
-        Codes, int64, (frames,), or, of a model without codes, latents, float32, (dim, frames).
-    divergence : Tensor
-        float32, (frames,): KL divergence of the posterior of each frame from its prior, in nats; infinite without a
-        bottleneck, log K of a vector quantizer.
-    """
-
-    conditioning: Tensor
-    divergence: Tensor
 
 
 class Autoencoder(nn.Module):
@@ -218,7 +199,7 @@ class Autoencoder(nn.Module):
         VqspeechError
             There is no sample at all, or one that is not finite, or the model has no codes.
         """
-        return (codes for (codes,) in self._in_blocks(blocks, self.quantizer.encode))
+        return (codes for (codes,) in in_blocks(self.encoder, blocks, self.quantizer.encode))
 
     def latents(self, wav: Tensor | np.ndarray) -> Tensor:
         """Compute what the decoder gets for recordings of one length, in blocks of bounded memory.
@@ -251,7 +232,7 @@ class Autoencoder(nn.Module):
 
     def conditioning_blocks(self, blocks: Iterable[Tensor | np.ndarray]) -> Iterator[Tensor]:
         """`conditioning` of a recording that arrives in pieces, as `encode_blocks`; frames are the last dimension."""
-        return (found for (found,) in self._in_blocks(blocks, self._conditioning))
+        return (found for (found,) in in_blocks(self.encoder, blocks, self._conditioning))
 
     def encoding(self, wav: Tensor | np.ndarray) -> Encoding:
         """Conditioning and divergence of a recording (samples,), in one pass of the encoder."""
@@ -265,38 +246,8 @@ class Autoencoder(nn.Module):
         return self.quantizer.encode(z_e) if self.discrete else self.bottleneck.latents(z_e).float()
 
     def _joined(self, wav: Tensor | np.ndarray, *views: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        return [torch.cat(of, -1) for of in zip(*self._in_blocks([wav], *views), strict=True)]
-
-    @torch.inference_mode()
-    def _in_blocks(
-        self, blocks: Iterable[Tensor | np.ndarray], *views: Callable[[Tensor], Tensor]
-    ) -> Iterator[list[Tensor]]:
-        """Encode a recording piece by piece, each with its context: what each view makes of ``z_e``."""
-        before = -(-self.encoder.context[0] // self.hop)
-        after = -(-self.encoder.context[1] // self.hop)
-        block = max(1, BLOCK_SAMPLES // self.hop)
-
-        def read(wav: Tensor, start: int, stop: int | None) -> list[Tensor]:
-            z_e = self.encoder(wav.reshape(-1, wav.shape[-1]).to(self.device))
-            found = [view(z_e).cpu() for view in views]
-            return [of.reshape(*wav.shape[:-1], *of.shape[1:])[..., start:stop] for of in found]
-
-        # `held` starts `lead` frames before the first frame that is not yet encoded
-        held, lead, started = torch.zeros(0), 0, False
-        for piece in blocks:
-            new = torch.as_tensor(piece, dtype=torch.float32).cpu()
-            if not torch.isfinite(new).all():
-                raise VqspeechError("the recording holds samples that are not finite numbers")
-            held = torch.cat([held.expand(*new.shape[:-1], -1), new], -1)
-            while held.shape[-1] >= (lead + block + after) * self.hop:
-                yield read(held[..., : (lead + block + after) * self.hop], lead, lead + block)
-                kept = min(before, lead + block)
-                held = held[..., (lead + block - kept) * self.hop :]
-                lead, started = kept, True
-        if held.shape[-1] > lead * self.hop:
-            yield read(held, lead, None)
-        elif not started:
-            raise VqspeechError("the recording has no samples")
+        found = in_blocks(self.encoder, [wav], *views)
+        return [torch.cat(of, -1) for of in zip(*found, strict=True)]
 
     @torch.inference_mode()
     def condition(

@@ -19,7 +19,8 @@ from vqspeech.audio.pitch import look_up
 from vqspeech.corpus.store import PackedStore, StoredUtterance
 from vqspeech.errors import CorpusError
 from vqspeech.jobs.progress import Progress
-from vqspeech.models.autoencoder import Autoencoder, Encoding
+from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.encoding import Encoding
 from vqspeech.training.data.coded import CodedCorpus, CodedUtterance
 from vqspeech.training.data.pitchtracks import PitchTracks
 
