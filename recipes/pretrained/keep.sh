@@ -142,7 +142,9 @@ for run in runs:
     for entry in map(json.loads, lines):
         if "valid_nats_per_sample" in entry:
             nats, shuffled = entry["valid_nats_per_sample"], entry["valid_shuffled_bits"] * math.log(2)
-            print(f"{run.name}, step {entry['step']:6}: {nats:.4f} nats held out, {shuffled:.4f} with codes shuffled")
+            line = f"{run.name}, step {entry['step']:6}: {nats:.4f} nats held out, {shuffled:.4f} with codes shuffled"
+            given = entry.get("valid_contour_nats")
+            print(line if given is None else f"{line}, {given:.4f} given the pitch contour")
 if entry:
     before = 0
     for model in reversed([run / "model.safetensors" for run in runs]):

@@ -14,7 +14,7 @@ from vqspeech.audio.pitch import Voice
 from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError
 from vqspeech.models.autoencoder import Autoencoder
-from vqspeech.models.checkpoint import load_model, save_model
+from vqspeech.models.checkpoint import load_model, read_header, save_model
 from vqspeech.models.config import ModelConfig
 from vqspeech.training.config import from_mapping
 from vqspeech.training.data.pitchtracks import open_tracks
@@ -74,6 +74,8 @@ def test_a_run_learns_pitch_and_its_file_keeps_it(
     decoded = model.decode(model.encode(np.zeros(200)), "ann")
     assert len(decoded) >= 200
     assert torch.isfinite(decoded).all()
+    for point in read_header(path)["training"]["curve"]:
+        assert point["contour_nats"] not in (None, point["nats_per_sample"])
 
 
 def test_a_new_model_learns_with_pitch_from_the_warm_start_on(settings: Settings) -> None:

@@ -120,7 +120,7 @@ def train(config: TrainConfig) -> Path | None:
         data = _batches(config, config.phases()[-1], corpus, tracks, state, fabric)
         for batch in run.steps(data, joint, config.data.workers):
             _step(config, state, run, differentiated, batch, config.data.crop)
-            run.judge(_validation(config, state, spoken, corpus, clock, run))
+            run.judge(_validation(config, state, spoken, corpus, tracks, clock, run))
         if run.was_stopped():
             return None
         run.save()
@@ -271,6 +271,7 @@ def _validation(
     state: State,
     spoken: Autoencoder,
     corpus: Corpus,
+    tracks: PitchTracks | None,
     clock: Clock,
     run: Run,
 ) -> Callable[[SummaryWriter | None], None]:
@@ -279,7 +280,12 @@ def _validation(
     def validate(writer: SummaryWriter | None) -> None:
         try:
             scores = held_out(
-                spoken, corpus, "valid", config.run.validate_s, time_s=clock.scoring_left_s
+                spoken,
+                corpus,
+                "valid",
+                config.run.validate_s,
+                time_s=clock.scoring_left_s,
+                contour_of=None if tracks is None else tracks.contour,
             )
         except OutOfTimeError as error:
             # training ends by the deadline, scored or not
@@ -345,6 +351,8 @@ def describe(scores: HeldOut) -> str:
         f" {latents} shuffled {scores.shuffled_bits:.3f}, unigram {scores.unigram_bits:.3f},"
         f" uniform {scores.uniform_bits:.0f})"
     )
+    if scores.contour_nats is not None:
+        text += f", {scores.contour_nats:.3f} nats given the pitch contour"
     if scores.codebook_size is not None:
         text += f", {scores.used_codes} of {scores.codebook_size} codes used, perplexity {scores.perplexity:.1f}"
     elif scores.kl_bits is not None:
