@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vqspeech.models.postfilter import FRAMES, LARGEST, PostFilter, between_bands
+from vqspeech.models.postfilter import (
+    FRAMES,
+    LARGEST,
+    MOST_LIFTED,
+    PostFilter,
+    between_bands,
+    lift_weak,
+)
 from vqspeech.nn.spectral import SpectralHead, mel_filterbank
 
 RATE = 16000
@@ -98,3 +105,11 @@ def test_gain_has_a_limit_and_sound_stays_in_range(head: SpectralHead) -> None:
     assert PostFilter(head, loud, 4000, 1.0)(_noise(4000)).abs().max() <= 1
     silent = PostFilter(head, loud, 4000, 1.0)(torch.zeros(4000))
     assert torch.equal(silent, torch.zeros(4000))
+
+
+def test_weak_parts_of_a_band_are_lifted() -> None:
+    """By 0.3 of what they are below the band's mean, a pause by no more than the limit; what is above stays."""
+    predicted = torch.tensor([[-2.0, -1.0, 3.0, 0.0], [-8.0, 0.0, 0.0, 0.0], [5.0, 5.0, 5.0, 5.0]])
+    lifted = lift_weak(predicted)
+    expected = torch.tensor([[-1.4, -0.7, 3.0, 0.0], [-8.0 + MOST_LIFTED, 0, 0, 0], [5.0] * 4])
+    torch.testing.assert_close(lifted, expected)

@@ -15,7 +15,7 @@ from vqspeech.audio.mulaw import mulaw_decode
 from vqspeech.errors import VqspeechError
 from vqspeech.models.config import ModelConfig
 from vqspeech.models.pitchfilter import PASSES, PitchFilter
-from vqspeech.models.postfilter import PostFilter
+from vqspeech.models.postfilter import PostFilter, lift_weak
 from vqspeech.nn.decoder import Decoder
 from vqspeech.sampling import DEFAULT, Sampling, draw
 
@@ -201,7 +201,8 @@ def _sounds(
             hop = model.decoder.condition_hop
             filters += [PitchFilter(condition.lag, hop, samples, strength) for _ in range(PASSES)]
         if head is not None and condition.spectrum is not None:
-            filters.append(PostFilter(head, condition.spectrum, samples, strength))
+            spectrum = lift_weak(condition.spectrum)
+            filters.append(PostFilter(head, spectrum, samples, strength))
         return lambda levels: reduce(lambda wav, apply: apply(wav), filters, values[levels])
 
     if not strength:
