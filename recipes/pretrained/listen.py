@@ -1,7 +1,7 @@
 r"""Hold models and pitch contours against each other: the same utterances spoken by every row, judged, on a page.
 
-A row is a model, and with a colon the contour it follows: that of the source (the default), the one predicted from
-codes and speaker, and wrong ones: an octave off, unvoiced throughout, 20 % of noise on every value.
+A row is a model, and with a colon the contour it follows: that of the source (the default), the one predicted or
+drawn from codes and speaker, and wrong ones: an octave off, unvoiced throughout, 20 % of noise on every value.
 
     python recipes/pretrained/listen.py --store STORE --voices bdl,slt --targets p225,p226 --out DIR \
         before=old.safetensors with=vctk alone=vctk:predicted high=vctk:octave-up
@@ -55,8 +55,11 @@ WRONG: dict[str, Callable[[Tensor], Tensor]] = {
     "unvoiced": torch.zeros_like,
     "noisy": _noisy,
 }
-"""What becomes of the source's contour, by name; ``predicted`` stands beside them."""
+"""What becomes of the source's contour, by name; ``predicted`` and ``drawn`` stand beside them."""
 
+
+PREDICTED: dict[str, int | None] = {"predicted": None, "drawn": 0}
+"""Contours of codes and speaker alone, and the seed of a draw."""
 
 # rows of one model share it, and what it encodes
 _open = cache(load_model)
@@ -77,15 +80,17 @@ class Row:
         path, _, contour = of.partition(":")
         if not path:
             raise ConfigurationError(f"{text}: a row is NAME=MODEL or NAME=MODEL:CONTOUR")
-        if contour not in ("", "predicted", *WRONG):
-            raise ConfigurationError(f"{text}: contours are predicted, {', '.join(WRONG)}")
+        if contour not in ("", *PREDICTED, *WRONG):
+            raise ConfigurationError(
+                f"{text}: contours are {', '.join(PREDICTED)}, {', '.join(WRONG)}"
+            )
         return cls(name, _open(path), contour or "source")
 
     def request(self, encoded: EncodedStore, tracked: EncodedStore, trial: Trial) -> Request:
         """What is decoded for a trial, of codes of its own model and the contour that was `tracked` once for all."""
         codes, contour = encoded.encoding(trial.index).conditioning, None
-        if self.contour == "predicted":
-            contour = self.model.contour(codes, trial.target)
+        if self.contour in PREDICTED:
+            contour = self.model.contour(codes, trial.target, seed=PREDICTED[self.contour])
         elif self.model.decoder.pitch is not None:
             of_source = tracked.contour(trial.index)
             contour = WRONG[self.contour](self.model.contour(codes, trial.target, of_source))

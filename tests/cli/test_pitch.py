@@ -8,6 +8,8 @@ import soundfile
 
 from vqspeech import audio
 from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import save_model
+from vqspeech.training.start import with_contours
 
 
 @pytest.mark.parametrize(
@@ -69,3 +71,20 @@ def test_options_of_pitch_need_a_model_that_takes_it(run, tone, options) -> None
     error = run("convert", "--src", "a.wav", "--speaker", "p225", *options).error
     assert error.startswith(options[0])
     assert "takes no pitch" in error
+
+
+def test_a_contour_is_drawn_where_the_model_has_a_distribution(
+    run, tone, tmp_path: Path, voiced_model: Autoencoder, voiced_model_file: Path
+) -> None:
+    """With --seed, as the Python interface draws it; another model is refused, and nothing is written."""
+    path = tone("a.wav", 0.2)
+    asked = ["convert", "--src", path, "--speaker", "p226", "--pitch", "drawn", "--seed", 3]
+    error = run(*asked, "--out", "b.wav", "--model", voiced_model_file).error
+    assert "no distribution of pitch contours" in error
+    assert not (tmp_path / "b.wav").exists()
+    model = with_contours(voiced_model, 8).eval()
+    save_model(model, tmp_path / "drawing.safetensors")
+    assert run(*asked, "--out", "b.wav", "--model", "drawing.safetensors").status == 0
+    expected = model.convert(audio.read(path), "p226", pitch="drawn", seed=3).numpy()
+    found, _ = soundfile.read(tmp_path / "b.wav", dtype="float32")
+    np.testing.assert_allclose(found, expected, atol=1 / 32768)

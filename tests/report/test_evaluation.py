@@ -107,3 +107,6 @@ def test_likelihood_with_contours_is_a_row_of_its_own() -> None:
         "0.900",
         "-0.100",
     ]
+    table = likelihood_table(replace(likelihood, contour_nats=0.9, contour_cost_nats=0.02))
+    row = table.rows["model, contour and samples"]
+    assert row["nats a sample"].text == "0.920"

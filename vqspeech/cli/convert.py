@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     failures = Failures(len(sources) * len(speakers))
     places = _places(args, sources, speakers, failures)
     drawing = choose_engine(model, options.sampling_of(args))
-    tracked = model.decoder.pitch is not None and args.pitch != "predicted"
+    tracked = model.decoder.pitch is not None and args.pitch in (None, "source")
     encoded = encode_all(model, list(places), failures, len(speakers), tracked=tracked)
     jobs = [job for source, of in encoded for job in _jobs(args, model, of, places[source])]
     render(model, jobs, drawing, failures)
@@ -95,5 +95,8 @@ def _jobs(
     for speaker, path in places:
         contour = None
         if model.decoder.pitch is not None:
-            contour = model.contour(encoded.codes, speaker, encoded.contour, args.pitch_shift)
+            drawn = args.seed if args.pitch == "drawn" else None
+            contour = model.contour(
+                encoded.codes, speaker, encoded.contour, args.pitch_shift, seed=drawn
+            )
         yield Job(Request(encoded.codes, speaker, encoded.samples, args.seed, contour), path)

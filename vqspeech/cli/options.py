@@ -71,9 +71,10 @@ def add_pitch_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--pitch``."""
     parser.add_argument(
         "--pitch",
-        choices=("source", "predicted"),
+        choices=("source", "predicted", "drawn"),
         help="pitch contour of a model that takes one: that of the recording, moved to the mean and deviation of the"
-        " speaker's F0, or the one predicted from codes and speaker (default: source)",
+        " speaker's F0; or, from codes and speaker, a mean one (predicted), or one drawn with --seed from the"
+        " distribution that it learned (default: source)",
     )
 
 
@@ -89,7 +90,7 @@ def add_pitch_shift_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def check_pitch(args: argparse.Namespace, model: "Autoencoder") -> None:
-    """Refuse options of pitch for a model whose decoder takes none.
+    """Refuse options of pitch for a model that has no part for them.
 
     Raises
     ------
@@ -97,6 +98,10 @@ def check_pitch(args: argparse.Namespace, model: "Autoencoder") -> None:
         When there is such an option.
     """
     if model.decoder.pitch is not None:
+        if getattr(args, "pitch", None) == "drawn" and model.decoder.contours is None:
+            raise ConfigurationError(
+                f"--pitch drawn: {model_name(args)} has no distribution of pitch contours; use predicted"
+            )
         return
     given = [f"--pitch {args.pitch}"] if getattr(args, "pitch", None) else []
     shift = getattr(args, "pitch_shift", 0.0)

@@ -37,7 +37,7 @@ def speak(
 ) -> Spoken:
     """Make every recording of a plan as ``vqspeech convert`` does, each as long as its source, to the sample.
 
-    `seed` is that of every recording; `pitch` is ``source`` or ``predicted``, see `Autoencoder.convert`.
+    `seed` is that of every recording; `pitch` is one of `PITCH`, see `Autoencoder.convert`.
     """
     model, store = encoded.model, encoded.store
     lengths = [store.utterances[trial.index].samples for trial in plan.trials]
@@ -47,7 +47,8 @@ def speak(
         conditioning, contour = encoded.encoding(trial.index).conditioning, None
         if model.decoder.pitch is not None:
             tracked = encoded.contour(trial.index) if pitch == "source" else None
-            contour = model.contour(conditioning, trial.target, tracked)
+            drawn = seed if pitch == "drawn" else None
+            contour = model.contour(conditioning, trial.target, tracked, seed=drawn)
         samples = store.utterances[trial.index].samples
         return Request(conditioning, trial.target, samples, seed, contour)
 

@@ -118,7 +118,7 @@ def evaluate(
     phones : bool
         Whether to hold codes against phone labels.
     pitch : str
-        Contour of a model that takes pitch: ``source`` or ``predicted``.
+        Contour of a model that takes pitch: ``source``, ``predicted`` or ``drawn``.
 
     Returns
     -------

@@ -27,7 +27,7 @@ from vqspeech.nn.decoder import Decoder
 from vqspeech.nn.encoder import Encoder
 from vqspeech.sampling import DEFAULT, Sampling
 
-PITCH = ("source", "predicted")
+PITCH = ("source", "predicted", "drawn")
 """Where the pitch contour of a conversion comes from, the default first."""
 
 SCORED_SAMPLES = 8_000
@@ -306,6 +306,8 @@ class Autoencoder(nn.Module):
         speaker: str,
         source: np.ndarray | None = None,
         semitones: float = 0.0,
+        *,
+        seed: int | None = None,
     ) -> Tensor:
         """Make the pitch contour of a decoding, for `condition` and `decode`.
 
@@ -320,6 +322,9 @@ class Autoencoder(nn.Module):
             the speaker's mean and deviation. Without it the contour is predicted from codes and speaker.
         semitones : float
             Added to either.
+        seed : int, optional
+            Without a source: draw the contour with this seed from the distribution that the decoder learned; else it is
+            the one that the pitch head predicts.
 
         Returns
         -------
@@ -329,7 +334,7 @@ class Autoencoder(nn.Module):
         Raises
         ------
         VqspeechError
-            The decoder takes no pitch, or what `condition` raises.
+            The decoder takes no pitch, or has no distribution to draw from, or what `condition` raises.
         """
         pitch = self.decoder.pitch
         if pitch is None:
@@ -340,9 +345,16 @@ class Autoencoder(nn.Module):
             frames = conditioning.shape[-1] * (self.hop // hop)
             moved = move(smooth(source), voice, semitones)
             return torch.from_numpy(look_up(moved, 0, frames, hop, self.sample_rate))
-        _, index, plain = self._plain(conditioning, speaker)
-        predicted = pitch.contour(pitch.predict(plain), index)
-        return predicted[0].cpu() * 2 ** (semitones / 12)
+        z_q, index, plain = self._plain(conditioning, speaker)
+        if seed is None:
+            found: Tensor | None = pitch.contour(pitch.predict(plain), index)
+        else:
+            found = self.decoder.draw_contour(z_q, index, torch.Generator().manual_seed(seed))
+        if found is None:
+            raise VqspeechError(
+                "the model has no distribution of pitch contours to draw from; use the predicted one"
+            )
+        return found[0].cpu() * 2 ** (semitones / 12)
 
     def _checked_contour(self, contour: Tensor | np.ndarray, frames: int) -> Tensor:
         given = torch.as_tensor(contour).to(self.device, torch.float32)
@@ -453,7 +465,7 @@ class Autoencoder(nn.Module):
             Whose voice.
         pitch : str
             Contour of a decoder that takes pitch: ``source``, the recording's, moved to the speaker's mean and
-            deviation, or ``predicted``, from codes and speaker.
+            deviation; from codes and speaker, ``predicted``, the mean, or ``drawn``.
         semitones : float
             Added to the contour; other than 0, the decoder must take pitch.
         seed, sampling, progress
@@ -467,7 +479,7 @@ class Autoencoder(nn.Module):
         Raises
         ------
         ConfigurationError
-            `pitch` is neither of the two.
+            `pitch` is none of the three.
         VqspeechError
             See `contour` and `decode`.
         """
@@ -478,7 +490,8 @@ class Autoencoder(nn.Module):
             tracked = None
             if pitch == "source" and self.decoder.pitch is not None:
                 tracked = track(torch.as_tensor(wav).numpy(), self.sample_rate)
-            contour = self.contour(conditioning, speaker, tracked, semitones)
+            drawn = seed if pitch == "drawn" else None
+            contour = self.contour(conditioning, speaker, tracked, semitones, seed=drawn)
         return self.decode(
             conditioning,
             speaker,
@@ -488,6 +501,32 @@ class Autoencoder(nn.Module):
             contour=contour,
             progress=progress,
         )
+
+    @torch.inference_mode()
+    def contour_nll(
+        self, conditioning: Tensor, speaker: str, contour: Tensor | np.ndarray
+    ) -> tuple[Tensor, Tensor] | None:
+        """Negative log-likelihood of a pitch contour given codes and speaker.
+
+        With that of the recording given the contour, `nll`, it bounds that of the recording from above.
+
+        Parameters
+        ----------
+        conditioning, speaker, contour
+            See `condition`.
+
+        Returns
+        -------
+        nats : Tensor
+            float32, (frames,), of F0 at the centres of codes, rounded to 1/48 octave, on the CPU.
+        rounded : Tensor
+            float32, (condition frames,): the contour that these values make.
+            Nothing is returned where the decoder has no distribution of contours.
+        """
+        z_q, index, plain = self._plain(conditioning, speaker)
+        given = self._checked_contour(contour, plain.shape[1])[None]
+        found = self.decoder.contour_nll(z_q, index, given)
+        return None if found is None else (found[0][0].cpu(), found[1][0].cpu())
 
     @torch.inference_mode()
     def nll(

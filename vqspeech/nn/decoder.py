@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vqspeech.nn.contour import ContourModel, at_codes, at_conditions, rounded
 from vqspeech.nn.pitch import Pitch, features, lags
 from vqspeech.nn.spectral import SpectralHead
 from vqspeech.nn.wavenet import WaveNet
@@ -121,6 +122,8 @@ class Decoder(nn.Module):
         Channels of a conditioner that this head has to itself; 0 where it shares the WaveNet's.
     pitch : bool
         Whether F0 and voicing condition the WaveNet too, and it has pitch taps.
+    contour_channels : int
+        Channels of a distribution of pitch contours given codes and speaker; 0 for none.
     """
 
     def __init__(
@@ -142,6 +145,7 @@ class Decoder(nn.Module):
         spectral_channels: int = 0,
         spectral_conditioner: int = 0,
         pitch: bool = False,
+        contour_channels: int = 0,
     ) -> None:
         super().__init__()
         if upsample < 1 or hop % upsample:
@@ -150,6 +154,8 @@ class Decoder(nn.Module):
             raise ValueError(
                 "spectral_conditioner: there is no spectral head, spectral_channels is 0"
             )
+        if contour_channels and not pitch:
+            raise ValueError("contour_channels: the decoder takes no pitch")
         self.condition_hop = hop // upsample
         size = (dim, speakers, speaker_dim)
         self.conditioner = Conditioner(*size, condition_channels, context, upsample)
@@ -164,6 +170,7 @@ class Decoder(nn.Module):
         )
         self.sample_rate = sample_rate
         self.pitch = Pitch(condition_channels, speakers) if pitch else None
+        self.contours = ContourModel(dim, speakers, contour_channels) if contour_channels else None
         own = spectral_conditioner
         self.spectral = (
             SpectralHead(
@@ -230,3 +237,41 @@ class Decoder(nn.Module):
         if self.pitch is None or contour is None:
             return condition, None
         return condition + self.pitch(contour), lags(contour, self.sample_rate)
+
+    def contour_nll(
+        self, z_q: Tensor, speaker: Tensor, contour: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """Negative log-likelihood of a pitch contour given latents and speaker.
+
+        Parameters
+        ----------
+        z_q : Tensor
+            (batch, dim, frames).
+        speaker : Tensor
+            int64, (batch,).
+        contour : Tensor
+            float32, (batch, condition frames), F0 in Hz, 0 where unvoiced.
+
+        Returns
+        -------
+        nats : Tensor
+            float32, (batch, frames), of F0 at the centres of codes, rounded to 1/48 octave.
+        rounded : Tensor
+            float32, (batch, condition frames): the contour that these values make.
+            Nothing is returned by a decoder without a distribution of contours.
+        """
+        if self.pitch is None or self.contours is None:
+            return None
+        mean, parts = self.pitch.voices[speaker, 0].float(), self.conditioner.upsample
+        known = rounded(at_codes(contour, parts), mean)
+        return self.contours(z_q, speaker, mean, known), at_conditions(known, parts)
+
+    def draw_contour(
+        self, z_q: Tensor, speaker: Tensor, generator: torch.Generator
+    ) -> Tensor | None:
+        """Draw a contour, (1, condition frames), of what `contour_nll` measures; batches of one, on the CPU."""
+        if self.pitch is None or self.contours is None:
+            return None
+        mean = self.pitch.voices[speaker, 0].float()
+        drawn = self.contours.draw(z_q, speaker, mean, generator)
+        return at_conditions(drawn, self.conditioner.upsample)

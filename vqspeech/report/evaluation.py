@@ -285,9 +285,12 @@ def to_json(found: Evaluation) -> str:
 def likelihood_table(of: HeldOut) -> Table:
     """Lay out the likelihood of a held-out split and the use of the codebook, each beside its baselines."""
     rows = {}
-    given = (
-        {} if of.contour_nats is None else {"model, given the contour": of.contour_nats / log(2)}
-    )
+    given = {}
+    if of.contour_nats is not None:
+        given["model, given the contour"] = of.contour_nats / log(2)
+        if of.contour_cost_nats is not None:
+            both = of.contour_nats + of.contour_cost_nats
+            given["model, contour and samples"] = both / log(2)
     for name, bits in {
         "model": of.bits_per_sample,
         **given,

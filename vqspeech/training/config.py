@@ -24,7 +24,10 @@ SHORTEST_S = 20
 TARGETS = ("mel", "cepstra")
 """Targets of a spectral head."""
 
-LEARN = ("all", "decoder", "speakers", "spectrum")
+LEARN = ("all", "decoder", "speakers", "spectrum", "contours")
+
+ALONE = LEARN[3:]
+"""Parts that learn alone, in `spectral.steps`, while no likelihood of samples is taken."""
 """Parts that may be trained."""
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -237,8 +240,8 @@ class TrainConfig:
         to its table. Empty for a new model.
     learn : str
         ``all``; ``decoder``, with fixed codes: those of `init`, or without it those of the end of the warm start;
-        ``speakers``, only the vectors of the store's speakers; or ``spectrum``, only what predicts the spectrum for the
-        post-filter, in `spectral.steps`.
+        ``speakers``, only the vectors of the store's speakers; or, in `spectral.steps`, only one part: ``spectrum``,
+        what predicts the spectrum for the post-filter, or ``contours``, the distribution of pitch contours.
     init_wavenet : str
         Model that a new WaveNet is initialised from, a shipped name or a file; empty for random weights.
     jitter : float
@@ -269,7 +272,7 @@ class TrainConfig:
         """The stretches of training: the warm start, if any, and joint training."""
         spectral, data = self.spectral, self.data
         # codes are learned from all speech alike, voices are not
-        balance = data.balance if self.learn == "spectrum" else 0.0
+        balance = data.balance if self.learn in ALONE else 0.0
         warm = Phase(spectral.steps, spectral.batch, spectral.segment, 0, balance)
         # irrelevant while the batch is not chosen yet
         batch = data.batch if isinstance(data.batch, int) else 1
@@ -380,10 +383,10 @@ def _out_of_range(config: TrainConfig) -> list[str]:
         wrong.append(
             "spectral.steps: a warm start is for encoder, codebook and conditioner, which learn nothing"
         )
-    elif config.learn == "spectrum" and not (config.init and config.spectral.steps):
-        wrong.append("learn: 'spectrum' needs a model, given as init, and spectral.steps")
-    elif config.learn == "spectrum" and config.optimizer.steps:
-        wrong.append("learn: 'spectrum' is a warm start alone; give optimizer.steps=0")
+    elif config.learn in ALONE and not (config.init and config.spectral.steps):
+        wrong.append(f"learn: {config.learn!r} needs a model, given as init, and spectral.steps")
+    elif config.learn in ALONE and config.optimizer.steps:
+        wrong.append(f"learn: {config.learn!r} is a warm start alone; give optimizer.steps=0")
     elif config.learn in LEARN[1:] and not (config.init or config.spectral.steps):
         wrong.append(f"learn: {config.learn!r} needs a model to start from; give it as init")
     return wrong

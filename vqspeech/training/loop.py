@@ -22,7 +22,7 @@ from vqspeech.jobs.atomic import write_file
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import read_header, save_model
 from vqspeech.training.compiled import Differentiated
-from vqspeech.training.config import TrainConfig
+from vqspeech.training.config import ALONE, TrainConfig
 from vqspeech.training.data.coded import CodedCorpus, CodedStore, require_codebook
 from vqspeech.training.data.codestore import extract_codes
 from vqspeech.training.data.pack import INDEX as PACK_INDEX
@@ -36,7 +36,14 @@ from vqspeech.training.run import Run, Stretch
 from vqspeech.training.schedule import Clock
 from vqspeech.training.start import averaged, set_rates, start, start_codebook
 from vqspeech.training.state import State, resume
-from vqspeech.training.validate import HeldOut, OutOfTimeError, held_out, scorable, spectral_error
+from vqspeech.training.validate import (
+    HeldOut,
+    OutOfTimeError,
+    contour_error,
+    held_out,
+    scorable,
+    spectral_error,
+)
 
 Corpus = PackedStore | CodedCorpus
 
@@ -101,7 +108,7 @@ def train(config: TrainConfig) -> Path | None:
         warm, joint = _stretches(config, state, clock, run.now_s)
         if state.joined < 0 and config.spectral.steps:
             data = _batches(config, config.phases()[0], corpus, tracks, state, fabric)
-            judged = _spectral_validation(config, state, corpus, tracks, run)
+            judged = _part_validation(config, state, corpus, tracks, run)
             for batch in run.steps(data, warm, config.data.workers):
                 _step(config, state, run, differentiated, batch, 0)
                 run.judge(judged)
@@ -111,9 +118,9 @@ def train(config: TrainConfig) -> Path | None:
             state.joined = state.step
             # the warm start ends: the model has its conditioner even if nothing follows
             state.average.module.load_state_dict(model.decoder.state_dict())
-        if config.learn == "spectrum":
+        if config.learn in ALONE:
             run.save()
-            _finish_spectrum(config, state, spoken, corpus, tracks, fabric, model_file)
+            _finish_part(config, state, spoken, corpus, tracks, fabric, model_file)
             fabric.barrier()
             return model_file
         corpus = _with_codes(config, corpus, model, fabric)
@@ -306,26 +313,41 @@ def _validation(
     return validate
 
 
-def _spectral_validation(
+def _part_error(
+    config: TrainConfig,
+    model: Autoencoder,
+    corpus: Corpus,
+    split: str,
+    tracks: PitchTracks | None,
+    limit_s: float = math.inf,
+) -> tuple[str, float, str]:
+    """Name, error and description of the part that learns alone."""
+    if config.learn == "contours":
+        assert tracks is not None
+        error = contour_error(model, corpus, split, tracks, limit_s)
+        return "contour_nats", error, f"pitch contour from codes, {error:.3f} nats a frame"
+    error = spectral_error(model, corpus, split, tracks, limit_s)
+    said = f"log-mel spectrogram from codes, mean absolute error {error:.3f} nats"
+    return "spectral_nats", error, said
+
+
+def _part_validation(
     config: TrainConfig, state: State, corpus: Corpus, tracks: PitchTracks | None, run: Run
 ) -> Callable[[SummaryWriter | None], None]:
-    """Return a function that judges, where it learns alone, the spectrum on the validation split."""
+    """Return a function that judges a part that learns alone on the validation split."""
 
     def validate(writer: SummaryWriter | None) -> None:
-        if config.learn != "spectrum":
+        if config.learn not in ALONE:
             return
         model = state.objective.model
-        error = spectral_error(model, corpus, "valid", tracks, config.run.validate_s)
-        run.log({"valid_spectral_nats": error})
-        run.fabric.print(f"step {state.step}: valid: {_spectral(error)}", flush=True)
+        limit_s = config.run.validate_s
+        name, error, said = _part_error(config, model, corpus, "valid", tracks, limit_s)
+        run.log({f"valid_{name}": error})
+        run.fabric.print(f"step {state.step}: valid: {said}", flush=True)
         if writer is not None:
-            writer.add_scalar("valid/spectral_nats", error, state.step)
+            writer.add_scalar(f"valid/{name}", error, state.step)
 
     return validate
-
-
-def _spectral(error: float) -> str:
-    return f"log-mel spectrogram from codes, mean absolute error {error:.3f} nats"
 
 
 def _listen(
@@ -353,6 +375,8 @@ def describe(scores: HeldOut) -> str:
     )
     if scores.contour_nats is not None:
         text += f", {scores.contour_nats:.3f} nats given the pitch contour"
+    if scores.contour_cost_nats is not None:
+        text += f" (itself {scores.contour_cost_nats:.3f})"
     if scores.codebook_size is not None:
         text += f", {scores.used_codes} of {scores.codebook_size} codes used, perplexity {scores.perplexity:.1f}"
     elif scores.kl_bits is not None:
@@ -411,7 +435,7 @@ def _finish(
         _write(config, state, spoken, model_file, {"held_out": found}, found)
 
 
-def _finish_spectrum(
+def _finish_part(
     config: TrainConfig,
     state: State,
     spoken: Autoencoder,
@@ -420,12 +444,12 @@ def _finish_spectrum(
     fabric: Fabric,
     model_file: Path,
 ) -> None:
-    """Judge a spectrum that learned alone, which no likelihood depends on, and write the final files."""
+    """Judge a part that learned alone and write the final files."""
     split = _last_split(corpus, spoken)
-    error = spectral_error(spoken, corpus, split, tracks)
-    fabric.print(f"{split}: {_spectral(error)}", flush=True)
+    name, error, said = _part_error(config, spoken, corpus, split, tracks)
+    fabric.print(f"{split}: {said}", flush=True)
     if fabric.is_global_zero:
-        found = {"spectral_nats": error}
+        found = {name: error}
         _write(config, state, spoken, model_file, found, {"split": split, **found})
 
 

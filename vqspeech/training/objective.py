@@ -16,7 +16,7 @@ from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.nn.bottleneck import BottleneckOutput, Draws
 from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.jitter import jitter
-from vqspeech.nn.spectral import SpectralHead, SpectralLoss
+from vqspeech.nn.spectral import SpectralHead, SpectralLoss, masked_mean
 from vqspeech.nn.vimco import multi_sample
 from vqspeech.training.contour import WEIGHT, degraded, pitch_loss
 from vqspeech.training.data.segments import Batch, CodedBatch
@@ -37,7 +37,8 @@ class Losses(NamedTuple):
     output : BottleneckOutput or None
         For the update of the bottleneck; None where codes were given.
     pitch : Tensor
-        Error of the head that predicts the pitch contour; 0 for a decoder without pitch.
+        Error of the head that predicts the pitch contour, and nats per frame of the distribution of contours; 0 for a
+        decoder without pitch.
     """
 
     total: Tensor
@@ -133,7 +134,7 @@ class Objective(nn.Module):
             # where codes learn from cepstra, spectrum and pitch train only what comes after the codes
             latents = z_q if self.cepstral is None else z_q.detach()
             condition = conditioner(latents, batch.speaker)
-            pitch = self._pitch(condition, batch)
+            pitch = self._pitch(latents, condition, batch)
         if weight:
             spectral = self._spectral(wav, latents, condition, batch)
             if self.cepstral is not None:
@@ -160,7 +161,7 @@ class Objective(nn.Module):
             nll = _mean(*self._nll(levels, condition, batch, crop))
         if weight:
             spectral = self._spectral(wav, z_q, condition, batch)
-        pitch = self._pitch(condition, batch)
+        pitch = self._pitch(z_q, condition, batch)
         total = nll + weight * spectral + (WEIGHT if crop else 1.0) * pitch
         return Losses(total, nll.detach(), spectral.detach(), output, pitch.detach())
 
@@ -180,13 +181,19 @@ class Objective(nn.Module):
             predicted = decoder.spectrum(z_q, batch.speaker, condition, contour)
         return self.spectral_loss(predicted, wav, self._mask(batch))
 
-    def _pitch(self, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
-        """Error of the contour that the decoder predicts from conditions; 0 where no pitch head learns."""
-        pitch = self.model.decoder.pitch
-        if pitch is None or not pitch.output.weight.requires_grad:
-            return condition.new_zeros(())
-        found = pitch.predict(condition)
-        return pitch_loss(pitch, found, batch.contour, batch.speaker, self._mask(batch))
+    def _pitch(self, z_q: Tensor, condition: Tensor, batch: Batch | CodedBatch) -> Tensor:
+        """Error of the contour that the decoder predicts, and of its distribution; 0 where neither learns."""
+        decoder, error = self.model.decoder, condition.new_zeros(())
+        if decoder.pitch is not None and decoder.pitch.output.weight.requires_grad:
+            found = decoder.pitch.predict(condition)
+            error = pitch_loss(
+                decoder.pitch, found, batch.contour, batch.speaker, self._mask(batch)
+            )
+        if decoder.contours is not None and decoder.contours.output.weight.requires_grad:
+            coded = decoder.contour_nll(z_q, batch.speaker, batch.contour)
+            assert coded is not None
+            error = error + masked_mean(coded[0], self._mask(batch))
+        return error
 
     @torch.no_grad()
     def _contour(self, condition: Tensor, batch: Batch | CodedBatch) -> Tensor | None:

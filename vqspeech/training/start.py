@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vqspeech.audio.pitch import Voice
@@ -16,7 +16,7 @@ from vqspeech.models.checkpoint import load_model
 from vqspeech.nn.cepstral import CepstralHead
 from vqspeech.nn.decoder import Conditioner, Decoder
 from vqspeech.nn.spectral import SpectralHead
-from vqspeech.training.config import TrainConfig
+from vqspeech.training.config import ALONE, TrainConfig
 from vqspeech.training.contour import average_over_levels
 from vqspeech.training.data.segments import Segments
 from vqspeech.training.muon import Muon
@@ -64,14 +64,9 @@ def start(
         for module in model.decoder.modules():
             if isinstance(module, Conditioner):
                 module.speaker.requires_grad_(True)
-    elif config.learn == "spectrum":
+    elif config.learn in ALONE:
         model.requires_grad_(False)
-        for part in (model.decoder.spectral_conditioner, model.decoder.spectral):
-            if part is None:
-                raise ConfigurationError(
-                    "learn: 'spectrum' is for a decoder with a spectral head and a conditioner of its own; give"
-                    " model.decoder.spectral_conditioner=112"
-                )
+        for part in _part(model, config.learn):
             part.requires_grad_(True)
     perturb = config.perturb
     objective = Objective(
@@ -90,11 +85,30 @@ def start(
     return State(objective, _optimizers(config, objective), average)
 
 
+def _part(model: Autoencoder, learn: str) -> list[nn.Module]:
+    """Modules of a part that learns alone, which the decoder must have."""
+    decoder = model.decoder
+    parts, missing = {
+        "spectrum": (
+            (decoder.spectral_conditioner, decoder.spectral),
+            "a spectral head and a conditioner of its own; give model.decoder.spectral_conditioner=112",
+        ),
+        "contours": (
+            (decoder.contours,),
+            "pitch and a distribution of contours; give model.decoder.contour_channels=64",
+        ),
+    }[learn]
+    found: list[nn.Module] = [part for part in parts if part is not None]
+    if len(found) < len(parts):
+        raise ConfigurationError(f"learn: {learn!r} is for a decoder with {missing}")
+    return found
+
+
 def _heads(
     config: TrainConfig, model: Autoencoder
 ) -> tuple[SpectralHead | None, CepstralHead | None]:
     spectral, rate, decoder = config.spectral, model.sample_rate, model.decoder
-    if not (spectral.weight or spectral.steps):
+    if not (spectral.weight or spectral.steps) or config.learn == "contours":
         return None, None
     size = (decoder.wavenet.condition.in_features, decoder.condition_hop, rate)
     head = decoder.spectral or SpectralHead(*size, channels=spectral.channels)
@@ -113,11 +127,18 @@ def _known(config: TrainConfig, store_speakers: Sequence[str]) -> Autoencoder:
             f"{config.init}: works at {model.sample_rate} Hz, model.sample_rate is"
             f" {config.model.sample_rate}; give that one"
         )
+    if config.learn == "contours" and model.decoder.pitch is None:
+        raise ConfigurationError(
+            f"learn: 'contours' is for a decoder that takes pitch, which that of {config.init} does not"
+        )
     if config.model.decoder.get("pitch") and model.decoder.pitch is None:
         model = with_pitch(model)
     channels = config.model.decoder.get("spectral_conditioner", 0)
     if channels and model.decoder.spectral_conditioner is None:
         model = with_spectral_conditioner(model, channels)
+    channels = config.model.decoder.get("contour_channels", 0)
+    if channels and model.decoder.contours is None:
+        model = with_contours(model, channels)
     return with_speakers(model, store_speakers).train()
 
 
@@ -138,6 +159,11 @@ def with_spectral_conditioner(model: Autoencoder, channels: int) -> Autoencoder:
     weights = model.state_dict()
     kept = {key: w for key, w in weights.items() if not key.startswith("decoder.spectral.")}
     return _with_decoder(model, kept, spectral_conditioner=channels)
+
+
+def with_contours(model: Autoencoder, channels: int) -> Autoencoder:
+    """Return a model, whose decoder takes pitch, with a new distribution of pitch contours."""
+    return _with_decoder(model, model.state_dict(), contour_channels=channels)
 
 
 def _with_decoder(

@@ -60,6 +60,10 @@ class HeldOut:
     contour_nats : float or None
         `nats_per_sample` where the decoder is given the recording's pitch contour, not the one that it predicts; None
         when there was no contour to give.
+    contour_cost_nats : float or None
+        -log p of the contour itself given codes and speaker, divided over the samples: with `contour_nats`, which is
+        then of the contour as rounded there, a bound on -log p of a sample given codes and speaker. None where the
+        decoder has no distribution of contours.
     """
 
     split: str
@@ -75,6 +79,7 @@ class HeldOut:
     perplexity: float | None
     codebook_size: int | None
     contour_nats: float | None = None
+    contour_cost_nats: float | None = None
 
 
 def entropy_bits(counts: np.ndarray) -> float:
@@ -191,8 +196,8 @@ def held_out(
 
     rate, taken = corpus.sample_rate, _first(corpus, order, limit_s)
     lengths = [corpus.utterances[i].samples for i in taken]
-    # samples, utterances, nats, of shuffled codes, with the contour; then how often each level was seen
-    sums = np.zeros(5 + model.config.levels)
+    # samples, utterances, nats, of shuffled codes, with the contour, of it; then how often each level was seen
+    sums = np.zeros(6 + model.config.levels)
     speed = _speed(model, corpus, order[0], conditioning) if math.isfinite(time_s) else math.inf
     speed /= 2 if contour_of is None else 3
     with Progress(sum(lengths[rank::workers]), "samples", f"scoring {split}") as bar:
@@ -210,17 +215,21 @@ def held_out(
             if contour_of is not None:
                 hop = model.decoder.condition_hop
                 frames = conditioning[i].shape[-1] * model.hop // hop
-                contour = look_up(contour_of(i), 0, frames, hop, rate)
+                contour: NDArray[np.float32] | Tensor = look_up(contour_of(i), 0, frames, hop, rate)
+                coded = model.contour_nll(conditioning[i], of.speaker, contour)
+                if coded is not None:
+                    of_contour, contour = coded
+                    sums[5] += float(of_contour.double().sum())
                 sums[4] += float(
                     model.nll(levels, conditioning[i], of.speaker, contour).double().sum()
                 )
-            sums[5:] += np.bincount(levels.numpy(), minlength=model.config.levels)
+            sums[6:] += np.bincount(levels.numpy(), minlength=model.config.levels)
             bar.update(len(levels))
     if shared:
         reduced = torch.from_numpy(sums).to(model.device)
         dist.all_reduce(reduced)
         sums = reduced.cpu().numpy()
-    scored, utterances, nats, shuffled_nats, contour_nats = sums[:5].tolist()
+    scored, utterances, nats, shuffled_nats, contour_nats, cost_nats = sums[:6].tolist()
     if not scored:
         raise OutOfTimeError(
             f"{corpus.path}: no utterance of split {split!r} could be scored in {max(0, time_s):.0f} s"
@@ -232,13 +241,16 @@ def held_out(
         nats_per_sample=nats / scored,
         bits_per_sample=nats / scored / math.log(2),
         shuffled_bits=shuffled_nats / scored / math.log(2),
-        unigram_bits=entropy_bits(sums[5:]),
+        unigram_bits=entropy_bits(sums[6:]),
         uniform_bits=math.log2(model.config.levels),
         kl_bits=kl / math.log(2) if math.isfinite(kl) else None,
         used_codes=None if used is None else int((used > 0).sum()),
         perplexity=None if used is None else 2 ** entropy_bits(used),
         codebook_size=None if used is None else model.codebook_size,
         contour_nats=None if contour_of is None else contour_nats / scored,
+        contour_cost_nats=(
+            None if contour_of is None or model.decoder.contours is None else cost_nats / scored
+        ),
     )
 
 
@@ -297,6 +309,30 @@ def spectral_error(
             errors.append((found - true).abs().mean(0)[:inside].cpu())
             bar.update(of.samples)
     return _mean(errors)
+
+
+@torch.inference_mode()
+def contour_error(
+    model: Autoencoder,
+    corpus: PackedStore | CodedCorpus,
+    split: str,
+    tracks: PitchTracks,
+    limit_s: float = math.inf,
+) -> float:
+    """-log p of pitch contours given codes and speaker, nats per frame of a code.
+
+    Arguments and errors are those of `spectral_error`; the decoder has a distribution of contours.
+    """
+    order = _order(model, corpus, split, np.random.default_rng(0))
+    hop, found = model.decoder.condition_hop, []
+    for i in _first(corpus, order, limit_s):
+        conditioning = _encoding(model, corpus, i).conditioning
+        contour = tracks.cut(i, 0, conditioning.shape[-1] * model.hop // hop, hop)
+        coded = model.contour_nll(conditioning, corpus.utterances[i].speaker, contour)
+        if coded is None:
+            raise ValueError("the decoder has no distribution of contours")
+        found.append(coded[0])
+    return _mean(found)
 
 
 def _speed(
