@@ -12,6 +12,8 @@ from judged_corpus import fake_judges, pack, write_corpus
 
 from vqspeech.errors import ConfigurationError
 from vqspeech.models.autoencoder import Autoencoder
+from vqspeech.models.checkpoint import save_model
+from vqspeech.training.start import with_contours
 
 
 @pytest.fixture
@@ -24,14 +26,17 @@ def test_rows_are_models_with_and_without_pitch_under_several_contours(
     store: Path,
     tiny_model_file: Path,
     voiced_model_file: Path,
+    voiced_model: Autoencoder,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every group has every row; the first is what words are compared with; the page plays the source and all rows."""
     monkeypatch.setattr(listen, "open_judges", lambda *_: fake_judges())
+    save_model(with_contours(voiced_model, 8), tmp_path / "drawing.safetensors")
     rows = {
         "before": str(tiny_model_file),
+        "drawn": f"{tmp_path}/drawing.safetensors:drawn",
         **{name: f"{voiced_model_file}:{name}" for name in ("predicted", *listen.WRONG)},
     }
     argv = ["--store", store, "--voices", "p225,p226", "--targets", "p225", "--utterances", 2]

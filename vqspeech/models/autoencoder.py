@@ -518,9 +518,9 @@ class Autoencoder(nn.Module):
         Returns
         -------
         nats : Tensor
-            float32, (frames,), of F0 at the centres of codes, rounded to 1/48 octave, on the CPU.
+            float32, (condition frames,), on the CPU.
         rounded : Tensor
-            float32, (condition frames,): the contour that these values make.
+            float32, (condition frames,): the contour that this is of, with F0 rounded to 1/48 octave.
             Nothing is returned where the decoder has no distribution of contours.
         """
         z_q, index, plain = self._plain(conditioning, speaker)

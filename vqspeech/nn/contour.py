@@ -1,4 +1,4 @@
-"""A distribution of pitch contours: voicing and F0 of each code's frame, given the frames before, codes and speaker.
+"""A distribution of pitch contours: voicing and F0 of each frame, given the frames before, codes and speaker.
 
 F0 counts in steps of 1/48 octave from the speaker's mean. A frame is unvoiced, or its step follows a mixture of
 logistic distributions, discretised as in Salimans et al. 2017 (PixelCNN++, arXiv 1701.05517, section 2.1); most of
@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 STEPS_PER_OCTAVE = 48
 
-PAST = 8
+PAST = 12
 """Frames before that a frame is predicted from; beyond them only the last voiced one counts."""
 
 COMPONENTS = 4
 """Logistic distributions in a mixture; the last one is relative to the speaker's mean, the others to the last frame."""
 
 DILATIONS = (1, 2, 4)
-"""Of the convolutions of width 5 over codes: 14 frames to either side."""
+"""Of the convolutions of width 5 over codes: 14 of them to either side."""
 
 
 class _Distribution(NamedTuple):
@@ -33,7 +33,7 @@ class _Distribution(NamedTuple):
 
 
 class ContourModel(nn.Module):
-    """Autoregressive distribution of a contour, (batch, frames), one frame per code, in Hz, 0 where unvoiced.
+    """Autoregressive distribution of a contour, (batch, frames * upsample), in Hz, 0 where unvoiced.
 
     Parameters
     ----------
@@ -43,15 +43,18 @@ class ContourModel(nn.Module):
         Number of speakers.
     channels : int
         Channels of its layers.
+    upsample : int
+        Frames of a contour per latent.
     """
 
-    def __init__(self, dim: int, speakers: int, channels: int) -> None:
+    def __init__(self, dim: int, speakers: int, channels: int, upsample: int) -> None:
         super().__init__()
         self.speaker = nn.Embedding(speakers, 16)
         self.input = nn.Conv1d(dim + 16, channels, 1)
         self.context = nn.ModuleList(
             nn.Conv1d(channels, channels, 5, padding=2 * d, dilation=d) for d in DILATIONS
         )
+        self.part = nn.Parameter(torch.zeros(upsample, channels))
         self.past = nn.Linear(2 * PAST + 1, channels, bias=False)
         self.hidden = nn.Linear(channels, channels)
         self.output = nn.Linear(channels, 1 + 3 * COMPONENTS)
@@ -68,12 +71,12 @@ class ContourModel(nn.Module):
         mean : Tensor
             float32, (batch,): mean of each speaker's log2 F0 in Hz.
         contour : Tensor
-            float32, (batch, frames).
+            float32, (batch, frames * upsample).
 
         Returns
         -------
         Tensor
-            float32, (batch, frames), nats.
+            float32, (batch, frames * upsample), nats.
         """
         voiced = contour > 0
         height = _heights(contour, mean)
@@ -85,13 +88,13 @@ class ContourModel(nn.Module):
     def draw(
         self, z_q: Tensor, speaker: Tensor, mean: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Draw one contour, (1, frames), frame by frame; arguments as for `forward`, batches of one, on the CPU."""
+        """Draw a contour, (1, frames * upsample), frame by frame; see `forward`, batches of one, on the CPU."""
         seen = self._seen(z_q, speaker)
         height, voiced = torch.zeros(1, PAST), torch.zeros(1, PAST, dtype=torch.bool)
         last, steps = torch.zeros(1), []
         # of each frame: is it voiced, which component, where in it
         for frame, draws in zip(
-            seen.unbind(1), torch.rand(z_q.shape[2], 3, generator=generator).tolist(), strict=True
+            seen.unbind(1), torch.rand(seen.shape[1], 3, generator=generator).tolist(), strict=True
         ):
             found = self._distribution(frame, _columns(height, voiced, last), last)
             sound = draws[0] < torch.sigmoid(found.voicing)
@@ -107,12 +110,12 @@ class ContourModel(nn.Module):
         return torch.stack(steps, 1)
 
     def _seen(self, z_q: Tensor, speaker: Tensor) -> Tensor:
-        """What codes and speaker say, (batch, frames, channels)."""
+        """What codes and speaker say, (batch, frames * upsample, channels)."""
         voice = self.speaker(speaker)[:, :, None].expand(-1, -1, z_q.shape[2])
         x = self.input(torch.cat([z_q, voice.to(z_q.dtype)], 1))
         for convolution in self.context:
             x = x + convolution(F.relu(x))
-        return x.transpose(1, 2)
+        return (x.transpose(1, 2)[:, :, None] + self.part).flatten(1, 2)
 
     def _distribution(self, seen: Tensor, columns: Tensor, last: Tensor) -> _Distribution:
         x = F.relu(seen + self.past(columns))
@@ -125,31 +128,13 @@ class ContourModel(nn.Module):
             weight.log_softmax(-1),
             torch.where(near, last[..., None] + 0.1 * mean, 0.5 * mean),
             # to begin with 0.02 octaves about the last frame, or 0.14 about the mean
-            (scale - torch.where(near, 4.0, 2.0)).clamp(-7, 1),
+            (scale - torch.where(near, 4.0, 2.0)).clamp(-7, -1),
         )
 
 
 def rounded(contour: Tensor, mean: Tensor) -> Tensor:
     """Round F0 of a contour (batch, frames) to whole steps from means of log2 F0 (batch,)."""
     return torch.where(contour > 0, torch.exp2(mean[:, None] + _heights(contour, mean)), 0)
-
-
-def at_codes(contour: Tensor, parts: int) -> Tensor:
-    """Contour at the centres of codes, of one at the condition's frames, of which each code has `parts`."""
-    return contour[:, parts // 2 :: parts]
-
-
-def at_conditions(contour: Tensor, parts: int) -> Tensor:
-    """Contour at the condition's frames, of one at codes: log-F0 is interpolated where both neighbours are voiced."""
-    height, voiced = torch.log2(contour.clamp(min=1)), contour > 0
-    place = (torch.arange(parts, device=contour.device) + 0.5) / parts - 0.5
-    # frames before the first and after the last are unvoiced
-    padded, known = F.pad(height, (1, 1)), F.pad(voiced, (1, 1))
-    other = torch.where(place < 0, padded[:, :-2, None], padded[:, 2:, None])
-    both = torch.where(place < 0, known[:, :-2, None], known[:, 2:, None])
-    between = height[..., None] + place.abs() * (other - height[..., None])
-    height = torch.where(both, between, height[..., None])
-    return torch.where(voiced[..., None], torch.exp2(height), 0).flatten(1)
 
 
 def _whole(octaves: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqspeech.nn.contour import ContourModel, at_codes, at_conditions, rounded
+from vqspeech.nn.contour import ContourModel, rounded
 from vqspeech.nn.pitch import Pitch, features, lags
 from vqspeech.nn.spectral import SpectralHead
 from vqspeech.nn.wavenet import WaveNet
@@ -170,7 +170,9 @@ class Decoder(nn.Module):
         )
         self.sample_rate = sample_rate
         self.pitch = Pitch(condition_channels, speakers) if pitch else None
-        self.contours = ContourModel(dim, speakers, contour_channels) if contour_channels else None
+        self.contours = (
+            ContourModel(dim, speakers, contour_channels, upsample) if contour_channels else None
+        )
         own = spectral_conditioner
         self.spectral = (
             SpectralHead(
@@ -255,16 +257,16 @@ class Decoder(nn.Module):
         Returns
         -------
         nats : Tensor
-            float32, (batch, frames), of F0 at the centres of codes, rounded to 1/48 octave.
+            float32, (batch, condition frames).
         rounded : Tensor
-            float32, (batch, condition frames): the contour that these values make.
+            float32, (batch, condition frames): the contour that this is of, with F0 rounded to 1/48 octave.
             Nothing is returned by a decoder without a distribution of contours.
         """
         if self.pitch is None or self.contours is None:
             return None
-        mean, parts = self.pitch.voices[speaker, 0].float(), self.conditioner.upsample
-        known = rounded(at_codes(contour, parts), mean)
-        return self.contours(z_q, speaker, mean, known), at_conditions(known, parts)
+        mean = self.pitch.voices[speaker, 0].float()
+        known = rounded(contour, mean)
+        return self.contours(z_q, speaker, mean, known), known
 
     def draw_contour(
         self, z_q: Tensor, speaker: Tensor, generator: torch.Generator
@@ -272,6 +274,4 @@ class Decoder(nn.Module):
         """Draw a contour, (1, condition frames), of what `contour_nll` measures; batches of one, on the CPU."""
         if self.pitch is None or self.contours is None:
             return None
-        mean = self.pitch.voices[speaker, 0].float()
-        drawn = self.contours.draw(z_q, speaker, mean, generator)
-        return at_conditions(drawn, self.conditioner.upsample)
+        return self.contours.draw(z_q, speaker, self.pitch.voices[speaker, 0].float(), generator)

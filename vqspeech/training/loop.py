@@ -106,6 +106,9 @@ def train(config: TrainConfig) -> Path | None:
     with Run(fabric, config.run, state, unit, clip, export, clock) as run:
         run.total_steps = steps
         warm, joint = _stretches(config, state, clock, run.now_s)
+        if config.learn == "contours":
+            # codes are all that they learn from
+            corpus = _with_codes(config, corpus, model, fabric)
         if state.joined < 0 and config.spectral.steps:
             data = _batches(config, config.phases()[0], corpus, tracks, state, fabric)
             judged = _part_validation(config, state, corpus, tracks, run)

@@ -319,7 +319,7 @@ def contour_error(
     tracks: PitchTracks,
     limit_s: float = math.inf,
 ) -> float:
-    """-log p of pitch contours given codes and speaker, nats per frame of a code.
+    """-log p of pitch contours given codes and speaker, nats per frame of the condition.
 
     Arguments and errors are those of `spectral_error`; the decoder has a distribution of contours.
     """
