@@ -89,7 +89,7 @@ def test_it_learns_beside_the_decoder(contour_settings: Settings) -> None:
     [
         ({"init": ""}, "'contours' needs a model, given as init, and spectral.steps"),
         ({"optimizer": {"steps": 3}}, "give optimizer.steps=0"),
-        ({"decoder": {"contour_channels": 0}}, "contour_channels=64"),
+        ({"decoder": {"contour_channels": 0}}, "contour_channels=40"),
     ],
 )
 def test_settings_that_cannot_be(

@@ -95,7 +95,7 @@ def _part(model: Autoencoder, learn: str) -> list[nn.Module]:
         ),
         "contours": (
             (decoder.contours,),
-            "pitch and a distribution of contours; give model.decoder.contour_channels=64",
+            "pitch and a distribution of contours; give model.decoder.contour_channels=40",
         ),
     }[learn]
     found: list[nn.Module] = [part for part in parts if part is not None]
