@@ -276,7 +276,8 @@ class Autoencoder(nn.Module):
             The model does not know the speaker, or has no codes and is given some, or the contour has another length
             or holds what is no frequency.
         """
-        z_q, index, plain = self._plain(conditioning, speaker)
+        z_q, index = self._latents(conditioning, speaker)
+        plain = self.decoder.conditioner(z_q, index)
         pitch = self.decoder.pitch
         if pitch is None:
             f0 = None
@@ -292,12 +293,12 @@ class Autoencoder(nn.Module):
             None if spectrum is None else spectrum[0],
         )
 
-    def _plain(self, conditioning: Tensor, speaker: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents and index of the speaker, and the condition of these two alone; batches of one."""
+    def _latents(self, conditioning: Tensor, speaker: str) -> tuple[Tensor, Tensor]:
+        """Latents and index of the speaker; batches of one."""
         index = torch.tensor([self.speaker_index(speaker)], device=self.device)
         batch = conditioning[None].to(self.device)
         z_q = batch if batch.is_floating_point() else self.quantizer.dequantize(batch)
-        return z_q, index, self.decoder.conditioner(z_q, index)
+        return z_q, index
 
     @torch.inference_mode()
     def contour(
@@ -345,8 +346,9 @@ class Autoencoder(nn.Module):
             frames = conditioning.shape[-1] * (self.hop // hop)
             moved = move(smooth(source), voice, semitones)
             return torch.from_numpy(look_up(moved, 0, frames, hop, self.sample_rate))
-        z_q, index, plain = self._plain(conditioning, speaker)
+        z_q, index = self._latents(conditioning, speaker)
         if seed is None:
+            plain = self.decoder.conditioner(z_q, index)
             found: Tensor | None = pitch.contour(pitch.predict(plain), index)
         else:
             found = self.decoder.draw_contour(z_q, index, torch.Generator().manual_seed(seed))
@@ -523,8 +525,9 @@ class Autoencoder(nn.Module):
             float32, (condition frames,): the contour that this is of, with F0 rounded to 1/48 octave.
             Nothing is returned where the decoder has no distribution of contours.
         """
-        z_q, index, plain = self._plain(conditioning, speaker)
-        given = self._checked_contour(contour, plain.shape[1])[None]
+        z_q, index = self._latents(conditioning, speaker)
+        frames = z_q.shape[2] * self.hop // self.decoder.condition_hop
+        given = self._checked_contour(contour, frames)[None]
         found = self.decoder.contour_nll(z_q, index, given)
         return None if found is None else (found[0][0].cpu(), found[1][0].cpu())
 

@@ -25,10 +25,10 @@ TARGETS = ("mel", "cepstra")
 """Targets of a spectral head."""
 
 LEARN = ("all", "decoder", "speakers", "spectrum", "contours")
+"""Parts that may be trained."""
 
 ALONE = LEARN[3:]
-"""Parts that learn alone, in `spectral.steps`, while no likelihood of samples is taken."""
-"""Parts that may be trained."""
+"""Those that learn alone, in `spectral.steps`, while no likelihood of samples is taken."""
 
 PRECISIONS = ("32-true", "bf16-mixed")
 """Arithmetics of training: float32, or bfloat16 where that is safe."""
