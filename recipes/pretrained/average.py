@@ -1,0 +1,71 @@
+"""Average the decoders of models that one training went through, each from the end of a stretch with falling rates.
+
+Such weights lie in one valley, and their mean is often nearer to its floor than any of them (Izmailov et al. 2018,
+arXiv 1803.05407). Encoder and codebook must be the same, so that codes stay as they are.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from vqspeech.errors import VqspeechError, exit_status
+from vqspeech.models.checkpoint import load_model, read_header, save_model
+
+
+def average(models: Sequence[str | Path], out: Path) -> None:
+    """Write a model whose decoder is the mean of others.
+
+    Parameters
+    ----------
+    models : sequence of str or Path
+        Files, or names of shipped models; what is told of training and scores is that of the last.
+    out : Path
+        Where to write; an existing file is replaced when the new one is complete.
+
+    Raises
+    ------
+    VqspeechError
+        A file cannot be read or written, or two models differ in more than the weights of the decoder.
+    """
+    last = models[-1]
+    mean = load_model(last)
+    learned = dict(mean.decoder.named_parameters(prefix="decoder"))
+    for count, path in enumerate(models[:-1], 2):
+        other = load_model(path)
+        weights = other.state_dict()
+        fixed = {name: of for name, of in mean.state_dict().items() if name not in learned}
+        if (
+            other.config != mean.config
+            or other.speakers != mean.speakers
+            or not all(torch.allclose(weights[name], of) for name, of in fixed.items())
+        ):
+            raise VqspeechError(f"{path}: differs from {last} in more than the decoder's weights")
+        with torch.no_grad():
+            for name, weight in learned.items():
+                weight.lerp_(weights[name], 1 / count)
+    headers = [read_header(path)["training"] for path in models]
+    seen = [of.get("samples_seen", 0) + of.get("samples_seen_before", 0) for of in headers]
+    told = {
+        "mean_of_weights_after": ", ".join(f"{count / 1e6:.1f}" for count in seen) + " M samples"
+    }
+    save_model(mean, out, headers[-1] | told)
+
+
+@exit_status("average")
+def main() -> None:
+    """Parse, average, say what was written."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "models", nargs="+", metavar="MODEL", help="files, the one trained longest last"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="what to write")
+    args = parser.parse_args()
+    average(args.models, args.out)
+    print(args.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
