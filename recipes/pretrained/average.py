@@ -6,8 +6,9 @@ arXiv 1803.05407). Encoder and codebook must be the same, so that codes stay as 
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,7 +22,7 @@ def average(models: Sequence[str | Path], out: Path) -> None:
     Parameters
     ----------
     models : sequence of str or Path
-        Files, or names of shipped models; what is told of training and scores is that of the last.
+        Files, or names of shipped models; what is told of training is that of the one with the most samples.
     out : Path
         Where to write; an existing file is replaced when the new one is complete.
 
@@ -46,12 +47,14 @@ def average(models: Sequence[str | Path], out: Path) -> None:
         with torch.no_grad():
             for name, weight in learned.items():
                 weight.lerp_(weights[name], 1 / count)
-    headers = [read_header(path)["training"] for path in models]
-    seen = [of.get("samples_seen", 0) + of.get("samples_seen_before", 0) for of in headers]
-    told = {
-        "mean_of_weights_after": ", ".join(f"{count / 1e6:.1f}" for count in seen) + " M samples"
-    }
-    save_model(mean, out, headers[-1] | told)
+    trainings = sorted((read_header(path)["training"] for path in models), key=_samples)
+    counts = ", ".join(f"{_samples(of) / 1e6:.1f}" for of in trainings)
+    save_model(mean, out, trainings[-1] | {"mean_of_weights_after": f"{counts} M samples"})
+
+
+def _samples(training: Mapping[str, Any]) -> int:
+    """How many a model has learned from in all."""
+    return int(training.get("samples_seen", 0) + training.get("samples_seen_before", 0))
 
 
 @exit_status("average")
@@ -59,7 +62,7 @@ def main() -> None:
     """Parse, average, say what was written."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "models", nargs="+", metavar="MODEL", help="files, the one trained longest last"
+        "models", nargs="+", metavar="MODEL", help="files, or names of shipped models"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="what to write")
     args = parser.parse_args()
