@@ -6,14 +6,13 @@ arXiv 1803.05407). Encoder and codebook must be the same, so that codes stay as 
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from vqspeech.errors import VqspeechError, exit_status
-from vqspeech.models.checkpoint import load_model, read_header, save_model
+from vqspeech.models.checkpoint import load_model, read_header, samples_learned, save_model
 
 
 def average(models: Sequence[str | Path], out: Path) -> None:
@@ -34,10 +33,10 @@ def average(models: Sequence[str | Path], out: Path) -> None:
     last = models[-1]
     mean = load_model(last)
     learned = dict(mean.decoder.named_parameters(prefix="decoder"))
+    fixed = {name: of for name, of in mean.state_dict().items() if name not in learned}
     for count, path in enumerate(models[:-1], 2):
         other = load_model(path)
         weights = other.state_dict()
-        fixed = {name: of for name, of in mean.state_dict().items() if name not in learned}
         if (
             other.config != mean.config
             or other.speakers != mean.speakers
@@ -47,14 +46,9 @@ def average(models: Sequence[str | Path], out: Path) -> None:
         with torch.no_grad():
             for name, weight in learned.items():
                 weight.lerp_(weights[name], 1 / count)
-    trainings = sorted((read_header(path)["training"] for path in models), key=_samples)
-    counts = ", ".join(f"{_samples(of) / 1e6:.1f}" for of in trainings)
+    trainings = sorted((read_header(path)["training"] for path in models), key=samples_learned)
+    counts = ", ".join(f"{samples_learned(of) / 1e6:.1f}" for of in trainings)
     save_model(mean, out, trainings[-1] | {"mean_of_weights_after": f"{counts} M samples"})
-
-
-def _samples(training: Mapping[str, Any]) -> int:
-    """How many a model has learned from in all."""
-    return int(training.get("samples_seen", 0) + training.get("samples_seen_before", 0))
 
 
 @exit_status("average")

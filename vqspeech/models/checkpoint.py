@@ -158,6 +158,11 @@ def read_header(path: str | Path) -> dict[str, Any]:
     return _read_header(MODEL, pretrained.find(path))
 
 
+def samples_learned(training: Mapping[str, Any]) -> int:
+    """Samples learned from in all, those of the models it began from among them, by the ``training`` of a header."""
+    return int(training.get("samples_seen", 0)) + int(training.get("samples_seen_before", 0))
+
+
 def read_prior_header(path: str | Path) -> dict[str, Any]:
     """Read what the file of a prior says of itself; see `read_header` and, for names, `load_prior`."""
     return _read_header(PRIOR, pretrained.find_prior(path))

@@ -17,7 +17,12 @@ from vqspeech.errors import VqspeechError
 from vqspeech.jobs.atomic import write_file
 from vqspeech.models import pretrained
 from vqspeech.models.autoencoder import Autoencoder
-from vqspeech.models.checkpoint import load_model, read_header, read_prior_header
+from vqspeech.models.checkpoint import (
+    load_model,
+    read_header,
+    read_prior_header,
+    samples_learned,
+)
 from vqspeech.report.document import LOADER, TEMPLATES, markdown, missing, percent
 
 CURVE_ROWS = 12
@@ -136,7 +141,7 @@ def _training(of: Mapping[str, Any], sample_rate: int) -> dict[str, str]:
     if "samples_seen" in of:
         # files that say what came before count what the WaveNet learned from, others all that was read
         learned = "samples_seen_before" in of
-        samples = of["samples_seen"] + of.get("samples_seen_before", 0)
+        samples = samples_learned(of)
         name = "samples the WaveNet has learned from, in all" if learned else "samples seen"
         rows[name] = f"{samples:,} ({samples / sample_rate / 3600:.4g} hours of speech)"
     if "seconds" in of:

@@ -20,7 +20,7 @@ from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError, CorpusError
 from vqspeech.jobs.atomic import write_file
 from vqspeech.models.autoencoder import Autoencoder
-from vqspeech.models.checkpoint import read_header, save_model
+from vqspeech.models.checkpoint import read_header, samples_learned, save_model
 from vqspeech.training.compiled import Differentiated
 from vqspeech.training.config import ALONE, TrainConfig
 from vqspeech.training.data.coded import CodedCorpus, CodedStore, require_codebook
@@ -412,8 +412,7 @@ def _samples_before(config: TrainConfig) -> int:
     """Samples that the WaveNet had learned from in the model that this one is initialised from."""
     if not config.init:
         return 0
-    before = read_header(config.init)["training"]
-    return int(before.get("samples_seen", 0)) + int(before.get("samples_seen_before", 0))
+    return samples_learned(read_header(config.init)["training"])
 
 
 def _finish(
