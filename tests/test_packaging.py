@@ -82,7 +82,7 @@ def test_one_version(project: dict) -> None:
 
 
 def test_torch_and_torchaudio_are_pinned_as_a_pair(project: dict) -> None:
-    """One minor release of torch, and the one wheel of torchaudio that was tried with it: 2.11.1 was built for another."""
+    """One minor release of torch, and the wheel of torchaudio that was tried with it: 2.11.1 is for another."""
     wanted = [
         *project["project"]["dependencies"],
         *project["project"]["optional-dependencies"]["train"],

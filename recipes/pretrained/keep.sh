@@ -79,7 +79,7 @@ last_stretch() {
 source "$root/recipes/venv.sh"
 
 start() {
-  local pid number init=vctk
+  local pid number setting init=vctk
   if pid=$(running); then
     printf 'keep.sh: trains already, process %s in %s\n' "$pid" "$folder"
     return
@@ -95,9 +95,12 @@ start() {
   if [[ -n $hours ]]; then
     overrides=("run.deadline_s=$(awk -v h="$hours" 'BEGIN { print 3600 * h }')" "${overrides[@]}")
   fi
+  for setting in "${overrides[@]}"; do
+    if [[ $setting == init=* ]]; then init=${setting#init=}; fi
+  done
   export OMP_NUM_THREADS=1
   nohup setsid nice -n 19 "$PYTHON" -m vqspeech train experiment=vctk machine=cpu init_wavenet= "init=$(quoted "$init")" \
-    spectral.weight=0 spectral.steps=0 model.decoder.pitch=true "data.store=$(quoted "$store")" \
+    spectral.weight=0 spectral.steps=0 "data.store=$(quoted "$store")" \
     optimizer.steps=20000 optimizer.learning_rate=7e-4 optimizer.muon_learning_rate=2.8e-3 run.seed="$number" \
     run.save_every_s=180 "run.dir=$(quoted "$folder/run-$number")" resume=auto "${overrides[@]}" \
     >>"$folder/log" 2>&1 </dev/null &

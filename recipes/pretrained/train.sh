@@ -93,11 +93,13 @@ if [[ -n $train ]]; then
   # stopped by a signal: the state is there, the rest is for a run that goes to the end
   [[ -f $run/metrics.json ]] || exit 0
   if [[ $name == vctk ]]; then
-    # the spectrum that its post-filter moves speech towards
-    "$PYTHON" -m vqspeech train experiment=spectrum "machine=$machine" "init=$(quoted "$model")" \
-      "data.store=$(quoted "$store")" "run.dir=$(quoted "$run/spectrum")" resume=auto
-    model=$run/spectrum/model.safetensors
-    [[ -f $run/spectrum/metrics.json ]] || exit 0
+    # the spectrum that its post-filter moves speech towards, and the distribution of its pitch contours
+    for part in spectrum contours; do
+      "$PYTHON" -m vqspeech train "experiment=$part" "machine=$machine" "init=$(quoted "$model")" \
+        "data.store=$(quoted "$store")" "run.dir=$(quoted "$run/$part")" resume=auto
+      model=$run/$part/model.safetensors
+      [[ -f $run/$part/metrics.json ]] || exit 0
+    done
   fi
 fi
 [[ -f $model ]] || fail "$model: no validation has written a model yet"

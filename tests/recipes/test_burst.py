@@ -57,6 +57,7 @@ def changes(tiny_model_file: Path) -> list[str]:
     """Return settings under which a step takes milliseconds."""
     return [
         f"init={tiny_model_file}",
+        "model.decoder.pitch=false",
         "data.segment=640",
         "data.crop=320",
         "run.save_every_s=1",

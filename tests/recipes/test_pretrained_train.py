@@ -36,12 +36,12 @@ def test_trains_ships_and_scores_in_this_order(recipe, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     commands = (tmp_path / "commands").read_text()
     shipped = ["ship.py", "evaluate", "ship.py", "card.py"]
-    assert recipe.programs() == ["prepare", "train", "train", *shipped]
+    assert recipe.programs() == ["prepare", "train", "train", "train", *shipped]
     assert "experiment=vctk machine=cpu" in commands
-    assert (
-        f"experiment=spectrum machine=cpu init='{tmp_path}/exp/vctk/model.safetensors'" in commands
-    )
-    assert "exp/vctk/spectrum/model.safetensors vctk --store" in commands
+    trained = tmp_path / "exp/vctk"
+    assert f"experiment=spectrum machine=cpu init='{trained}/model.safetensors'" in commands
+    assert f"experiment=contours machine=cpu init='{trained}/spectrum/model.safetensors'" in commands
+    assert f"{trained}/contours/model.safetensors vctk --store" in commands
     assert commands.count("optimizer.steps=5") == 1
 
 

@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 import torch
 
+from vqspeech.cli.train import compose
 from vqspeech.errors import ConfigurationError
 from vqspeech.models.checkpoint import load_model
 from vqspeech.training.config import TARGETS, TrainConfig, from_mapping
 from vqspeech.training.loop import train
 from vqspeech.training.start import start, with_speakers
 
+EXPERIMENTS = sorted(
+    path.stem for path in (Path(__file__).parents[2] / "conf/experiment").glob("*.yaml")
+)
 TABLE = "decoder.conditioner.speaker.weight"
 
 
@@ -19,6 +23,14 @@ def _from(known: Path, settings: dict[str, Any], learn: str) -> TrainConfig:
     settings |= {"init": str(known), "learn": learn}
     settings["spectral"]["steps"] = 0 if learn != "all" else settings["spectral"]["steps"]
     return from_mapping(settings)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_begins(experiment: str) -> None:
+    """With its settings as they are: the models it goes on from fit it, and something may learn."""
+    composed = compose([f"experiment={experiment}", "data.store=none", "run.dir=none"])
+    state = start(from_mapping(composed), ["p225"], torch.device("cpu"))
+    assert any(weight.requires_grad for weight in state.objective.model.parameters())
 
 
 @pytest.mark.parametrize("target", TARGETS)
