@@ -40,7 +40,9 @@ def test_trains_ships_and_scores_in_this_order(recipe, tmp_path: Path) -> None:
     assert "experiment=vctk machine=cpu" in commands
     trained = tmp_path / "exp/vctk"
     assert f"experiment=spectrum machine=cpu init='{trained}/model.safetensors'" in commands
-    assert f"experiment=contours machine=cpu init='{trained}/spectrum/model.safetensors'" in commands
+    assert (
+        f"experiment=contours machine=cpu init='{trained}/spectrum/model.safetensors'" in commands
+    )
     assert f"{trained}/contours/model.safetensors vctk --store" in commands
     assert commands.count("optimizer.steps=5") == 1
 
