@@ -86,7 +86,9 @@ class Row:
             )
         return cls(name, _open(path), contour or "source")
 
-    def request(self, encoded: EncodedStore, tracked: EncodedStore, trial: Trial) -> Request:
+    def request(
+        self, encoded: EncodedStore, tracked: EncodedStore, trial: Trial, seed: int
+    ) -> Request:
         """What is decoded for a trial, of codes of its own model and the contour that was `tracked` once for all."""
         codes, contour = encoded.encoding(trial.index).conditioning, None
         if self.contour in PREDICTED:
@@ -95,7 +97,7 @@ class Row:
             of_source = tracked.contour(trial.index)
             contour = WRONG[self.contour](self.model.contour(codes, trial.target, of_source))
         samples = encoded.store.utterances[trial.index].samples
-        return Request(codes, trial.target, samples, 0, contour)
+        return Request(codes, trial.target, samples, seed, contour)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,9 @@ class Example:
         return iter(self.players)
 
 
-def speak(rows: Sequence[Row], tracked: EncodedStore, trials: Sequence[Trial]) -> list[np.ndarray]:
+def speak(
+    rows: Sequence[Row], tracked: EncodedStore, trials: Sequence[Trial], seed: int = 0
+) -> list[np.ndarray]:
     """Decode all trials of the first row, then of the next: float32, (samples,) each."""
     found, store = [], tracked.store
     encoded = {tracked.model: tracked}
@@ -119,7 +123,7 @@ def speak(rows: Sequence[Row], tracked: EncodedStore, trials: Sequence[Trial]) -
     with Progress(len(rows) * samples, "samples", "speaking") as bar:
         for number, row in enumerate(rows):
             own = encoded.setdefault(row.model, EncodedStore(row.model, store))
-            requests = [row.request(own, tracked, trial) for trial in trials]
+            requests = [row.request(own, tracked, trial, seed) for trial in trials]
 
             def report(done: int, _: int, before: int = number * samples) -> None:
                 bar.update(before + done - bar.done)
@@ -194,6 +198,7 @@ def main() -> None:
         "--targets", default="", metavar="NAMES", help="whom anyone is converted to"
     )
     parser.add_argument("--utterances", type=int, default=12, metavar="N", help="of each group")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another is another take")
     parser.add_argument("--out", type=Path, metavar="DIR", help="listen.md, .json and .html")
     parser.add_argument("rows", nargs="+", metavar="NAME=MODEL[:CONTOUR]")
     args = parser.parse_args()
@@ -210,7 +215,7 @@ def main() -> None:
     trials = [t for t in plan.trials if t.kind == CONVERSION or {t.source, t.target} <= voices]
     judges = open_judges([DISTORTION], None)
     encoded = EncodedStore(rows[0].model, store)
-    wavs = speak(rows, encoded, trials)
+    wavs = speak(rows, encoded, trials, args.seed)
     levels = rows[0].model.config.levels
     whole: Plan = replace(plan, trials=tuple(trials) * len(rows))
     judged = judge(judges, store, whole, Spoken(tuple(wavs), 0, 0), levels, encoded.contour)

@@ -10,7 +10,10 @@ import pytest
 import torch
 from judged_corpus import fake_judges, pack, write_corpus
 
+from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import ConfigurationError
+from vqspeech.evaluation.encoded import EncodedStore
+from vqspeech.evaluation.trials import make_plan
 from vqspeech.models.autoencoder import Autoencoder
 from vqspeech.models.checkpoint import save_model
 from vqspeech.training.start import with_contours
@@ -66,6 +69,18 @@ def test_wrong_contours_are_what_they_are_called() -> None:
     noisy = listen.WRONG["noisy"](contour)
     assert torch.equal(noisy > 0, contour > 0)
     assert float((noisy[contour > 0] / 120 - 1).std()) == pytest.approx(0.2, abs=0.01)
+
+
+def test_another_seed_is_another_take(voiced_model: Autoencoder, store: Path) -> None:
+    """And the same one the same, of every row."""
+    tracked = EncodedStore(voiced_model, PackedStore(store))
+    plan = make_plan(tracked.store, voiced_model.speakers, targets=["p225"], count=1)
+    rows = [listen.Row("a", voiced_model, "source"), listen.Row("b", voiced_model, "predicted")]
+    first, again, other = (listen.speak(rows, tracked, plan.trials[:1], of) for of in (0, 0, 1))
+    for one, same, another in zip(first, again, other, strict=True):
+        assert np.array_equal(one, same)
+        assert one.shape == another.shape
+        assert not np.array_equal(one, another)
 
 
 def test_words_are_compared_utterance_by_utterance(voiced_model: Autoencoder) -> None:
