@@ -23,6 +23,7 @@ from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import exit_status
 from vqspeech.models.checkpoint import load_model
 from vqspeech.training.config import TrainConfig, from_mapping
+from vqspeech.training.data.pitchtracks import PitchTracks, open_tracks
 from vqspeech.training.data.segments import Segments
 from vqspeech.training.memory import keep_freed_memory
 from vqspeech.training.schedule import learning_rate
@@ -32,13 +33,21 @@ from vqspeech.training.validate import held_out
 
 
 def train_for(
-    config: TrainConfig, store: PackedStore, state: State, seconds: float, codes: bool
+    config: TrainConfig,
+    store: PackedStore,
+    tracks: PitchTracks | None,
+    state: State,
+    seconds: float,
+    codes: bool,
 ) -> int:
     """Train decoder or codes for so many seconds of this thread, on the CPU; return the steps made."""
     model, objective = state.objective.model, state.objective
     warm, joint = config.phases()[0], config.phases()[-1]
     phase = joint if codes else warm
-    segments = Segments(store, [phase], model.hop, config.run.seed, speakers=model.speakers)
+    pitch = None if tracks is None else (tracks, model.decoder.condition_hop)
+    segments = Segments(
+        store, [phase], model.hop, config.run.seed, speakers=model.speakers, pitch=pitch
+    )
     began, step = time.thread_time(), 0
     while (done := (time.thread_time() - began) / seconds) < 1:
         torch.manual_seed(step)
@@ -80,14 +89,18 @@ def main() -> None:
         places = [f"data.store='{args.store}'", "run.dir=none", "machine=cpu"]
         settings = [f"experiment={args.experiment}", *places, *variant.split()]
         config = from_mapping(compose(settings))
-        state = start(config, store.speakers, torch.device("cpu"))
+        tracks = (
+            open_tracks(store, config.data.pitch) if config.model.decoder.get("pitch") else None
+        )
+        voices = None if tracks is None else tracks.voices()
+        state = start(config, store.speakers, torch.device("cpu"), voices)
         model = state.objective.model
         if args.codes:
             known = load_model(args.codes)
             model.encoder, model.bottleneck = known.encoder, known.bottleneck
         else:
             start_codebook(config, store, model)
-        steps = train_for(config, store, state, args.seconds, bool(args.codes))
+        steps = train_for(config, store, tracks, state, args.seconds, bool(args.codes))
         model.eval()
         if args.codes:
             scores = held_out(averaged(state), store, "valid", args.valid_s)
