@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.fabric import Fabric
 
 from vqspeech.analysis.phoneme_study import study_phonemes
 from vqspeech.cli.train import compose
@@ -23,8 +24,9 @@ from vqspeech.corpus.store import PackedStore
 from vqspeech.errors import exit_status
 from vqspeech.models.checkpoint import load_model
 from vqspeech.training.config import TrainConfig, from_mapping
-from vqspeech.training.data.pitchtracks import PitchTracks, open_tracks
+from vqspeech.training.data.pitchtracks import PitchTracks
 from vqspeech.training.data.segments import Segments
+from vqspeech.training.loop import pitch_tracks
 from vqspeech.training.memory import keep_freed_memory
 from vqspeech.training.schedule import learning_rate
 from vqspeech.training.start import averaged, set_rates, start, start_codebook
@@ -83,15 +85,13 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    store = PackedStore(args.store)
+    store, fabric = PackedStore(args.store), Fabric(accelerator="cpu", devices=1)
     print("| settings | steps | found |\n| --- | --- | --- |")
     for variant in args.variants:
         places = [f"data.store='{args.store}'", "run.dir=none", "machine=cpu"]
         settings = [f"experiment={args.experiment}", *places, *variant.split()]
         config = from_mapping(compose(settings))
-        tracks = (
-            open_tracks(store, config.data.pitch) if config.model.decoder.get("pitch") else None
-        )
+        tracks = pitch_tracks(config, store, fabric)
         voices = None if tracks is None else tracks.voices()
         state = start(config, store.speakers, torch.device("cpu"), voices)
         model = state.objective.model
