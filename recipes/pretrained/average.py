@@ -6,13 +6,17 @@ arXiv 1803.05407). Encoder and codebook must be the same, so that codes stay as 
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from vqspeech.errors import VqspeechError, exit_status
 from vqspeech.models.checkpoint import load_model, read_header, samples_learned, save_model
+
+SUMMED = ("steps", "skipped_steps", "samples_seen", "seconds")
+"""Of trainings beside each other."""
 
 
 def average(models: Sequence[str | Path], out: Path) -> None:
@@ -21,7 +25,9 @@ def average(models: Sequence[str | Path], out: Path) -> None:
     Parameters
     ----------
     models : sequence of str or Path
-        Files, or names of shipped models; what is told of training is that of the one with the most samples.
+        Files, or names of shipped models. Samples, steps and time of those that went on from one count of samples, the
+        largest, are summed: they were trained beside each other. The rest of what is told of training is that of the
+        one with the most samples.
     out : Path
         Where to write; an existing file is replaced when the new one is complete.
 
@@ -46,9 +52,17 @@ def average(models: Sequence[str | Path], out: Path) -> None:
         with torch.no_grad():
             for name, weight in learned.items():
                 weight.lerp_(weights[name], 1 / count)
-    trainings = sorted((read_header(path)["training"] for path in models), key=samples_learned)
+    trainings = [read_header(path)["training"] for path in dict.fromkeys(models)]
+    save_model(mean, out, _training(sorted(trainings, key=samples_learned)))
+
+
+def _training(trainings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is told of training, that with the most samples last."""
+    before = [of.get("samples_seen_before", 0) for of in trainings]
+    beside = [of for of, count in zip(trainings, before, strict=True) if count == max(before)]
     counts = ", ".join(f"{samples_learned(of) / 1e6:.1f}" for of in trainings)
-    save_model(mean, out, trainings[-1] | {"mean_of_weights_after": f"{counts} M samples"})
+    sums = {key: sum(of[key] for of in beside) for key in SUMMED if all(key in of for of in beside)}
+    return {**trainings[-1], **sums, "mean_of_weights_after": f"{counts} M samples"}
 
 
 @exit_status("average")

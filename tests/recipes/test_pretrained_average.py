@@ -9,24 +9,30 @@ import torch
 
 from vqspeech.errors import VqspeechError
 from vqspeech.models.autoencoder import Autoencoder
-from vqspeech.models.checkpoint import load_model, read_header, save_model
+from vqspeech.models.checkpoint import load_model, read_header, samples_learned, save_model
 
 
-def _shifted(model: Autoencoder, by: float, path: Path, samples: int) -> Path:
+def _shifted(
+    model: Autoencoder, by: float, path: Path, samples: int, before: int = 1_000_000
+) -> Path:
     """Write the model with `by` added to the weights of its decoder."""
     other = deepcopy(model)
     with torch.no_grad():
         for weight in other.decoder.parameters():
             weight += by
-    save_model(other, path, {"samples_seen": samples, "samples_seen_before": 1_000_000})
+    save_model(other, path, {"samples_seen": samples, "samples_seen_before": before, "steps": 7})
     return path
 
 
 def test_the_mean_of_three(tiny_model: Autoencoder, tmp_path: Path) -> None:
-    """Each has the same share of the decoder; codes are as they were, and the header tells of all."""
+    """Each has the same share of the decoder; codes are as they were; the header sums up what went on side by side."""
     files = [
-        _shifted(tiny_model, by, tmp_path / f"{samples}.safetensors", samples)
-        for by, samples in ((1.0, 2_000_000), (-4.0, 4_500_000), (6.0, 3_000_000))
+        _shifted(tiny_model, by, tmp_path / f"{samples}.safetensors", samples, before)
+        for by, samples, before in (
+            (1.0, 400_000, 600_000),
+            (-4.0, 4_500_000, 1_000_000),
+            (6.0, 3_000_000, 1_000_000),
+        )
     ]
     out = tmp_path / "mean.safetensors"
     average.average(files, out)
@@ -35,8 +41,9 @@ def test_the_mean_of_three(tiny_model: Autoencoder, tmp_path: Path) -> None:
         learned = name in dict(tiny_model.decoder.named_parameters(prefix="decoder"))
         torch.testing.assert_close(mean.state_dict()[name], weight + 1 if learned else weight)
     training = read_header(out)["training"]
-    assert training["samples_seen"] == 4_500_000
-    assert training["mean_of_weights_after"] == "3.0, 4.0, 5.5 M samples"
+    assert samples_learned(training) == 8_500_000
+    assert training["steps"] == 14
+    assert training["mean_of_weights_after"] == "1.0, 4.0, 5.5 M samples"
 
 
 def test_other_codes_are_refused(tiny_model: Autoencoder, tmp_path: Path) -> None:
