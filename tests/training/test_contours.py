@@ -111,7 +111,7 @@ def test_a_decoder_without_pitch_gets_none(known: Path, contour_settings: Settin
 
 
 def test_contour_and_samples_bound_the_likelihood(voiced: Autoencoder, sound_store: Path) -> None:
-    """The contour is measured rounded, samples are given what was measured, and both are divided by the samples."""
+    """The contour is measured as coded, samples are given what was measured, and both are divided by the samples."""
     model, store = with_contours(voiced, 8).eval(), PackedStore(sound_store)
     tracks = open_tracks(store)
     found = held_out(model, store, "valid", contour_of=tracks.contour)

@@ -522,7 +522,7 @@ class Autoencoder(nn.Module):
         nats : Tensor
             float32, (condition frames,), on the CPU.
         rounded : Tensor
-            float32, (condition frames,): the contour that this is of, with F0 rounded to 1/48 octave.
+            float32, (condition frames,): the contour that this is of, with log-F0 linear from knot to knot.
             Nothing is returned where the decoder has no distribution of contours.
         """
         z_q, index = self._latents(conditioning, speaker)

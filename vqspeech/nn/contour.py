@@ -1,10 +1,13 @@
-"""A distribution of pitch contours: voicing and F0 of each frame, given the frames before, codes and speaker.
+"""A distribution of pitch contours: voicing of each frame and F0 at knots, given what came before, codes and speaker.
 
-F0 counts in steps of 1/48 octave from the speaker's mean. A frame is unvoiced, or its step follows a mixture of
-logistic distributions, discretised as in Salimans et al. 2017 (PixelCNN++, arXiv 1701.05517, section 2.1); most of
-its components are relative to the last voiced frame, since F0 moves slowly.
+Knots are every fourth frame that is voiced, and the first frame of each voiced stretch. From one to the next within a
+stretch log-F0 is linear, and after the last it stays: F0 moves slowly, and to tell it more often costs more likelihood
+of the contour than it gains of the samples. At a knot it counts in steps of 1/48 octave from the speaker's mean; the
+step follows a mixture of logistic distributions, discretised as in Salimans et al. 2017 (PixelCNN++, arXiv 1701.05517,
+section 2.1), most of whose components are relative to the knot before.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -13,11 +16,14 @@ from torch.nn import functional as F
 
 STEPS_PER_OCTAVE = 48
 
+KNOT_FRAMES = 4
+"""Frames from knot to knot."""
+
 PAST = 12
-"""Frames before that a frame is predicted from; beyond them only the last voiced one counts."""
+"""Frames before that a frame is predicted from; beyond them only the last knot counts."""
 
 COMPONENTS = 4
-"""Logistic distributions in a mixture; the last one is relative to the speaker's mean, the others to the last frame."""
+"""Logistic distributions in a mixture; the last one is relative to the speaker's mean, the others to the last knot."""
 
 DILATIONS = (1, 2, 4)
 """Of the convolutions of width 5 over codes: 14 of them to either side."""
@@ -54,13 +60,14 @@ class ContourModel(nn.Module):
         self.context = nn.ModuleList(
             nn.Conv1d(channels, channels, 5, padding=2 * d, dilation=d) for d in DILATIONS
         )
-        self.part = nn.Parameter(torch.zeros(upsample, channels))
+        self.upsample = upsample
+        self.part = nn.Parameter(torch.zeros(math.lcm(upsample, KNOT_FRAMES), channels))
         self.past = nn.Linear(2 * PAST + 1, channels, bias=False)
         self.hidden = nn.Linear(channels, channels)
         self.output = nn.Linear(channels, 1 + 3 * COMPONENTS)
 
     def forward(self, z_q: Tensor, speaker: Tensor, mean: Tensor, contour: Tensor) -> Tensor:
-        """Negative log-likelihood of a contour that `rounded` made.
+        """Negative log-likelihood of a contour that `coded` made.
 
         Parameters
         ----------
@@ -79,10 +86,11 @@ class ContourModel(nn.Module):
             float32, (batch, frames * upsample), nats.
         """
         voiced = contour > 0
-        height = _heights(contour, mean)
-        found = self._distribution(self._seen(z_q, speaker), *_past(height, voiced))
+        height, knot = _heights(contour, mean), _knots(voiced)
+        held = _held(height, knot)
+        found = self._distribution(self._seen(z_q, speaker), *_past(held, voiced))
         cost = F.binary_cross_entropy_with_logits(found.voicing, voiced.float(), reduction="none")
-        return cost - torch.where(voiced, _log_mass(found, height), 0)
+        return cost - torch.where(knot, _log_mass(found, height), 0)
 
     @torch.no_grad()
     def draw(
@@ -90,24 +98,24 @@ class ContourModel(nn.Module):
     ) -> Tensor:
         """Draw a contour, (1, frames * upsample), frame by frame; see `forward`, batches of one, on the CPU."""
         seen = self._seen(z_q, speaker)
-        height, voiced = torch.zeros(1, PAST), torch.zeros(1, PAST, dtype=torch.bool)
-        last, steps = torch.zeros(1), []
+        frames = seen.shape[1]
+        # of the frames so far, after as many unvoiced ones as a frame is predicted from
+        held, voiced = torch.zeros(1, PAST), torch.zeros(1, PAST, dtype=torch.bool)
         # of each frame: is it voiced, which component, where in it
-        for frame, draws in zip(
-            seen.unbind(1), torch.rand(seen.shape[1], 3, generator=generator).tolist(), strict=True
-        ):
-            found = self._distribution(frame, _columns(height, voiced, last), last)
-            sound = draws[0] < torch.sigmoid(found.voicing)
-            chosen = int((draws[1] > found.weight[0].exp().cumsum(0)[:-1]).sum())
+        draws = torch.rand(frames, 3, generator=generator).tolist()
+        for place, (frame, draw) in enumerate(zip(seen.unbind(1), draws, strict=True)):
+            last = held[:, -1]
+            columns = _columns(held[:, -PAST:], voiced[:, -PAST:], last)
+            found = self._distribution(frame, columns, last)
+            sound = draw[0] < torch.sigmoid(found.voicing)
+            chosen = int((draw[1] > found.weight[0].exp().cumsum(0)[:-1]).sum())
             # the inverse of the logistic function, short of its infinite ends
-            place = torch.logit(torch.tensor(draws[2]), 1e-6)
-            octaves = found.mean[:, chosen] + found.scale[:, chosen].exp() * place
-            step = torch.where(sound, _whole(octaves), 0)
-            last = torch.where(sound, step, last)
-            height = torch.cat([height[:, 1:], step[:, None]], 1)
-            voiced = torch.cat([voiced[:, 1:], sound[:, None]], 1)
-            steps.append(torch.where(sound, torch.exp2(mean + step), 0))
-        return torch.stack(steps, 1)
+            where = torch.logit(torch.tensor(draw[2]), 1e-6)
+            step = _whole(found.mean[:, chosen] + found.scale[:, chosen].exp() * where)
+            knot = sound & ((place % KNOT_FRAMES == 0) | ~voiced[:, -1])
+            held = torch.cat([held, torch.where(knot, step, last)[:, None]], 1)
+            voiced = torch.cat([voiced, sound[:, None]], 1)
+        return _joined(held[:, PAST:], voiced[:, PAST:], mean)
 
     def _seen(self, z_q: Tensor, speaker: Tensor) -> Tensor:
         """What codes and speaker say, (batch, frames * upsample, channels)."""
@@ -115,7 +123,8 @@ class ContourModel(nn.Module):
         x = self.input(torch.cat([z_q, voice.to(z_q.dtype)], 1))
         for convolution in self.context:
             x = x + convolution(F.relu(x))
-        return (x.transpose(1, 2)[:, :, None] + self.part).flatten(1, 2)
+        x = x.transpose(1, 2).repeat_interleave(self.upsample, 1)
+        return x + self.part[torch.arange(x.shape[1], device=x.device) % len(self.part)]
 
     def _distribution(self, seen: Tensor, columns: Tensor, last: Tensor) -> _Distribution:
         x = F.relu(seen + self.past(columns))
@@ -127,14 +136,46 @@ class ContourModel(nn.Module):
             voicing[..., 0],
             weight.log_softmax(-1),
             torch.where(near, last[..., None] + 0.1 * mean, 0.5 * mean),
-            # to begin with 0.02 octaves about the last frame, or 0.14 about the mean
+            # to begin with 0.02 octaves about the last knot, or 0.14 about the mean
             (scale - torch.where(near, 4.0, 2.0)).clamp(-7, -1),
         )
 
 
-def rounded(contour: Tensor, mean: Tensor) -> Tensor:
-    """Round F0 of a contour (batch, frames) to whole steps from means of log2 F0 (batch,)."""
-    return torch.where(contour > 0, torch.exp2(mean[:, None] + _heights(contour, mean)), 0)
+def coded(contour: Tensor, mean: Tensor) -> Tensor:
+    """Make F0 of a contour (batch, frames) linear between knots, there whole steps from means of log2 F0 (batch,)."""
+    return _joined(_heights(contour, mean), contour > 0, mean)
+
+
+def _knots(voiced: Tensor) -> Tensor:
+    """Which frames are knots, of voicing (batch, frames)."""
+    place = torch.arange(voiced.shape[1], device=voiced.device)
+    return voiced & ((place % KNOT_FRAMES == 0) | ~F.pad(voiced, (1, 0))[:, :-1])
+
+
+def _before(knot: Tensor) -> Tensor:
+    """Place of the last knot up to each frame, -1 where there is none."""
+    return torch.where(knot, torch.arange(knot.shape[1], device=knot.device), -1).cummax(1).values
+
+
+def _held(height: Tensor, knot: Tensor) -> Tensor:
+    """Height of the last knot up to each frame, 0 before the first."""
+    before = _before(knot)
+    return torch.where(before >= 0, height.gather(1, before.clamp(min=0)), 0)
+
+
+def _joined(height: Tensor, voiced: Tensor, mean: Tensor) -> Tensor:
+    """Contour in Hz, linear in the heights at knots within a voiced stretch."""
+    knot = _knots(voiced)
+    before = _before(knot).clamp(min=0)
+    after = _before(knot.flip(1)).flip(1)
+    ahead = torch.where(after < 0, before, knot.shape[1] - 1 - after)
+    # each stretch begins with a knot: the next one is of the same stretch unless it begins another
+    stretch = (voiced & ~F.pad(voiced, (1, 0))[:, :-1]).cumsum(1)
+    ahead = torch.where(stretch.gather(1, ahead) == stretch, ahead, before)
+    place = torch.arange(knot.shape[1], device=knot.device)
+    share = (place - before) / (ahead - before).clamp(min=1)
+    line = torch.lerp(height.gather(1, before), height.gather(1, ahead), share.to(height.dtype))
+    return torch.where(voiced, torch.exp2(mean[:, None] + line), 0)
 
 
 def _whole(octaves: Tensor) -> Tensor:
@@ -152,13 +193,11 @@ def _columns(height: Tensor, voiced: Tensor, last: Tensor) -> Tensor:
     return torch.cat([voiced.float(), 8 * moved, last[..., None]], -1)
 
 
-def _past(height: Tensor, voiced: Tensor) -> tuple[Tensor, Tensor]:
-    """Columns and last voiced height of all frames of heights and voicing (batch, frames)."""
-    frames = height.shape[1]
-    place = torch.arange(frames, device=height.device)
-    found = F.pad(torch.where(voiced, place, -1).cummax(1).values, (1, 0), value=-1)[:, :-1]
-    last = torch.where(found >= 0, height.gather(1, found.clamp(min=0)), 0)
-    before, sounded = (F.pad(x, (PAST, 0)).unfold(1, PAST, 1)[:, :frames] for x in (height, voiced))
+def _past(held: Tensor, voiced: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns and height of the last knot of all frames, of held heights and voicing (batch, frames)."""
+    frames = held.shape[1]
+    last = F.pad(held, (1, 0))[:, :-1]
+    before, sounded = (F.pad(x, (PAST, 0)).unfold(1, PAST, 1)[:, :frames] for x in (held, voiced))
     return _columns(before, sounded, last), last
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqspeech.nn.contour import ContourModel, rounded
+from vqspeech.nn.contour import ContourModel, coded
 from vqspeech.nn.pitch import Pitch, features, lags
 from vqspeech.nn.spectral import SpectralHead
 from vqspeech.nn.wavenet import WaveNet
@@ -258,14 +258,14 @@ class Decoder(nn.Module):
         -------
         nats : Tensor
             float32, (batch, condition frames).
-        rounded : Tensor
-            float32, (batch, condition frames): the contour that this is of, with F0 rounded to 1/48 octave.
+        coded : Tensor
+            float32, (batch, condition frames): the contour that this is of, with log-F0 linear from knot to knot.
             Nothing is returned by a decoder without a distribution of contours.
         """
         if self.pitch is None or self.contours is None:
             return None
         mean = self.pitch.voices[speaker, 0].float()
-        known = rounded(contour, mean)
+        known = coded(contour, mean)
         return self.contours(z_q, speaker, mean, known), known
 
     def draw_contour(

@@ -62,7 +62,7 @@ class HeldOut:
         when there was no contour to give.
     contour_cost_nats : float or None
         -log p of the contour itself given codes and speaker, divided over the samples: with `contour_nats`, which is
-        then of the contour as rounded there, a bound on -log p of a sample given codes and speaker. None where the
+        then of the contour as coded there, a bound on -log p of a sample given codes and speaker. None where the
         decoder has no distribution of contours.
     """
 
