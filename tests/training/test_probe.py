@@ -1,6 +1,7 @@
 """Before training: the batch that is found by trials, and what a run says it will learn from."""
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,6 +99,9 @@ def test_the_plan_names_samples_steps_and_time(
     text = plan(config, state, fabric, float("inf"))
     assert "0.00512 M samples in 8 steps of 2 x 320, after 4 steps of warm start" in text
     assert "about 80 s at 64 samples/s" in text
+    assert "codes stay" not in text
+    fixed = replace(config, init="vctk", learn="decoder")
+    assert "warm start (codes stay those of vctk; learn=all" in plan(fixed, state, fabric, 1e9)
     state.step, state.joined = 10, 4
     assert "0.00128 M samples in 2 steps" in plan(config, state, fabric, float("inf"))
     timed = plan(config, state, fabric, 100.0)

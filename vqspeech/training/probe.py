@@ -118,11 +118,11 @@ def plan(config: TrainConfig, state: State, fabric: Fabric, left_s: float) -> st
             "\nno GPU is used, and this configuration is for one: experiment=real is the smaller one for a CPU"
             " (--config real of the recipe)"
         )
-    warm = (
-        f", after {config.spectral.steps:,} steps of warm start"
-        if state.joined < 0 and config.spectral.steps
-        else ""
-    )
+    warm = ""
+    if state.joined < 0 and config.spectral.steps:
+        warm = f", after {config.spectral.steps:,} steps of warm start"
+        if config.init and config.learn != "all":
+            warm += f" (codes stay those of {config.init}; learn=all moves them)"
     return (
         f"to learn from: {_many(steps * a_step)} samples in {steps:,} steps of {batch * workers} x {crop:,}{warm};"
         f" {length} at {rate:.3g} samples/s (measured on two steps, not compiled, on {workers} x {fabric.device.type})"
