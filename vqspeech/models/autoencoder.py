@@ -521,7 +521,7 @@ class Autoencoder(nn.Module):
         -------
         nats : Tensor
             float32, (condition frames,), on the CPU.
-        rounded : Tensor
+        coded : Tensor
             float32, (condition frames,): the contour that this is of, with log-F0 linear from knot to knot.
             Nothing is returned where the decoder has no distribution of contours.
         """

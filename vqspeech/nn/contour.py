@@ -98,24 +98,22 @@ class ContourModel(nn.Module):
     ) -> Tensor:
         """Draw a contour, (1, frames * upsample), frame by frame; see `forward`, batches of one, on the CPU."""
         seen = self._seen(z_q, speaker)
-        frames = seen.shape[1]
         # of the frames so far, after as many unvoiced ones as a frame is predicted from
-        held, voiced = torch.zeros(1, PAST), torch.zeros(1, PAST, dtype=torch.bool)
+        held, voiced = [torch.zeros(1)] * PAST, [torch.zeros(1, dtype=torch.bool)] * PAST
         # of each frame: is it voiced, which component, where in it
-        draws = torch.rand(frames, 3, generator=generator).tolist()
+        draws = torch.rand(seen.shape[1], 3, generator=generator).tolist()
         for place, (frame, draw) in enumerate(zip(seen.unbind(1), draws, strict=True)):
-            last = held[:, -1]
-            columns = _columns(held[:, -PAST:], voiced[:, -PAST:], last)
-            found = self._distribution(frame, columns, last)
+            last = held[-1]
+            before = torch.stack(held[-PAST:], 1), torch.stack(voiced[-PAST:], 1)
+            found = self._distribution(frame, _columns(*before, last), last)
             sound = draw[0] < torch.sigmoid(found.voicing)
             chosen = int((draw[1] > found.weight[0].exp().cumsum(0)[:-1]).sum())
             # the inverse of the logistic function, short of its infinite ends
             where = torch.logit(torch.tensor(draw[2]), 1e-6)
             step = _whole(found.mean[:, chosen] + found.scale[:, chosen].exp() * where)
-            knot = sound & ((place % KNOT_FRAMES == 0) | ~voiced[:, -1])
-            held = torch.cat([held, torch.where(knot, step, last)[:, None]], 1)
-            voiced = torch.cat([voiced, sound[:, None]], 1)
-        return _joined(held[:, PAST:], voiced[:, PAST:], mean)
+            held.append(torch.where(_is_knot(place, sound, voiced[-1]), step, last))
+            voiced.append(sound)
+        return _joined(torch.stack(held[PAST:], 1), torch.stack(voiced[PAST:], 1), mean)
 
     def _seen(self, z_q: Tensor, speaker: Tensor) -> Tensor:
         """What codes and speaker say, (batch, frames * upsample, channels)."""
@@ -149,7 +147,17 @@ def coded(contour: Tensor, mean: Tensor) -> Tensor:
 def _knots(voiced: Tensor) -> Tensor:
     """Which frames are knots, of voicing (batch, frames)."""
     place = torch.arange(voiced.shape[1], device=voiced.device)
-    return voiced & ((place % KNOT_FRAMES == 0) | ~F.pad(voiced, (1, 0))[:, :-1])
+    return _is_knot(place, voiced, _delayed(voiced))
+
+
+def _is_knot(place: Tensor | int, voiced: Tensor, before: Tensor) -> Tensor:
+    """Whether frames at these places are knots, by their voicing and that of the frame before each."""
+    return voiced & ((place % KNOT_FRAMES == 0) | ~before)
+
+
+def _delayed(x: Tensor) -> Tensor:
+    """Of each frame the value of the one before, 0 or False of the first, (batch, frames)."""
+    return F.pad(x, (1, 0))[:, :-1]
 
 
 def _before(knot: Tensor) -> Tensor:
@@ -170,11 +178,11 @@ def _joined(height: Tensor, voiced: Tensor, mean: Tensor) -> Tensor:
     after = _before(knot.flip(1)).flip(1)
     ahead = torch.where(after < 0, before, knot.shape[1] - 1 - after)
     # each stretch begins with a knot: the next one is of the same stretch unless it begins another
-    stretch = (voiced & ~F.pad(voiced, (1, 0))[:, :-1]).cumsum(1)
+    stretch = (voiced & ~_delayed(voiced)).cumsum(1)
     ahead = torch.where(stretch.gather(1, ahead) == stretch, ahead, before)
     place = torch.arange(knot.shape[1], device=knot.device)
     share = (place - before) / (ahead - before).clamp(min=1)
-    line = torch.lerp(height.gather(1, before), height.gather(1, ahead), share.to(height.dtype))
+    line = torch.lerp(_held(height, knot), height.gather(1, ahead), share.to(height.dtype))
     return torch.where(voiced, torch.exp2(mean[:, None] + line), 0)
 
 
@@ -196,7 +204,7 @@ def _columns(height: Tensor, voiced: Tensor, last: Tensor) -> Tensor:
 def _past(held: Tensor, voiced: Tensor) -> tuple[Tensor, Tensor]:
     """Columns and height of the last knot of all frames, of held heights and voicing (batch, frames)."""
     frames = held.shape[1]
-    last = F.pad(held, (1, 0))[:, :-1]
+    last = _delayed(held)
     before, sounded = (F.pad(x, (PAST, 0)).unfold(1, PAST, 1)[:, :frames] for x in (held, voiced))
     return _columns(before, sounded, last), last
 
